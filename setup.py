@@ -1,0 +1,39 @@
+"""Packaging. Tool settings (pytest, ruff) live in pyproject.toml."""
+
+import pathlib
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+version = {}
+exec((ROOT / "moe_keras/version.py").read_text(encoding="utf-8"), version)
+
+setuptools.setup(
+    name="moe-keras",
+    version=version["__version__"],
+    description="Sparsely-gated mixture-of-experts layers for Keras",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    packages=setuptools.find_packages(
+        include=["moe_keras*", "translation*", "trainers*"]
+    ),
+    python_requires=">=3.11",
+    install_requires=[
+        "absl-py",
+        "keras>=3.15,<4",
+        "mesh-tensorflow>=0.1.21",
+        "numpy",
+        "sacrebleu>=2.6",
+        "sentencepiece>=0.2",
+        "tensorboard",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-text>=2.21,<2.22",
+    ],
+    extras_require={
+        "dev": ["pytest>=8", "ruff>=0.14"],
+    },
+    entry_points={
+        "console_scripts": ["moe-train-nmt = trainers.cli:nmt"],
+    },
+)

@@ -1,0 +1,7 @@
+"""Console scripts. Each runs its trainer exactly as `python -m` would."""
+
+import runpy
+
+
+def nmt():
+    runpy.run_module("trainers.nmt", run_name="__main__", alter_sys=True)
