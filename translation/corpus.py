@@ -1,0 +1,350 @@
+"""Parallel text: where sentence pairs come from.
+
+A corpus streams its pairs, in Python (`pairs`) and in the graph (`dataset`),
+both alike; only the phrasebook, which is made up as it goes, is held in
+memory. `check` reads a corpus once, before anything costly begins, and says
+in one line what is wrong with it.
+
+Lines end with a line feed. Carriage returns are left out wherever they stand,
+as TensorFlow's own reader does; everything else of a line is kept.
+"""
+
+import functools
+import gzip
+import itertools
+import pathlib
+import re
+import zlib
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from translation.languages import PHRASEBOOK_LANGUAGES, parse_pair
+
+SPLITS = ("train", "dev", "test")
+
+# Sentence pairs of the phrasebook when its spec names no size.
+_PHRASEBOOK_SIZES = {"train": 40_000, "dev": 500, "test": 1_000}
+
+
+class CorpusError(ValueError):
+    """Something is wrong with a corpus, in one line."""
+
+
+class CorpusSize(NamedTuple):
+    """What `check` found."""
+
+    # Sentence pairs, those with an empty side included.
+    pairs: int
+    # Pairs with an empty side: left out of training, kept in evaluation.
+    empty: int
+
+
+class Corpus:
+    """Sentence pairs that are read anew each time.
+
+    Subclasses have `pairs` and `dataset`; `name` is for messages.
+    """
+
+    name = "corpus"
+
+    def pairs(self):
+        """Iterator over `(source, target)` str pairs.
+
+        Raises:
+            CorpusError: at the first thing that is wrong.
+        """
+        raise TypeError(f"{type(self).__name__} must define `pairs`.")
+
+    def dataset(self):
+        """`tf.data.Dataset` of `(source, target)` scalar strings.
+
+        The same pairs as `pairs`, but nothing is checked.
+        """
+        raise TypeError(f"{type(self).__name__} must define `dataset`.")
+
+    def sentences(self):
+        """Iterator over all sentences of both languages."""
+        return itertools.chain.from_iterable(self.pairs())
+
+    def check(self):
+        """Reads everything once.
+
+        Returns:
+            A `CorpusSize`.
+
+        Raises:
+            CorpusError: if the corpus cannot be used.
+        """
+        pairs = empty = 0
+        for source, target in self.pairs():
+            pairs += 1
+            empty += not source or not target
+        if pairs == empty:
+            found = f"its {pairs} lines are all empty" if pairs else "no lines"
+            raise CorpusError(
+                f"{self.name} must hold a sentence and its translation: {found}."
+            )
+        return CorpusSize(pairs, empty)
+
+
+class TextCorpus(Corpus):
+    """Two files, parallel line by line: `PREFIX.en` and `PREFIX.fr`.
+
+    Each may be plain or end in `.gz`; a plain one comes first.
+
+    Args:
+        prefix: str. Path of the files up to the dot before the language.
+        source_language: str. Such as `en`.
+        target_language: str. Such as `fr`.
+
+    Raises:
+        CorpusError: if a file is missing.
+    """
+
+    def __init__(self, prefix, source_language, target_language):
+        self.name = str(prefix)
+        self.source_path = _find_language(prefix, source_language)
+        self.target_path = _find_language(prefix, target_language)
+
+    def pairs(self):
+        sources, targets = _lines(self.source_path), _lines(self.target_path)
+        for number, (source, target) in enumerate(
+            itertools.zip_longest(sources, targets)
+        ):
+            if source is None or target is None:
+                longer = targets if source is None else sources
+                total = number + 1 + sum(1 for _ in longer)
+                counts = (number, total) if source is None else (total, number)
+                raise CorpusError(
+                    "The two files must have the same number of lines: "
+                    f"{self.source_path} has {counts[0]}, "
+                    f"{self.target_path} has {counts[1]}."
+                )
+            yield source, target
+
+    def dataset(self):
+        return tf.data.Dataset.zip(
+            _line_dataset(self.source_path), _line_dataset(self.target_path)
+        )
+
+
+class TsvCorpus(Corpus):
+    """One file with a source sentence, a tab and its translation per line.
+
+    Args:
+        path: str. Plain, or ending in `.gz`.
+
+    Raises:
+        CorpusError: if the file is missing.
+    """
+
+    def __init__(self, path):
+        self.name = str(path)
+        self.path = pathlib.Path(path)
+        if not self.path.is_file():
+            raise CorpusError(f"There is no file {path}.")
+
+    def pairs(self):
+        for number, line in enumerate(_lines(self.path), start=1):
+            columns = line.split("\t")
+            if len(columns) != 2:
+                raise CorpusError(
+                    f"{self.path}, line {number}: there must be two columns, "
+                    f"source and target with a tab between; "
+                    f"found {len(columns)}."
+                )
+            yield columns[0], columns[1]
+
+    def dataset(self):
+        def split(lines_B):
+            columns_B2 = tf.strings.split(lines_B, "\t").to_tensor(
+                shape=(None, 2)
+            )
+            return columns_B2[:, 0], columns_B2[:, 1]
+
+        # In batches, since a step of tf.data costs more than the work here.
+        return _line_dataset(self.path).batch(256).map(split).unbatch()
+
+
+class PhrasebookCorpus(Corpus):
+    """Sentences made by the grammar of `phrasebook.py`.
+
+    Args:
+        pair: str. Any two of en, fr, de, such as `en-fr`.
+        split: `"train"`, or `"dev"` or `"test"`: sentences that training
+            never shows, different ones for the two.
+        size: int. Number of sentence pairs.
+        seed: int.
+
+    Raises:
+        CorpusError: if the phrasebook does not know a language.
+    """
+
+    def __init__(self, pair, split, size=None, seed=0):
+        self.name = f"the phrasebook ({split})"
+        self.pair = parse_pair(pair)
+        for language in self.pair:
+            if language not in PHRASEBOOK_LANGUAGES:
+                raise CorpusError(
+                    f"The phrasebook has no language {language!r}; "
+                    f"it has {', '.join(PHRASEBOOK_LANGUAGES)}."
+                )
+        self.split = split
+        self.size = size or _PHRASEBOOK_SIZES[split]
+        self.seed = seed
+
+    @functools.cached_property
+    def _pairs(self):
+        from translation.phrasebook import phrasebook
+
+        if self.split == "train":
+            sentences = phrasebook(self.size, seed=self.seed)
+        else:
+            # Every second one of the same held-out sentences.
+            sentences = phrasebook(
+                2 * self.size, seed=self.seed, held_out=True
+            )[self.split == "test" :: 2]
+        source, target = (PHRASEBOOK_LANGUAGES[code] for code in self.pair)
+        return [(getattr(s, source), getattr(s, target)) for s in sentences]
+
+    def pairs(self):
+        return iter(self._pairs)
+
+    def dataset(self):
+        sources, targets = zip(*self._pairs, strict=True)
+        return tf.data.Dataset.from_tensor_slices(
+            (list(sources), list(targets))
+        )
+
+
+class JoinedCorpus(Corpus):
+    """Several corpora, one after the other.
+
+    Training mixes no farther than its shuffle buffer reaches.
+
+    Args:
+        corpora: list of `Corpus`.
+    """
+
+    def __init__(self, corpora):
+        self.corpora = list(corpora)
+        self.name = ", ".join(corpus.name for corpus in self.corpora)
+
+    def pairs(self):
+        return itertools.chain.from_iterable(
+            corpus.pairs() for corpus in self.corpora
+        )
+
+    def dataset(self):
+        return functools.reduce(
+            lambda joined, dataset: joined.concatenate(dataset),
+            [corpus.dataset() for corpus in self.corpora],
+        )
+
+    def check(self):
+        sizes = [corpus.check() for corpus in self.corpora]
+        return CorpusSize(*(sum(column) for column in zip(*sizes, strict=True)))
+
+
+def open_corpus(spec, pair, split="train", seed=0):
+    """Finds the corpus that a spec names.
+
+    Args:
+        spec: str. One of, or several joined by commas:
+
+            - `phrasebook` or `phrasebook:SIZE`: sentences of our own.
+            - `FILE.tsv` or `FILE.tsv.gz`: source, tab, target.
+            - any other, such as `data/train`: the prefix of two files
+              `data/train.en` and `data/train.fr`, each plain or `.gz`.
+        pair: str. Such as `en-fr`: from English into French.
+        split: `"train"`, `"dev"` or `"test"`: which sentences of the
+            phrasebook. Files are what they are.
+        seed: int. Seed of the phrasebook.
+
+    Returns:
+        A `Corpus`. Call `check` before relying on what it holds.
+
+    Raises:
+        CorpusError: if there is no such corpus.
+
+    Example:
+
+    >>> corpus = open_corpus("phrasebook:100", "en-fr", "dev")
+    >>> corpus.check()
+    CorpusSize(pairs=100, empty=0)
+    """
+    try:
+        languages = parse_pair(pair)
+    except ValueError as error:
+        raise CorpusError(str(error)) from error
+    if split not in SPLITS:
+        raise CorpusError(
+            f"`split` must be one of {', '.join(SPLITS)}. "
+            f"Received: split={split!r}"
+        )
+    specs = [part.strip() for part in spec.split(",") if part.strip()]
+    if not specs:
+        raise CorpusError(
+            "`spec` must name a corpus: phrasebook, a file.tsv, or the prefix "
+            f"of two text files. Received: spec={spec!r}"
+        )
+    corpora = [_open_one(part, languages, split, seed) for part in specs]
+    return corpora[0] if len(corpora) == 1 else JoinedCorpus(corpora)
+
+
+def _open_one(spec, languages, split, seed):
+    generated = re.fullmatch(r"phrasebook(?::(\d+))?", spec)
+    if generated:
+        size = int(generated[1]) if generated[1] else None
+        return PhrasebookCorpus(str(languages), split, size, seed)
+    if spec.endswith((".tsv", ".tsv.gz")):
+        return TsvCorpus(spec)
+    return TextCorpus(spec, *languages)
+
+
+def _find_language(prefix, language):
+    """Path of the file of one language."""
+    for ending in ("", ".gz"):
+        path = pathlib.Path(f"{prefix}.{language}{ending}")
+        if path.is_file():
+            return path
+    prefix = pathlib.Path(prefix)
+    beside = re.compile(re.escape(prefix.name) + r"\.([a-z]{2,3})(\.gz)?")
+    folder = prefix.parent
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    found = sorted({m[1] for m in map(beside.fullmatch, names) if m})
+    hint = (
+        f"beside it are the languages {', '.join(found)}"
+        if found
+        else f"no file {prefix.name}.LANGUAGE is in {folder}"
+    )
+    raise CorpusError(
+        f"There is no file {prefix}.{language} or {prefix}.{language}.gz; "
+        f"{hint}."
+    )
+
+
+def _lines(path):
+    """Lines of a text file, decoded, without their ends."""
+    number = 0
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                line = line.removesuffix(b"\n").replace(b"\r", b"")
+                yield line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path}, line {number}: not UTF-8 at byte {error.start + 1}. "
+            "Convert the file, for example with iconv."
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorpusError(
+            f"{path}: cannot be read after line {number}: {error}"
+        ) from error
+
+
+def _line_dataset(path):
+    compression = "GZIP" if path.suffix == ".gz" else ""
+    return tf.data.TextLineDataset(str(path), compression_type=compression)

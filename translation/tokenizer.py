@@ -1,0 +1,337 @@
+"""Subwords: text to ids and back, in Python and in the graph.
+
+SentencePiece with byte fallback and no normalisation, so every string has ids
+and comes back as it was. Two things make that hold in both libraries, the
+`sentencepiece` of Python and the older one inside tensorflow-text:
+
+- The space before the first word is put and taken away here
+  (`add_dummy_prefix` is off): tensorflow-text loses spaces at the start
+  of a sentence when it does so itself.
+- SentencePiece writes a space as U+2581. A U+2581 of the text itself travels
+  as U+FDD0, a code point that Unicode reserves for such internal use.
+
+The only strings that do not come back are those that hold U+FDD0, which
+returns as U+2581, and bytes that are not UTF-8, which return as U+FFFD.
+
+B: batch    L: length in subwords
+"""
+
+import io
+import pathlib
+import random
+import re
+import tempfile
+
+import sentencepiece
+import tensorflow as tf
+import tensorflow_text as tf_text
+from sentencepiece import sentencepiece_model_pb2
+
+PAD_ID = 0
+BOS_ID = 1
+EOS_ID = 2
+UNK_ID = 3
+
+_MODEL_TYPES = ("unigram", "bpe")
+# Of 256 bytes and four special ids.
+_RESERVED_PIECES = 260
+
+
+class TokenizerError(ValueError):
+    """A tokenizer cannot be trained, read or written."""
+
+
+class Tokenizer(tf.Module):
+    """Turns text into subword ids and back.
+
+    It is a `tf.Module`: as an attribute of an exported module it takes its
+    model with it into the SavedModel, which can then be loaded wherever
+    `tensorflow_text` is imported.
+
+    Args:
+        model_proto: bytes. A SentencePiece model made by `train_tokenizer`.
+
+    Example:
+
+    >>> tokenizer = train_tokenizer(["a green tree", "un arbre vert"], 280)
+    >>> ids = tokenizer.encode(["a green tree"])
+    >>> tokenizer.decode(ids)
+    ['a green tree']
+    >>> tokenizer.tokenize(tf.constant(["a tree", ""])).shape
+    TensorShape([2, None])
+    """
+
+    pad_id = PAD_ID
+    bos_id = BOS_ID
+    eos_id = EOS_ID
+    unk_id = UNK_ID
+
+    def __init__(self, model_proto):
+        super().__init__(name="tokenizer")
+        self.model_proto = _checked(model_proto)
+        self._processor = sentencepiece.SentencePieceProcessor(
+            model_proto=self.model_proto
+        )
+        self.vocab_size = self._processor.vocab_size()
+        self._subwords = tf_text.SentencepieceTokenizer(
+            self.model_proto, out_type=tf.int32
+        )
+        self._samplers = {}
+
+    def encode(self, sentences):
+        """Ids of each sentence, without bos and eos, in plain Python.
+
+        Args:
+            sentences: list of str.
+
+        Returns:
+            List of lists of int.
+        """
+        return self._processor.encode(
+            [" " + sentence if sentence else "" for sentence in sentences]
+        )
+
+    def decode(self, ids):
+        """Text of each row of ids: the inverse of `encode`.
+
+        A row ends at its first eos; other special ids are left out, and so
+        are ids beyond the vocabulary.
+
+        Args:
+            ids: list of lists of int.
+
+        Returns:
+            List of str.
+        """
+        texts = self._processor.decode([self._plain_ids(row) for row in ids])
+        return [text.removeprefix(" ") for text in texts]
+
+    def tokenize(self, strings, alpha=0.0):
+        """Ids of each string, without bos and eos, in the graph.
+
+        Args:
+            strings: string tensor of shape `(B,)`, in UTF-8.
+            alpha: float. 0 gives the best segmentation. Above 0 a
+                segmentation is drawn anew for every string (Kudo 2018,
+                arXiv:1804.10959): with a unigram model, the smaller
+                `alpha` the more evenly; with bpe, it is the share of
+                merges left out. The draw cannot be seeded.
+
+        Returns:
+            `RaggedTensor` of shape `(B, None)`, int32. An empty string has
+            no ids.
+        """
+        subwords = self._sampler(alpha) if alpha else self._subwords
+        prefixed_B = tf.strings.join([" ", strings])
+        return subwords.tokenize(
+            tf.where(tf.equal(strings, ""), strings, prefixed_B)
+        )
+
+    def detokenize(self, ids):
+        """Text of each row of ids, in the graph: as `decode`.
+
+        Args:
+            ids: int32 tensor of shape `(B, L)`, padded.
+
+        Returns:
+            String tensor of shape `(B,)`, valid UTF-8.
+        """
+        ids = tf.convert_to_tensor(ids, tf.int32)
+        is_end_BL = tf.cast(tf.equal(ids, EOS_ID), tf.int32)
+        keep_BL = (
+            tf.equal(tf.cumsum(is_end_BL, axis=1), 0)
+            & (ids > UNK_ID)
+            & (ids < self.vocab_size)
+        )
+        texts_B = self._subwords.detokenize(
+            tf.ragged.boolean_mask(ids, keep_BL)
+        )
+        return tf.strings.regex_replace(texts_B, "^ ", "", replace_global=False)
+
+    def save(self, path):
+        """Writes the model to a file that `load` and SentencePiece read."""
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.model_proto)
+
+    @classmethod
+    def load(cls, path):
+        """Reads a tokenizer that `save` wrote.
+
+        Raises:
+            TokenizerError: if there is no such file, or it holds no
+                tokenizer of ours.
+        """
+        try:
+            model_proto = pathlib.Path(path).read_bytes()
+        except OSError as error:
+            raise TokenizerError(
+                f"Cannot read a tokenizer from {path}: {error.strerror}."
+            ) from error
+        try:
+            return cls(model_proto)
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from error
+
+    def _plain_ids(self, row):
+        row = [int(index) for index in row]
+        if EOS_ID in row:
+            row = row[: row.index(EOS_ID)]
+        return [index for index in row if UNK_ID < index < self.vocab_size]
+
+    def _sampler(self, alpha):
+        if alpha not in self._samplers:
+            with tf.init_scope():  # one resource, however often traced
+                self._samplers[alpha] = tf_text.SentencepieceTokenizer(
+                    self.model_proto,
+                    out_type=tf.int32,
+                    nbest_size=-1,
+                    alpha=alpha,
+                )
+        return self._samplers[alpha]
+
+
+def train_tokenizer(
+    sentences,
+    vocab_size,
+    model_type="unigram",
+    input_sentence_size=500_000,
+    character_coverage=0.9999,
+    seed=0,
+):
+    """Learns a vocabulary of subwords from text.
+
+    The same sentences and arguments give the same model.
+
+    Args:
+        sentences: iterable of str, of both languages when they share a
+            vocabulary. Read once; sentences of more than 4,192 bytes are
+            passed over.
+        vocab_size: int. Entries wanted, 260 of them special ids and bytes.
+            There are fewer when the text does not bear so many.
+        model_type: `"unigram"` or `"bpe"`.
+        input_sentence_size: int. At most so many sentences are kept in
+            memory and learned from, drawn evenly from all.
+        character_coverage: float. Share of the characters in the text that
+            get an entry of their own; rarer ones are spelled in bytes.
+        seed: int. Seed of that draw.
+
+    Returns:
+        A `Tokenizer`.
+
+    Raises:
+        TokenizerError: if `vocab_size` has no room for the characters of
+            the text, or there is no text.
+
+    Example:
+
+    >>> tokenizer = train_tokenizer(["ein Baum", "a tree"], 280, "bpe")
+    >>> tokenizer.decode(tokenizer.encode(["Bäume, 樹"]))
+    ['Bäume, 樹']
+    """
+    if model_type not in _MODEL_TYPES:
+        raise TokenizerError(
+            f"`model_type` must be one of {', '.join(_MODEL_TYPES)}. "
+            f"Received: model_type={model_type!r}"
+        )
+    sample = _sample(sentences, input_sentence_size, seed)
+    if not sample:
+        raise TokenizerError(
+            "`sentences` must hold at least one that is not empty."
+        )
+    model = io.BytesIO()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(sample),
+                model_writer=model,
+                vocab_size=vocab_size,
+                model_type=model_type,
+                character_coverage=character_coverage,
+                **_escape_rules(pathlib.Path(folder)),
+                **_FIXED_OPTIONS,
+            )
+    except RuntimeError as error:
+        raise TokenizerError(_explain(error, vocab_size)) from error
+    return Tokenizer(model.getvalue())
+
+
+_FIXED_OPTIONS = {
+    "byte_fallback": True,
+    "remove_extra_whitespaces": False,
+    "add_dummy_prefix": False,
+    "hard_vocab_limit": False,
+    "pad_id": PAD_ID,
+    "bos_id": BOS_ID,
+    "eos_id": EOS_ID,
+    "unk_id": UNK_ID,
+    "num_threads": 2,  # part of the model: another number, other bytes
+    "minloglevel": 2,
+}
+
+
+def _escape_rules(folder):
+    """Rules that carry U+2581 through as U+FDD0, and nothing else."""
+    escape, restore = folder / "escape.tsv", folder / "restore.tsv"
+    escape.write_text("2581\tFDD0\n", encoding="utf-8")
+    restore.write_text("FDD0\t2581\n", encoding="utf-8")
+    return {
+        "normalization_rule_tsv": str(escape),
+        "denormalization_rule_tsv": str(restore),
+    }
+
+
+def _sample(sentences, size, seed):
+    """At most `size` sentences, each equally likely, with their prefix."""
+    generator = random.Random(seed)
+    sample = []
+    seen = 0
+    for sentence in sentences:
+        if not sentence:
+            continue
+        seen += 1
+        if len(sample) < size:
+            sample.append(" " + sentence)
+        elif (slot := generator.randrange(seen)) < size:
+            sample[slot] = " " + sentence
+    return sample
+
+
+def _explain(error, vocab_size):
+    """What to change, in place of SentencePiece's own message."""
+    too_small = re.search(r"required_chars\. \d+ vs (\d+)", str(error))
+    if too_small:
+        return (
+            f"`vocab_size` must be at least {too_small[1]}: "
+            f"{_RESERVED_PIECES} special ids and bytes, and the characters "
+            f"of the text. Received: vocab_size={vocab_size}"
+        )
+    if "sentences_.empty()" in str(error):
+        return (
+            "`sentences` must hold one of at most 4,192 bytes; "
+            "all are longer. Split them."
+        )
+    return f"SentencePiece cannot learn a vocabulary: {error}"
+
+
+def _checked(model_proto):
+    """The model, if it is one of `train_tokenizer`."""
+    try:
+        model = sentencepiece_model_pb2.ModelProto.FromString(model_proto)
+    except Exception as error:  # protobuf has several DecodeErrors
+        raise TokenizerError("Not a SentencePiece model.") from error
+    if not model.pieces:
+        raise TokenizerError("Not a SentencePiece model: it has no pieces.")
+    spec = model.trainer_spec
+    ids = (spec.pad_id, spec.bos_id, spec.eos_id, spec.unk_id)
+    if (
+        ids != (PAD_ID, BOS_ID, EOS_ID, UNK_ID)
+        or not spec.byte_fallback
+        or model.normalizer_spec.add_dummy_prefix
+    ):
+        raise TokenizerError(
+            "The SentencePiece model was not made by `train_tokenizer`: pad, "
+            "bos, eos and unk must be 0, 1, 2, 3, with byte fallback and "
+            f"without a dummy prefix. Received: pad, bos, eos, unk={ids}"
+        )
+    return model_proto
