@@ -1,0 +1,27 @@
+"""Sparsely-gated mixture-of-experts layers for Keras (arXiv:1701.06538).
+
+Dimension letters, used as suffixes of local tensor names and in docstrings:
+
+B batch, S source length, T target length, N tokens (batch and time
+flattened), D depth, H hidden size of an expert, E experts, K experts per
+token, C slots (capacity) of an expert, G groups of experts, V vocabulary,
+W beam width, P projection size, A attention size.
+"""
+
+from moe_keras import losses, monitoring
+from moe_keras.experts import FeedForwardExperts
+from moe_keras.gating import NoisyTopKGate, Routing
+from moe_keras.recurrent import ProjectedLSTM
+from moe_keras.sparse_moe import SparseMoE
+from moe_keras.version import __version__
+
+__all__ = [
+    "FeedForwardExperts",
+    "NoisyTopKGate",
+    "ProjectedLSTM",
+    "Routing",
+    "SparseMoE",
+    "__version__",
+    "losses",
+    "monitoring",
+]

@@ -1,0 +1,226 @@
+"""Noisy top-k gating (arXiv:1701.06538, section 2.1 and appendix A).
+
+N: tokens    D: depth    E: experts    K: experts per token
+"""
+
+import keras
+import tensorflow as tf
+
+from moe_keras.gating.routing import Routing
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class NoisyTopKGate(keras.layers.Layer):
+    """Chooses `k` experts per token, with noise of learnt size in training.
+
+    With `clean = x W_gate` and `stddev = softplus(x W_noise)`:
+
+    1. `noisy = clean + N(0, 1) * stddev` while training, else `clean` (eq. 4).
+    2. The `k` largest components of `noisy` are the chosen experts, and a
+       softmax over these `k` alone gives the gates (equations 3 and 5).
+    3. `importance` is the sum of the gates of each expert (equation 6).
+    4. `load` estimates smoothly how many tokens each expert gets. For token x
+       and expert i it adds the probability that i would be chosen if only
+       its own noise were drawn again (equation 9), which is that of rising
+       above the k-th largest of the *other* components:
+
+       `P(x, i) = Phi((clean_i - kth_excluding(noisy, k, i)) / stddev_i)`
+
+           noisy, sorted:   5.1   4.2 | 3.9   2.0   1.1        (k = 2)
+                            in    in    out   out   out
+           threshold:       3.9   3.9   4.2   4.2   4.2
+
+       A chosen expert has to stay above the (k+1)-th value, any other has to
+       rise above the k-th. With k = E all are always chosen and P is 1.
+
+    Both kernels start at zero: at first the noise alone chooses, and every
+    expert gets tokens (appendix A). Before any training, though, *inference*
+    has nothing to choose by and sends all tokens to the first k experts.
+
+    Out of training there is no noise, the same input always gives the same
+    routing, and `load` counts tokens.
+
+    With k = 1 the softmax over the one chosen component is 1 whatever the
+    logits are, and the gate would learn nothing from the task. The gate is
+    then the chosen expert's probability in the softmax over *all* noisy
+    logits (the choice of Switch Transformer, arXiv:2101.03961), which has a
+    gradient and lets the layer turn a doubtful expert down.
+
+    All of it is computed in float32 (float64 under a float64 policy) whatever
+    the dtype policy: bfloat16 logits tie, and ties choose wrong experts.
+
+    Args:
+        num_experts: int. Number of experts E to choose from.
+        k: int. Experts per token, from 1 to E.
+        noise_epsilon: float. Floor of the noise's standard deviation. The
+            paper has none, but where learnt noise fades every P becomes 0 or
+            1 and the load loses its gradient.
+        seed: int. Seed of the noise.
+
+    Call arguments:
+        inputs: Tensor of shape `(N, D)`.
+        mask: Optional boolean tensor of shape `(N,)`. Where it is False the
+            token gets no expert and counts nowhere.
+        training: bool. Noise and the smooth load are for training only.
+
+    Returns:
+        A `Routing`; its gates are in each row positive, sorted, and sum to 1
+        (for k = 1 they are at most 1).
+
+    Raises:
+        ValueError: If `k` is not between 1 and `num_experts`, or
+            `noise_epsilon` is below zero.
+
+    Example:
+
+    >>> gate = NoisyTopKGate(num_experts=8, k=2, seed=0)
+    >>> routing = gate(keras.ops.ones((5, 3)), training=True)
+    >>> tuple(routing.expert_index.shape), tuple(routing.load.shape)
+    ((5, 2), (8,))
+    """
+
+    def __init__(
+        self, num_experts, k=4, noise_epsilon=1e-2, seed=None, **kwargs
+    ):
+        # Layer.__call__ would otherwise cast the tokens to the policy's dtype
+        # and the kernels with them.
+        super().__init__(**kwargs, autocast=False)
+        if not 1 <= k <= num_experts:
+            raise ValueError(
+                "`k` must be between 1 and `num_experts`. "
+                f"Received: k={k}, num_experts={num_experts}"
+            )
+        if noise_epsilon < 0:
+            raise ValueError(
+                "`noise_epsilon` must not be below 0. "
+                f"Received: noise_epsilon={noise_epsilon}"
+            )
+        self.num_experts = num_experts
+        self.k = k
+        self.noise_epsilon = noise_epsilon
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    @property
+    def router_dtype(self):
+        """float32 under every policy but float64."""
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
+    def build(self, input_shape):
+        shape_DE = (input_shape[-1], self.num_experts)
+        self.gate_kernel = self.add_weight(
+            name="gate_kernel",
+            shape=shape_DE,
+            initializer="zeros",
+            dtype=self.router_dtype,
+            autocast=False,
+        )
+        self.noise_kernel = self.add_weight(
+            name="noise_kernel",
+            shape=shape_DE,
+            initializer="zeros",
+            dtype=self.router_dtype,
+            autocast=False,
+        )
+
+    def call(self, inputs, mask=None, training=False):
+        tokens_ND = tf.cast(inputs, self.router_dtype)
+        if mask is not None:
+            # Even a NaN in the padding must not reach a gradient.
+            tokens_ND = tf.where(mask[:, None], tokens_ND, 0.0)
+        if training:
+            clean_NE, noisy_NE, stddev_NE = self._noisy_logits(tokens_ND)
+        else:
+            noisy_NE = tf.matmul(tokens_ND, self.gate_kernel)
+        # One more than chosen: the threshold of those that are.
+        top, expert_index = tf.math.top_k(
+            noisy_NE, min(self.k + 1, self.num_experts)
+        )
+        expert_NK = expert_index[:, : self.k]
+        if self.k > 1:
+            gate_NK = tf.nn.softmax(top[:, : self.k])
+        else:
+            gate_NK = tf.exp(
+                top[:, :1] - tf.reduce_logsumexp(noisy_NE, -1, keepdims=True)
+            )
+        if mask is not None:
+            expert_NK = tf.where(mask[:, None], expert_NK, -1)
+            gate_NK = tf.where(mask[:, None], gate_NK, 0.0)
+        if training:
+            chance_NE = chosen_probability(
+                clean_NE, noisy_NE, stddev_NE, top, self.k
+            )
+            if mask is not None:
+                chance_NE = tf.where(mask[:, None], chance_NE, 0.0)
+            load_E = tf.reduce_sum(chance_NE, axis=0)
+        else:
+            load_E = self._sum_by_expert(tf.ones_like(gate_NK), expert_NK)
+        return Routing(
+            expert_index=expert_NK,
+            gate=gate_NK,
+            importance=self._sum_by_expert(gate_NK, expert_NK),
+            load=load_E,
+        )
+
+    def _noisy_logits(self, tokens_ND):
+        # One product for both kernels: the tokens are read once.
+        kernels = tf.concat([self.gate_kernel, self.noise_kernel], axis=1)
+        clean_NE, raw_NE = tf.split(tf.matmul(tokens_ND, kernels), 2, axis=1)
+        stddev_NE = tf.maximum(tf.nn.softplus(raw_NE), self.noise_epsilon)
+        noise_NE = keras.random.normal(
+            tf.shape(clean_NE),
+            dtype=self.router_dtype,
+            seed=self.seed_generator,
+        )
+        return clean_NE, clean_NE + noise_NE * stddev_NE, stddev_NE
+
+    def _sum_by_expert(self, values_NK, expert_NK):
+        # Rows of expert -1 are left out; the gradient is a gather.
+        return tf.math.unsorted_segment_sum(
+            values_NK, expert_NK, self.num_experts
+        )
+
+    def compute_mask(self, inputs, previous_mask):
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_experts": self.num_experts,
+            "k": self.k,
+            "noise_epsilon": self.noise_epsilon,
+            "seed": self.seed,
+        }
+
+
+def chosen_probability(clean, noisy, stddev, top, k):
+    """Probability of being chosen under fresh noise (equation 9).
+
+    Args:
+        clean: Tensor `(N, E)`, logits without noise.
+        noisy: Tensor `(N, E)`, logits with noise.
+        stddev: Tensor `(N, E)`, standard deviation of the noise.
+        top: Tensor `(N, min(k + 1, E))`, the largest of `noisy`, sorted. The
+            thresholds are taken from it, with their gradient.
+        k: int. Experts per token.
+
+    Returns:
+        Tensor `(N, E)`.
+
+    Example:
+
+    >>> logits = tf.constant([[2.0, 0.0, -2.0]])
+    >>> top = tf.math.top_k(logits, 2).values
+    >>> p = chosen_probability(logits, logits, tf.ones((1, 3)), top, k=1)
+    >>> [f"{value:.4f}" for value in p[0]]  # Phi(2), Phi(-2), Phi(-4)
+    ['0.9772', '0.0228', '0.0000']
+    """
+    if top.shape[-1] == k:
+        return tf.ones_like(clean)  # k = E: no threshold to fall under
+    kth_N1, next_N1 = top[:, k - 1 : k], top[:, k : k + 1]
+    # By value: where components tie, both thresholds are the same number.
+    threshold_NE = tf.where(noisy > next_N1, next_N1, kth_N1)
+    z_NE = (clean - threshold_NE) / stddev
+    # erfc and not 1 + erf, which is 0 in float32 from z = -6 on.
+    return 0.5 * tf.math.erfc(z_NE * -(0.5**0.5))

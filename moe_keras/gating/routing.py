@@ -1,0 +1,43 @@
+"""Routing: what every gate answers, and all that the layers behind it know.
+
+N: tokens    E: experts    K: experts per token
+"""
+
+from typing import Any, NamedTuple
+
+
+class Routing(NamedTuple):
+    """Where each token goes, and the batch totals that keep experts balanced.
+
+    It is the whole contract between gates and `SparseMoE`: any layer that
+    maps tokens `(N, D)` and an optional mask `(N,)` to a `Routing`, and has
+    an integer attribute `num_experts`, is a gate. A choice is named by its
+    index and never by "gate above zero": a gate that underflows to zero still
+    runs its expert.
+
+    Attributes:
+        expert_index: int32 `(N, K)`. The experts chosen for each token, the
+            best first, none twice. -1 stands for no expert: padding, or a
+            gate that chose fewer than `K` for this token.
+        gate: float `(N, K)`. The weight of each chosen expert in the output.
+            0 where `expert_index` is -1.
+        importance: float `(E,)`. Gates summed over the batch, with gradient.
+        load: float `(E,)`. Tokens per expert; while training a smooth
+            estimate of it, with gradient.
+
+    Example:
+
+    >>> routing = Routing(
+    ...     expert_index=[[2, 0], [1, -1]],
+    ...     gate=[[0.75, 0.25], [1.0, 0.0]],
+    ...     importance=[0.25, 1.0, 0.75],
+    ...     load=[1.0, 1.0, 1.0],
+    ... )
+    >>> routing.gate[0]
+    [0.75, 0.25]
+    """
+
+    expert_index: Any
+    gate: Any
+    importance: Any
+    load: Any

@@ -1,0 +1,230 @@
+"""The sparsely-gated mixture-of-experts layer (arXiv:1701.06538).
+
+N: tokens    D: depth    E: experts    K: experts per token    C: capacity
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from moe_keras.dispatch import combine, dispatch, plan_dispatch
+from moe_keras.experts import ExpertList, FeedForwardExperts
+from moe_keras.gating.noisy_top_k import NoisyTopKGate
+from moe_keras.losses import importance_loss, load_loss
+from moe_keras.monitoring import RoutingMonitor
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class SparseMoE(keras.layers.Layer):
+    """Sends each token to the `k` experts that a trained gate picks for it.
+
+        inputs (..., D) -> tokens (N, D)
+        gate:     (N, D) -> k expert indices and gates for each token
+        dispatch: (N, D) -> the tokens of each expert, side by side
+        experts:  each on its own tokens
+        combine:  y = sum over the chosen experts of gate * expert(x)  (eq. 1)
+
+    Parameters grow with `num_experts`, the work per token only with `k`. Left
+    alone, the gate would soon send everything to a few favourites; two losses
+    (`add_loss`, while training only) and the gate's noise prevent it, and the
+    figures in the logs of `fit`, such as `<name>_cv_load`, show whether they
+    do. `routing_statistics()` has all of them.
+
+    By default no token is ever dropped, however uneven the load. With a
+    `capacity_factor` each expert takes at most `capacity_factor * k * N / E`
+    tokens of a batch (first choices first), all shapes are static, and the
+    layer compiles with XLA (`jit_compile=True`); tokens beyond get nothing
+    from that expert and are counted as `overflow`.
+
+    Tokens under a padding mask take no part in anything: they go to no
+    expert, count in no loss and no statistic, and their outputs are zeros.
+
+    Args:
+        num_experts: int. Number of experts E.
+        k: int. Experts per token, from 1 to E. See `NoisyTopKGate` for what
+            k = 1 does.
+        hidden_dim: int. Hidden size of each expert; only without `expert`.
+        activation: Activation of the experts; only without `expert`.
+        gate: Layer that maps tokens `(N, D)` and `mask (N,)` to a `Routing`;
+            by default a `NoisyTopKGate` of `num_experts`, `k` and `seed`.
+        expert: One layer that runs all experts, `(E, C, D) -> (E, C, D')`, or
+            a function without arguments that makes a new Keras layer
+            `(C, D) -> (C, D')`, called once for each expert. By default
+            `FeedForwardExperts`, which also has biases to leave out, dropout
+            and an output size.
+        importance_loss_weight: float. Weight of CV(importance)^2.
+        load_loss_weight: float. Weight of CV(load)^2.
+        capacity_factor: float. Slots of an expert over those that it needs
+            when load is even; None for as many as it needs.
+        seed: int. Seed of the gate's noise.
+
+    Call arguments:
+        inputs: Tensor `(..., D)`.
+        mask: Optional boolean tensor of the leading shape of `inputs`; by
+            default the Keras mask of the inputs.
+        training: bool.
+
+    Returns:
+        Tensor `(..., D')`.
+
+    Example:
+
+    >>> layer = SparseMoE(num_experts=8, k=2, hidden_dim=16)
+    >>> tuple(layer(keras.ops.ones((3, 5, 4))).shape)
+    (3, 5, 4)
+    >>> layer.routing_statistics().tokens
+    15.0
+    """
+
+    def __init__(
+        self,
+        num_experts,
+        k=4,
+        hidden_dim=None,
+        activation="relu",
+        gate=None,
+        expert=None,
+        importance_loss_weight=0.1,
+        load_loss_weight=0.1,
+        capacity_factor=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_experts = num_experts
+        self.k = k
+        self.hidden_dim = hidden_dim
+        self.activation = keras.activations.get(activation)
+        self.importance_loss_weight = importance_loss_weight
+        self.load_loss_weight = load_loss_weight
+        self.capacity_factor = capacity_factor
+        self.seed = seed
+        self._custom_gate = gate
+        self._custom_expert = expert
+        self.gate = gate or NoisyTopKGate(
+            num_experts, k=k, seed=seed, dtype=self.dtype_policy, name="gate"
+        )
+        self.experts = self._make_experts(expert)
+        self.monitor = RoutingMonitor(num_experts, name=self.name)
+        self.supports_masking = True
+        # Experts' batches have dynamic shapes, unless capacity fixes them.
+        self.supports_jit = capacity_factor is not None
+
+    def _make_experts(self, expert):
+        if isinstance(expert, keras.layers.Layer):
+            return expert
+        if expert is not None:
+            return ExpertList([expert() for _ in range(self.num_experts)])
+        return FeedForwardExperts(
+            self.num_experts,
+            self.hidden_dim,
+            activation=self.activation,
+            dtype=self.dtype_policy,
+            name="experts",
+        )
+
+    def build(self, input_shape):
+        depth = input_shape[-1]
+        self.gate.build((None, depth))
+        self.experts.build((self.num_experts, None, depth))
+
+    def call(self, inputs, mask=None, training=False):
+        depth = inputs.shape[-1]
+        tokens_ND = tf.reshape(inputs, [-1, depth])
+        mask_N = None
+        if mask is not None:
+            mask_N = tf.reshape(tf.cast(mask, "bool"), [-1])
+        routing = self.gate(tokens_ND, mask=mask_N, training=training)
+        plan = plan_dispatch(
+            routing.expert_index,
+            self.num_experts,
+            mask=mask_N,
+            capacity=self._capacity(routing.expert_index),
+        )
+        slots = self._run_experts(dispatch(tokens_ND, plan), plan, training)
+        output_ND = combine(slots, plan, routing.gate)
+        if training:
+            self.add_loss(self._balancing_loss(routing))
+        self._count(routing, plan, mask_N)
+        return tf.reshape(
+            output_ND,
+            tf.concat([tf.shape(inputs)[:-1], [output_ND.shape[-1]]], 0),
+        )
+
+    def _capacity(self, expert_NK):
+        if self.capacity_factor is None:
+            return None
+        num_tokens, k = expert_NK.shape
+        share = self.capacity_factor * k / self.num_experts
+        if num_tokens is not None:
+            return max(1, min(num_tokens, math.ceil(share * num_tokens)))
+        num_tokens = tf.shape(expert_NK)[0]
+        slots = tf.math.ceil(share * tf.cast(num_tokens, "float64"))
+        return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
+
+    def _run_experts(self, slots_SD, plan, training):
+        if plan.capacity is None:
+            return self.experts(slots_SD, counts=plan.counts, training=training)
+        batch_ECD = tf.reshape(
+            slots_SD, [self.num_experts, plan.capacity, slots_SD.shape[-1]]
+        )
+        output_ECD = self.experts(batch_ECD, training=training)
+        return tf.reshape(output_ECD, [-1, output_ECD.shape[-1]])
+
+    def _balancing_loss(self, routing):
+        return self.importance_loss_weight * importance_loss(
+            routing.importance
+        ) + self.load_loss_weight * load_loss(routing.load)
+
+    def _count(self, routing, plan, mask_N):
+        tokens = tf.shape(routing.gate)[0]
+        if mask_N is not None:
+            tokens = tf.math.count_nonzero(mask_N)
+        overflow = tf.reduce_sum(plan.load) - tf.reduce_sum(plan.counts)
+        self.monitor.update_state(
+            routing.importance, plan.load, tokens, overflow
+        )
+
+    def routing_statistics(self):
+        """Reads what was counted since the last reset.
+
+        Returns:
+            `moe_keras.monitoring.RoutingStatistics`.
+        """
+        return self.monitor.statistics()
+
+    def reset_routing_statistics(self):
+        """Starts counting anew. `fit` and `evaluate` do it by themselves."""
+        self.monitor.reset_state()
+
+    def compute_output_shape(self, input_shape):
+        slots = (self.num_experts, None, input_shape[-1])
+        return (
+            *input_shape[:-1],
+            self.experts.compute_output_shape(slots)[-1],
+        )
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        expert = None if self._custom_expert is None else self.experts
+        return {
+            **super().get_config(),
+            "num_experts": self.num_experts,
+            "k": self.k,
+            "hidden_dim": self.hidden_dim,
+            "activation": keras.activations.serialize(self.activation),
+            "gate": serialize(self._custom_gate),
+            "expert": serialize(expert),
+            "importance_loss_weight": self.importance_loss_weight,
+            "load_loss_weight": self.load_loss_weight,
+            "capacity_factor": self.capacity_factor,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for name in ("gate", "expert"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
