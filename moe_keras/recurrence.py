@@ -28,14 +28,17 @@ it. That is why a feedback first returns `cotangents` and is asked for the
 gradients of its parameters once, at the end.
 """
 
-import functools
+import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
 
 
+@dataclasses.dataclass(frozen=True)
 class Direct:
     """The feedback of the plain LSTM: the hidden value itself."""
+
+    num_parameters = 0
 
     def forward(self, hidden, parameters, constants):
         return hidden, ()
@@ -55,8 +58,11 @@ class Direct:
         return ()
 
 
+@dataclasses.dataclass(frozen=True)
 class Projected:
     """The feedback of an LSTM with an output projection: `hidden @ P`."""
+
+    num_parameters = 1
 
     def forward(self, hidden, parameters, constants):
         (kernel_HP,) = parameters
@@ -200,13 +206,17 @@ class Loops:
                 hidden, problem.parameters, problem.constants
             )
             values = (*kept, r_BR, new_r, *saved)
-            arrays = [a.write(index, v) for a, v in zip(arrays, values)]
+            shapes[:] = [value.shape for value in values]
+            arrays = [
+                a.write(index, v) for a, v in zip(arrays, values, strict=True)
+            ]
             if problem.mask is not None:
                 real_B1 = problem.mask[index]
                 new_c = tf.where(real_B1, new_c, c_BH)
                 new_r = tf.where(real_B1, new_r, r_BR)
             return step + 1, new_r, new_c, arrays
 
+        shapes = []
         gate = problem.cell.dtype
         product = problem.kernel.dtype
         saved_dtypes = self.feedback.saved_dtypes(problem.parameters)
@@ -222,15 +232,13 @@ class Loops:
             maximum_iterations=time,
         )
         stacked = [array.stack() for array in arrays]
-        units = problem.cell.shape[-1]
-        widths = [2 * units] + 4 * [units] + 2 * [problem.kernel.shape[0]]
-        for x, width in zip(stacked, widths):
-            x.set_shape([None, None, width])
+        for x, shape in zip(stacked, shapes, strict=True):
+            x.set_shape([None, *shape])
         trace = Trace(*stacked[:7], tuple(stacked[7:]))
         outputs = trace.feedback
         if problem.mask is not None:
             outputs = tf.where(problem.mask, outputs, tf.zeros_like(outputs))
-        outputs.set_shape([*problem.gates.shape[:2], widths[-1]])
+        outputs.set_shape([*problem.gates.shape[:2], problem.kernel.shape[0]])
         return outputs, (r_BR, c_BH), trace
 
     def backward(self, problem, trace, d_outputs, d_feedback, d_cell):
@@ -264,13 +272,19 @@ class Loops:
                 [x[index] for x in trace[:5]],
             )
             dz_BZ = tf.cast(dz_BZ, problem.kernel.dtype)
+            dz_BZ.set_shape([d_feedback.shape[0], problem.gates.shape[-1]])
+            dc_BH.set_shape(d_cell.shape)
             dr_BR = tf.matmul(dz_BZ, problem.kernel, transpose_b=True)
             if skipped is not None:
                 dr_BR, dc_BH = dr_BR + skipped[0], dc_BH + skipped[1]
             values = (dz_BZ, *cotangents)
-            arrays = [a.write(index, v) for a, v in zip(arrays, values)]
+            shapes[:] = [value.shape for value in values]
+            arrays = [
+                a.write(index, v) for a, v in zip(arrays, values, strict=True)
+            ]
             return step + 1, dr_BR, dc_BH, arrays
 
+        shapes = []
         dtypes = [
             problem.kernel.dtype,
             *self.feedback.cotangent_dtypes(problem.parameters),
@@ -287,6 +301,8 @@ class Loops:
         )
         dz_TBZ, *cotangents = [array.stack() for array in arrays]
         dz_TBZ.set_shape(problem.gates.shape)
+        for x, shape in zip(cotangents, shapes[1:], strict=True):
+            x.set_shape([None, *shape])
         hidden = tf.cast(trace.gate_o * trace.cell_tanh, dz_TBZ.dtype)
         return (
             dz_TBZ,

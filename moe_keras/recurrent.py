@@ -58,6 +58,8 @@ class ProjectedLSTM(keras.layers.Layer):
     (2, 5, 3)
     """
 
+    stateful = False  # `keras.layers.Bidirectional` asks
+
     def __init__(
         self,
         units,
