@@ -81,9 +81,10 @@ class Corpus:
             pairs += 1
             empty += not source or not target
         if pairs == empty:
-            found = f"its {pairs} lines are all empty" if pairs else "no lines"
+            found = f"{pairs} empty lines" if pairs else "no lines"
             raise CorpusError(
-                f"{self.name} must hold a sentence and its translation: {found}."
+                f"{self.name} must hold sentences with their translations; "
+                f"it has {found}."
             )
         return CorpusSize(pairs, empty)
 
@@ -327,16 +328,17 @@ def _find_language(prefix, language):
 
 def _lines(path):
     """Lines of a text file, decoded, without their ends."""
-    number = 0
+    number = 0  # of the lines read without fault
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
+            for line in file:
                 line = line.removesuffix(b"\n").replace(b"\r", b"")
                 yield line.decode("utf-8")
+                number += 1
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{path}, line {number}: not UTF-8 at byte {error.start + 1}. "
+            f"{path}, line {number + 1}: not UTF-8 at byte {error.start + 1}. "
             "Convert the file, for example with iconv."
         ) from error
     except (OSError, EOFError, zlib.error) as error:
