@@ -21,6 +21,9 @@ import tensorflow as tf
 
 from translation.languages import PHRASEBOOK_LANGUAGES, parse_pair
 
+# A sentence of these alone counts as empty.
+BLANK = " \t\v\f"
+
 SPLITS = ("train", "dev", "test")
 
 # Sentence pairs of the phrasebook when its spec names no size.
@@ -79,7 +82,7 @@ class Corpus:
         pairs = empty = 0
         for source, target in self.pairs():
             pairs += 1
-            empty += not source or not target
+            empty += not source.strip(BLANK) or not target.strip(BLANK)
         if pairs == empty:
             found = f"{pairs} empty lines" if pairs else "no lines"
             raise CorpusError(

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from translation.corpus import CorpusError
+from translation.corpus import BLANK, CorpusError
 from translation.tokenizer import BOS_ID, EOS_ID, PAD_ID
 
 # Beyond six steps of `length_multiple` buckets widen by this factor, so that
@@ -39,7 +39,7 @@ _CHUNK = 256
 
 
 @dataclasses.dataclass(frozen=True)
-class InputOptions:
+class PipelineOptions:
     """How text becomes batches."""
 
     # Ids in a batch on each side, padding included.
@@ -94,7 +94,7 @@ def batch_shapes(options, longest=None):
     """All shapes that training batches can have.
 
     Args:
-        options: `InputOptions`.
+        options: `PipelineOptions`.
         longest: int. Ids of the longest sentence; `options.max_length`
             when left out.
 
@@ -103,7 +103,7 @@ def batch_shapes(options, longest=None):
 
     Example:
 
-    >>> batch_shapes(InputOptions(tokens_per_batch=256, max_length=30))
+    >>> batch_shapes(PipelineOptions(tokens_per_batch=256, max_length=30))
     [(64, 4), (32, 8), (16, 12), (16, 16), (8, 20), (8, 24), (8, 32)]
     """
     longest = options.max_length if longest is None else longest
@@ -121,7 +121,7 @@ def count_tokens(corpus, tokenizer, options):
     Args:
         corpus: `Corpus`.
         tokenizer: `Tokenizer`.
-        options: `InputOptions`.
+        options: `PipelineOptions`.
 
     Returns:
         `CorpusTokens`.
@@ -129,12 +129,13 @@ def count_tokens(corpus, tokenizer, options):
 
     def add(totals, sources, targets):
         source_N, target_N = _ids(tokenizer, sources), _ids(tokenizer, targets)
-        empty_N = (source_N.row_lengths() == 1) | (target_N.row_lengths() == 1)
-        keep_N = _trainable(source_N, target_N, options)
+        empty_N = _is_empty(sources) | _is_empty(targets)
+        long_N = _longer(source_N, target_N) > options.max_length
+        keep_N = ~empty_N & ~long_N
         counts = [
             tf.size(empty_N, tf.int64),
             tf.math.count_nonzero(empty_N),
-            tf.math.count_nonzero(~empty_N & ~keep_N),
+            tf.math.count_nonzero(~empty_N & long_N),
             tf.reduce_sum(source_N.row_lengths()[keep_N]),
             tf.reduce_sum(target_N.row_lengths()[keep_N]),
         ]
@@ -157,7 +158,7 @@ def training_batches(corpus, tokenizer, options):
     Args:
         corpus: `Corpus`.
         tokenizer: `Tokenizer`.
-        options: `InputOptions`.
+        options: `PipelineOptions`.
 
     Returns:
         `tf.data.Dataset` of dicts of int32 tensors: `source (B, S)` ends in
@@ -172,12 +173,13 @@ def training_batches(corpus, tokenizer, options):
 
     def tokenize(sources, targets):
         alpha = options.subword_sampling
-        source_N = _ids(tokenizer, sources, alpha)
-        target_N = _ids(tokenizer, targets, alpha)
-        keep_N = _trainable(source_N, target_N, options)
+        present_N = ~_is_empty(sources) & ~_is_empty(targets)
+        source_N = _ids(tokenizer, sources[present_N], alpha)
+        target_N = _ids(tokenizer, targets[present_N], alpha)
+        fits_N = _longer(source_N, target_N) <= options.max_length
         return _rows(
-            tf.ragged.boolean_mask(source_N, keep_N),
-            tf.ragged.boolean_mask(target_N, keep_N),
+            tf.ragged.boolean_mask(source_N, fits_N),
+            tf.ragged.boolean_mask(target_N, fits_N),
             width,
         )
 
@@ -206,7 +208,7 @@ def evaluation_batches(corpus, tokenizer, options):
     Args:
         corpus: `Corpus`.
         tokenizer: `Tokenizer`.
-        options: `InputOptions`.
+        options: `PipelineOptions`.
 
     Returns:
         `tf.data.Dataset` of dicts as of `training_batches`, and with
@@ -247,11 +249,8 @@ def _longer(source_N, target_N):
     return tf.maximum(source_N.row_lengths(), target_N.row_lengths())
 
 
-def _trainable(source_N, target_N, options):
-    """Which pairs have both sides, and neither too long."""
-    shorter_N = tf.minimum(source_N.row_lengths(), target_N.row_lengths())
-    longer_N = _longer(source_N, target_N)
-    return (shorter_N > 1) & (longer_N <= options.max_length)
+def _is_empty(strings):
+    return tf.strings.regex_full_match(strings, f"[{BLANK}]*")
 
 
 def _rows(source_N, target_N, width):
