@@ -1,0 +1,94 @@
+"""What a beam search looks for, and how it ranks what it found.
+
+GNMT (Wu et al. 2016, equation 14):
+
+    score(Y, X) = log P(Y | X) / lp(Y) + cp(X, Y)
+    lp(Y) = ((5 + |Y|) / (5 + 1)) ** length_penalty, |Y| counts eos
+    cp(X, Y) = coverage_penalty * sum_i log(min(sum_j p_ij, 1))
+
+with p_ij the attention of output step j on source position i.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+# Attention sums below this count as this: log(0) would rule a sentence out.
+COVERAGE_FLOOR = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class BeamOptions:
+    """What to search for. The penalties are alpha and beta of equation 14."""
+
+    beam_width: int = 5  # hypotheses kept at a time for each sentence
+    num_translations: int = 1  # how many of them are returned, best first
+    length_penalty: float = 0.8  # alpha: 0 prefers short, 1 the best mean
+    coverage_penalty: float = 0.2  # beta: above 0, no source word left out
+    max_length_ratio: float = 2.0  # an output has at most ratio * source ...
+    max_length_extra: int = 10  # ... + extra tokens, eos counted in both
+    early_stop: bool = True  # stop when nothing can win; changes no result
+
+    def __post_init__(self):
+        if self.beam_width < 1:
+            raise ValueError(
+                "`beam_width` must be at least 1. "
+                f"Received: beam_width={self.beam_width}"
+            )
+        if not 1 <= self.num_translations <= self.beam_width:
+            raise ValueError(
+                "`num_translations` must be between 1 and `beam_width`, which "
+                "can be made wider. Received: num_translations="
+                f"{self.num_translations}, beam_width={self.beam_width}"
+            )
+        for name in (
+            "length_penalty",
+            "coverage_penalty",
+            "max_length_ratio",
+            "max_length_extra",
+        ):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(
+                    f"`{name}` must be zero or more. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+
+    def max_lengths(self, source_lengths):
+        """Longest output, eos included, for sources `(B,)` int32.
+
+        >>> BeamOptions().max_lengths(tf.constant([3, 8])).numpy().tolist()
+        [16, 26]
+        """
+        length = tf.cast(source_lengths, tf.float32) * self.max_length_ratio
+        longest = tf.cast(length, tf.int32) + int(self.max_length_extra)
+        return tf.maximum(longest, 1)
+
+
+def length_penalty(length, alpha):
+    """lp of equation 14: `((5 + length) / 6) ** alpha`, float32.
+
+    >>> length_penalty([1, 7], alpha=1.0).numpy().tolist()
+    [1.0, 2.0]
+    """
+    return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** alpha
+
+
+def coverage_penalty(coverage, source_mask, beta):
+    """cp of equation 14 over real source positions.
+
+    Args:
+        coverage: Tensor `(..., S)`: attention each position received.
+        source_mask: Tensor broadcastable to it, false or 0 on padding.
+        beta: float.
+
+    Returns:
+        Tensor `(...)`, never above 0.
+
+    >>> mask = tf.constant([True, True, False])
+    >>> cp = coverage_penalty(tf.constant([0.5, 3.0, 0.0]), mask, beta=1.0)
+    >>> round(float(cp), 4)  # log(0.5) + log(1)
+    -0.6931
+    """
+    seen = tf.math.log(tf.clip_by_value(coverage, COVERAGE_FLOOR, 1.0))
+    seen = tf.where(tf.cast(source_mask, tf.bool), seen, 0.0)
+    return beta * tf.reduce_sum(seen, axis=-1)
