@@ -253,7 +253,7 @@ def train_tokenizer(
             )
     except RuntimeError as error:
         raise TokenizerError(_explain(error, vocab_size)) from error
-    return Tokenizer(model.getvalue())
+    return Tokenizer(_without_paths(model.getvalue()))
 
 
 _FIXED_OPTIONS = {
@@ -279,6 +279,14 @@ def _escape_rules(folder):
         "normalization_rule_tsv": str(escape),
         "denormalization_rule_tsv": str(restore),
     }
+
+
+def _without_paths(model_proto):
+    """The model without the names of temporary files, that differ each time."""
+    model = sentencepiece_model_pb2.ModelProto.FromString(model_proto)
+    model.normalizer_spec.ClearField("normalization_rule_tsv")
+    model.denormalizer_spec.ClearField("normalization_rule_tsv")
+    return model.SerializeToString(deterministic=True)
 
 
 def _sample(sentences, size, seed):

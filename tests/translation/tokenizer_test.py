@@ -1,0 +1,259 @@
+"""Subwords in Python and in the graph."""
+
+import random
+
+import pytest
+import tensorflow as tf
+from sentencepiece import sentencepiece_model_pb2
+
+from translation.tokenizer import (
+    BOS_ID,
+    EOS_ID,
+    PAD_ID,
+    UNK_ID,
+    Tokenizer,
+    TokenizerError,
+    train_tokenizer,
+)
+
+SENTENCES = [
+    "The old man sees a green tree.",
+    "Le vieil homme voit un arbre vert.",
+    "The tree is old, and the man is green?",
+    "L'arbre est vieux ; l'homme est-il vert ?",
+    "She reads 20 books in the garden.",
+    "Elle lit 20 livres dans le jardin.",
+] * 5
+
+AWKWARD = [
+    "",
+    " ",
+    "   ",
+    " leading",
+    "   three leading",
+    "trailing  ",
+    "two  spaces   three",
+    "tab\tand\nnewline\r\n",
+    "\x00 \x01\x7f",
+    "no\u00a0break, zero\u200bwidth, \u2028line\u2029",
+    "e\u0301 is not \u00e9, ﬁ is not fi, Ａ is not A",
+    "😀👩‍👩‍👧 🇫🇷 𝒜",
+    "漢字 и кириллица",
+    "<s> </s> <pad> <unk> <0x41>",
+    "\u2581 is how SentencePiece \u2581writes\u2581 a space",
+    "\u2585 its boundary, \ufffd, \ufeffmark, \U0010ffff",
+]
+
+
+@pytest.fixture(scope="module", params=["unigram", "bpe"])
+def tokenizer(request):
+    return train_tokenizer(SENTENCES, 330, request.param)
+
+
+def random_strings(count):
+    generator = random.Random(0)
+    ranges = [(0, 0x80), (0, 0x800), (0x800, 0xD800), (0xE000, 0x110000)]
+    spaces = [" ", " ", "\u2581"]
+
+    def character():
+        code = generator.randrange(*generator.choice(ranges))
+        return generator.choice(spaces + [chr(code)] * 5)
+
+    strings = [
+        "".join(character() for _ in range(generator.randrange(1, 20)))
+        for _ in range(count)
+    ]
+    return [string.replace("\ufdd0", "") for string in strings]
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("text", AWKWARD)
+    def test_awkward_text_comes_back(self, tokenizer, text):
+        assert tokenizer.decode(tokenizer.encode([text])) == [text]
+
+    def test_random_unicode_comes_back(self, tokenizer):
+        strings = random_strings(500)
+        assert tokenizer.decode(tokenizer.encode(strings)) == strings
+
+    def test_the_one_documented_exception(self, tokenizer):
+        ids = tokenizer.encode(["a\ufdd0b"])
+        assert tokenizer.decode(ids) == ["a\u2581b"]
+
+    def test_the_graph_agrees_with_python(self, tokenizer):
+        strings = AWKWARD + SENTENCES[:6] + random_strings(300)
+        ids = tokenizer.tokenize(tf.constant(strings))
+        assert ids.dtype == tf.int32
+        assert ids.to_list() == tokenizer.encode(strings)
+        texts = tokenizer.detokenize(ids.to_tensor(PAD_ID))
+        assert [text.decode() for text in texts.numpy()] == strings
+
+    def test_no_special_id_comes_out_of_text(self, tokenizer):
+        ids = sum(tokenizer.encode(AWKWARD + random_strings(300)), [])
+        assert min(ids) > UNK_ID
+        assert max(ids) < tokenizer.vocab_size
+
+    def test_first_word_has_the_id_it_has_elsewhere(self, tokenizer):
+        tree, the_tree = tokenizer.encode(["tree", "the tree"])
+        assert the_tree[-len(tree) :] == tree
+
+    def test_bytes_that_are_not_utf8_are_replaced(self, tokenizer):
+        ids = tokenizer.tokenize(tf.constant([b"a\xff\xfeb"])).to_tensor()
+        text = tokenizer.detokenize(ids).numpy()[0].decode()
+        assert text == "a\ufffd\ufffdb"
+
+
+class TestDecoding:
+    def rows(self, tokenizer):
+        first, second = tokenizer.encode(["a tree", "old man"])
+        beyond = tokenizer.vocab_size + 5
+        return [
+            [BOS_ID, *first, UNK_ID, EOS_ID, *second],
+            [beyond, *second, PAD_ID, PAD_ID],
+            [EOS_ID, *first],
+            [],
+        ]
+
+    def test_a_row_ends_at_eos_and_specials_are_dropped(self, tokenizer):
+        rows = self.rows(tokenizer)
+        expected = ["a tree", "old man", "", ""]
+        assert tokenizer.decode(rows) == expected
+        dense = tf.ragged.constant(rows, tf.int32).to_tensor(PAD_ID)
+        texts = tokenizer.detokenize(dense).numpy()
+        assert [text.decode() for text in texts] == expected
+
+    def test_any_ids_give_valid_utf8(self, tokenizer):
+        generator = random.Random(1)
+        rows = [
+            [generator.randrange(tokenizer.vocab_size) for _ in range(12)]
+            for _ in range(200)
+        ]
+        texts = tokenizer.detokenize(tf.constant(rows)).numpy()
+        assert [text.decode() for text in texts] == tokenizer.decode(rows)
+
+    def test_empty_batches(self, tokenizer):
+        assert tokenizer.encode([]) == []
+        assert tokenizer.decode([]) == []
+        ids = tokenizer.tokenize(tf.zeros([0], tf.string))
+        assert ids.shape[0] == 0
+        for length in (0, 3):
+            texts = tokenizer.detokenize(tf.zeros([0, length], tf.int32))
+            assert texts.shape == (0,)
+
+
+class TestTraining:
+    def test_special_ids(self, tokenizer):
+        ids = [getattr(tokenizer, f"{n}_id") for n in ("pad", "bos", "eos")]
+        assert [*ids, tokenizer.unk_id] == [0, 1, 2, 3]
+
+    def test_the_same_text_gives_the_same_model(self, tokenizer):
+        spec = sentencepiece_model_pb2.ModelProto.FromString(
+            tokenizer.model_proto
+        ).trainer_spec
+        kind = {1: "unigram", 2: "bpe"}[spec.model_type]
+        again = train_tokenizer(iter(SENTENCES), 330, kind)
+        assert again.model_proto == tokenizer.model_proto
+
+    @pytest.mark.parametrize("kind", ["unigram", "bpe"])
+    def test_a_small_corpus_bears_a_smaller_vocabulary(self, kind):
+        tokenizer = train_tokenizer(["a tree"], 32_000, kind)
+        assert 260 < tokenizer.vocab_size < 300
+        assert tokenizer.decode(tokenizer.encode(AWKWARD)) == AWKWARD
+
+    @pytest.mark.parametrize("kind", ["unigram", "bpe"])
+    def test_a_vocabulary_too_small_says_what_it_needs(self, kind):
+        # 256 bytes, 4 special ids, and the characters "▁", "a", "b", "c".
+        with pytest.raises(TokenizerError, match="at least 264.*=100"):
+            train_tokenizer(["abc"], 100, kind)
+        assert train_tokenizer(["abc"], 264, kind).vocab_size == 264
+
+    def test_no_text_is_an_error(self):
+        for sentences in ([], ["", ""]):
+            with pytest.raises(TokenizerError, match="at least one"):
+                train_tokenizer(sentences, 300)
+        with pytest.raises(TokenizerError, match="4,192 bytes"):
+            train_tokenizer(["long " * 1_000], 300)
+
+    def test_an_unknown_model_type_is_an_error(self):
+        with pytest.raises(TokenizerError, match="unigram, bpe.*'word'"):
+            train_tokenizer(SENTENCES, 300, "word")
+
+    def test_a_bounded_sample_is_read_evenly_and_seeded(self):
+        words = [chr(ord("a") + i % 26) * 3 for i in range(2_600)]
+        models = [
+            train_tokenizer(iter(words), 300, input_sentence_size=80, seed=s)
+            for s in (0, 0, 1)
+        ]
+        protos = [model.model_proto for model in models]
+        assert protos[0] == protos[1] != protos[2]
+        # 80 of 100 x 26 letters, from the end of the text as well as the
+        # start: at least 20 letters have an entry of their own.
+        assert models[0].vocab_size >= 260 + 1 + 20
+
+    def test_training_and_loading_are_silent(self, capfd):
+        tokenizer = train_tokenizer(SENTENCES, 330)
+        tokenizer.detokenize(tokenizer.tokenize(["a tree"]).to_tensor())
+        assert capfd.readouterr() == ("", "")
+
+
+class TestSampling:
+    @pytest.mark.parametrize("alpha", [0.1, 0.5])
+    def test_segmentations_vary_and_mean_the_same(self, tokenizer, alpha):
+        text = "the old man sees the green garden"
+
+        @tf.function
+        def sample(strings):
+            return tokenizer.tokenize(strings, alpha=alpha)
+
+        rows = sample(tf.constant([text] * 40)).to_list()
+        assert len({tuple(row) for row in rows}) > 1
+        assert tokenizer.decode(rows) == [text] * 40
+
+    def test_without_sampling_nothing_varies(self, tokenizer):
+        rows = tokenizer.tokenize(tf.constant(["the old man"] * 20)).to_list()
+        assert len({tuple(row) for row in rows}) == 1
+
+
+class TestFiles:
+    def test_save_and_load(self, tokenizer, tmp_path):
+        path = tmp_path / "folder" / "tokenizer.model"
+        tokenizer.save(path)
+        loaded = Tokenizer.load(str(path))
+        assert loaded.model_proto == tokenizer.model_proto
+        assert loaded.encode(SENTENCES) == tokenizer.encode(SENTENCES)
+
+    def test_a_missing_file_is_a_clear_error(self, tmp_path):
+        path = tmp_path / "none.model"
+        with pytest.raises(TokenizerError, match=f"{path}: No such file"):
+            Tokenizer.load(path)
+
+    @pytest.mark.parametrize("content", [b"", b"junk", None])
+    def test_a_broken_file_is_a_clear_error(self, tokenizer, tmp_path, content):
+        path = tmp_path / "broken.model"
+        if content is None:
+            content = tokenizer.model_proto[:2_000]
+        path.write_bytes(content)
+        with pytest.raises(TokenizerError, match="broken.model: Not a"):
+            Tokenizer.load(path)
+
+    def test_a_model_made_otherwise_is_refused(self, tokenizer):
+        model = sentencepiece_model_pb2.ModelProto.FromString(
+            tokenizer.model_proto
+        )
+        model.trainer_spec.pad_id = -1
+        with pytest.raises(TokenizerError, match="not made by.*-1, 1, 2, 3"):
+            Tokenizer(model.SerializeToString())
+
+    def test_a_saved_module_takes_the_model_with_it(self, tmp_path):
+        module = tf.Module()
+        module.tokenizer = train_tokenizer(SENTENCES, 330)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def round_trip(strings):
+            ids = module.tokenizer.tokenize(strings)
+            return module.tokenizer.detokenize(ids.to_tensor(PAD_ID))
+
+        module.round_trip = round_trip
+        tf.saved_model.save(module, str(tmp_path))
+        loaded = tf.saved_model.load(str(tmp_path))
+        texts = loaded.round_trip(tf.constant(AWKWARD)).numpy()
+        assert [text.decode() for text in texts] == AWKWARD
