@@ -1,0 +1,35 @@
+"""Bad configurations are refused when they are made."""
+
+import pytest
+
+from translation.config import TranslatorConfig
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"depth": 0}, "`depth` must be a positive integer. Received: 0"),
+        ({"lstm_units": 2.5}, "`lstm_units` must be a positive integer"),
+        ({"dropout": 1.0}, "`dropout` must be at least 0 and below 1"),
+        ({"attention": "soft"}, "`attention` must be one of product"),
+        ({"context_to": "none"}, "`context_to` must be one of first, all"),
+        ({"encoder_moe_after": (4,)}, "from 1 to encoder_layers=3"),
+        ({"experts_per_token": 17}, "must not exceed `num_experts`"),
+        ({"depth": 5, "lstm_units": 4}, "must be even when `bidirectional`"),
+    ],
+)
+def test_bad_field_is_named(fields, message):
+    with pytest.raises(ValueError) as error:
+        TranslatorConfig(**fields)
+    assert message in str(error.value)
+
+
+def test_lists_from_json_become_tuples():
+    config = TranslatorConfig(encoder_moe_after=[1, 2])
+    assert config.encoder_moe_after == (1, 2)
+    assert hash(config) == hash(TranslatorConfig(encoder_moe_after=(1, 2)))
+
+
+def test_lstm_as_wide_as_the_model_needs_no_projection():
+    assert TranslatorConfig(depth=8, lstm_units=8).projection_dim is None
+    assert TranslatorConfig(depth=8, lstm_units=16).projection_dim == 8

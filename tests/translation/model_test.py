@@ -1,0 +1,100 @@
+"""The translator: shapes, padding, and steps against the whole sequence."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from translation.config import TranslatorConfig
+from translation.model import Translator
+
+CONFIG = TranslatorConfig(
+    vocab_size=13,
+    depth=6,
+    lstm_units=8,
+    num_experts=3,
+    expert_hidden_dim=5,
+    attention_units=4,
+)
+SOURCE = np.array([[4, 5, 6, 2], [7, 8, 2, 0]], "int32")
+TARGET = np.array([[1, 4, 5, 6, 9], [1, 7, 8, 0, 0]], "int32")
+
+
+def _model(**changes):
+    import dataclasses
+
+    model = Translator(dataclasses.replace(CONFIG, **changes))
+    model({"source": SOURCE, "target_in": TARGET})
+    random = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        shape = variable.shape
+        variable.assign(random.normal(scale=0.3, size=shape))
+    return model
+
+
+@pytest.mark.parametrize("context_to", ["first", "all"])
+@pytest.mark.parametrize("attention", ["product", "additive", "dot"])
+def test_steps_give_the_logits_of_the_whole_sequence(context_to, attention):
+    model = _model(context_to=context_to, attention=attention)
+    whole = model({"source": SOURCE, "target_in": TARGET}).numpy()
+    memory, state = model.encode(tf.constant(SOURCE))
+    for time in range(TARGET.shape[1]):
+        ids = tf.constant(TARGET[:, time])
+        logits, state = model.step(ids, state, memory)
+        real = TARGET[:, time] != 0
+        np.testing.assert_allclose(
+            logits.numpy()[real], whole[real, time], atol=1e-5
+        )
+
+
+def test_beams_of_a_sentence_share_its_memory():
+    model = _model()
+    memory, state = model.encode(tf.constant(SOURCE))
+    alone = [
+        model.step(tf.constant([a, b]), state, memory)[0]
+        for a, b in ((3, 4), (5, 6))
+    ]
+    twice = tf.nest.map_structure(lambda x: tf.repeat(x, 2, axis=0), state)
+    logits, _ = model.step(tf.constant([3, 5, 4, 6]), twice, memory)
+    np.testing.assert_allclose(
+        logits, np.stack([a for pair in zip(*alone) for a in pair]), atol=1e-6
+    )
+
+
+def test_padding_changes_nothing():
+    model = _model()
+    alone = model({"source": SOURCE[1:, :3], "target_in": TARGET[1:, :3]})
+    padded = model({"source": SOURCE, "target_in": TARGET})
+    np.testing.assert_allclose(alone[0], padded[1, :3], atol=1e-6)
+
+
+def test_first_subword_depends_on_the_source():
+    model = _model(context_to="first")
+    first = TARGET[:, :1]
+    logits = model({"source": SOURCE, "target_in": first}).numpy()
+    assert np.abs(logits[0] - logits[1]).max() > 1e-3
+
+
+def test_every_variable_gets_a_gradient():
+    model = _model(share_embeddings=False, share_softmax=False)
+    with tf.GradientTape() as tape:
+        logits = model({"source": SOURCE, "target_in": TARGET}, training=True)
+        loss = tf.add_n([tf.reduce_sum(logits**2), *model.losses])
+    variables = model.trainable_variables
+    for variable, gradient in zip(
+        variables, tape.gradient(loss, variables), strict=True
+    ):
+        assert gradient is not None, variable.path
+        norm = tf.norm(tf.convert_to_tensor(gradient))
+        assert norm > 0, variable.path
+
+
+def test_residual_blocks_hold_the_layers_in_the_papers_order():
+    names = [block.name for block in _model().encoder.blocks]
+    assert names == [
+        "encoder_lstm_1",
+        "encoder_lstm_2",
+        "encoder_moe_2",
+        "encoder_lstm_3",
+    ]
+    names = [block.name for block in _model().decoder.blocks]
+    assert names == ["decoder_moe_1", "decoder_lstm_2"]

@@ -1,0 +1,72 @@
+"""Exponential moving average of a model's weights."""
+
+import contextlib
+
+import tensorflow as tf
+
+
+class MovingAverage(tf.Module):
+    """Keeps `average = decay * average + (1 - decay) * weight`.
+
+    The average is updated once in `every` steps with `decay ** every`, which
+    costs little and comes to nearly the same. Young averages forget faster:
+    the decay grows as `(1 + updates) / (10 + updates)` up to its value.
+
+    Args:
+        variables: The model's trainable variables.
+        decay: float in [0, 1). 0 keeps the weights themselves.
+        every: int. Steps between two updates.
+
+    Example:
+
+    >>> weight = tf.Variable(1.0)
+    >>> average = MovingAverage([weight], decay=0.9, every=1)
+    >>> _ = weight.assign(3.0)
+    >>> average.update()
+    >>> with average.swapped_in():
+    ...     round(float(weight), 2)
+    2.8
+    >>> float(weight)
+    3.0
+    """
+
+    def __init__(self, variables, decay, every=10):
+        super().__init__(name="moving_average")
+        if not 0 <= decay < 1:
+            raise ValueError(
+                f"`decay` must be at least 0 and below 1. Received: {decay}"
+            )
+        self._weights = tuple(variables)
+        self._decay = decay**every
+        self.every = every
+        self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.averages = [
+            tf.Variable(weight, trainable=False) for weight in self._weights
+        ]
+
+    @tf.function
+    def update(self):
+        """Moves the averages towards the weights of now."""
+        updates = tf.cast(self.updates.assign_add(1), tf.float32)
+        decay = tf.minimum(self._decay, updates / (9.0 + updates))
+        for average, weight in zip(self.averages, self._weights, strict=True):
+            rate = tf.cast(1.0 - decay, average.dtype)
+            average.assign_add(rate * (weight - average))
+
+    @contextlib.contextmanager
+    def swapped_in(self):
+        """Within the block the model has the averaged weights."""
+        if not self._decay:
+            yield
+            return
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self):
+        for average, weight in zip(self.averages, self._weights, strict=True):
+            kept = tf.identity(weight)
+            weight.assign(average)
+            average.assign(kept)

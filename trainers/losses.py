@@ -1,0 +1,45 @@
+"""Loss of a model that predicts the next token.
+
+N: tokens    V: vocabulary
+"""
+
+import tensorflow as tf
+
+
+def smoothed_cross_entropy(targets, logits, smoothing=0.0):
+    """Cross entropy against labels that leave some probability to the others.
+
+    The label is `1 - smoothing` at the target plus `smoothing / V`
+    everywhere.
+
+    Args:
+        targets: Integer tensor `(...)`.
+        logits: Float tensor `(..., V)`.
+        smoothing: float in [0, 1).
+
+    Returns:
+        Nats for each token, of the shape of `targets`.
+
+    Example:
+
+    >>> logits = tf.math.log([[0.5, 0.25, 0.25]])
+    >>> loss = smoothed_cross_entropy(tf.constant([0]), logits)
+    >>> round(float(loss[0]), 3)
+    0.693
+    """
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    if not smoothing:
+        return loss
+    # -sum_v q_v log p_v with q = (1 - s) onehot + s / V:
+    # the constant of the softmax cancels in target logit - mean logit.
+    target_logits = tf.gather(
+        logits, targets, axis=-1, batch_dims=targets.shape.rank
+    )
+    mean_logits = tf.reduce_mean(logits, axis=-1)
+    return loss + smoothing * (target_logits - mean_logits)
+
+
+def masked_sum(loss, mask):
+    """Sum of the loss over real tokens and their number, both float32."""
+    weights = tf.cast(mask, loss.dtype)
+    return tf.reduce_sum(loss * weights), tf.reduce_sum(weights)

@@ -1,0 +1,178 @@
+"""Named configurations of the translator's training, and how to change them.
+
+Each preset has a dense twin of the same ops per timestep, `NAME_dense`.
+"""
+
+import ast
+import dataclasses
+
+from trainers.loop import LoopConfig
+from translation.beam_options import BeamOptions
+from translation.config import TranslatorConfig, dense_twin
+from translation.input_pipeline import PipelineOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class NmtConfig:
+    """Everything about one run of `trainers.nmt`, but its folder."""
+
+    pair: str = "en-fr"  # source and target language
+    train: str = "phrasebook"  # corpus: file prefixes, .tsv files, phrasebook
+    dev: str = "phrasebook"  # chooses the best checkpoint
+    test: str = "phrasebook"  # reported at the end
+    vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
+    label_smoothing: float = 0.1  # share of probability spread over all
+    dev_sentences: int = 500  # sentences of `dev` translated for BLEU
+    precision: str = "float32"  # float32, mixed_bfloat16 or mixed_float16
+    model: TranslatorConfig = TranslatorConfig()
+    loop: LoopConfig = LoopConfig()
+    batches: PipelineOptions = PipelineOptions()
+    search: BeamOptions = BeamOptions()
+
+
+_PHRASEBOOK = NmtConfig()
+
+_MULTI30K = NmtConfig(
+    train="train",
+    dev="val",
+    test="test_2016_flickr",
+    model=TranslatorConfig(vocab_size=5000),
+    loop=LoopConfig(steps=1_000_000, max_minutes=55),
+)
+
+_WMT14 = NmtConfig(
+    train="train",
+    dev="newstest2013",
+    test="newstest2014",
+    model=TranslatorConfig(
+        vocab_size=32_000,
+        depth=512,
+        lstm_units=2048,
+        bidirectional=False,
+        num_experts=2048,
+        experts_per_token=4,
+        expert_hidden_dim=2048,
+        expert_bias=False,
+        attention_units=512,
+        context_to="first",
+        dropout=0.4,
+    ),
+    loop=LoopConfig(
+        steps=300_000,
+        warmup_steps=2000,
+        constant_steps=8000,
+        evaluate_every=5000,
+        save_every=5000,
+    ),
+)
+
+
+def _with_twins(presets):
+    twins = {
+        f"{name}_dense": dataclasses.replace(
+            preset, model=dense_twin(preset.model)
+        )
+        for name, preset in presets.items()
+    }
+    return {**presets, **twins}
+
+
+PRESETS = _with_twins(
+    {"phrasebook": _PHRASEBOOK, "multi30k": _MULTI30K, "wmt14": _WMT14}
+)
+
+
+def preset(name):
+    """The preset called `name`.
+
+    Raises:
+        ValueError: if there is none, listing those that there are.
+    """
+    if name not in PRESETS:
+        raise ValueError(
+            f"Unknown preset {name!r}. Known: {', '.join(PRESETS)}"
+        )
+    return PRESETS[name]
+
+
+def with_overrides(config, overrides):
+    """Changes fields, also those of the nested configs.
+
+    Args:
+        config: A frozen dataclass, with frozen dataclasses as fields.
+        overrides: List of `"field=value"`; a field of a nested config may be
+            named alone (`num_experts=32`) or in full
+            (`model.num_experts=32`).
+
+    Returns:
+        A new config.
+
+    Raises:
+        ValueError: for an unknown field, listing those that there are, or
+            for a value that does not fit the field.
+
+    Example:
+
+    >>> config = with_overrides(NmtConfig(), ["num_experts=32", "pair=en-de"])
+    >>> config.model.num_experts, config.pair
+    (32, 'en-de')
+    """
+    paths = field_paths(config)
+    by_name = {path.split(".")[-1]: path for path in paths}
+    for override in overrides:
+        name, separator, text = override.partition("=")
+        path = name if name in paths else by_name.get(name)
+        if not separator or path is None:
+            raise ValueError(
+                f"`--set` takes FIELD=VALUE with a known field. Received: "
+                f"{override!r}. Known fields: {', '.join(sorted(by_name))}"
+            )
+        config = _replaced(config, path.split("."), text)
+    return config
+
+
+def field_paths(config, prefix=""):
+    """Dotted names of all fields that hold a value, with those values.
+
+    >>> field_paths(NmtConfig())["model.vocab_size"]
+    4000
+    """
+    paths = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            paths |= field_paths(value, f"{prefix}{field.name}.")
+        else:
+            paths[f"{prefix}{field.name}"] = value
+    return paths
+
+
+def _replaced(config, names, text):
+    name, *rest = names
+    value = getattr(config, name)
+    if rest:
+        value = _replaced(value, rest, text)
+    else:
+        value = _parsed(name, value, text)
+    return dataclasses.replace(config, **{name: value})
+
+
+def _parsed(name, old, text):
+    """Reads `text` as a value of the same type as `old`."""
+    if isinstance(old, str):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(old, float) and type(value) is int:
+        value = float(value)
+    if isinstance(old, tuple) and type(value) is int:
+        value = (value,)
+    fits = old is None or value is None or type(value) is type(old)
+    if not fits:
+        raise ValueError(
+            f"`{name}` takes a {type(old).__name__}, as {old!r}. "
+            f"Received: {text!r}"
+        )
+    return value

@@ -1,0 +1,77 @@
+"""The line that tells how training goes."""
+
+import math
+
+
+class Progress:
+    """Adds up steps and writes a line now and then.
+
+    Args:
+        config: `LoopConfig`.
+        log: Function of one line of text.
+        seconds: Scalar variable; seconds spent in steps so far.
+    """
+
+    def __init__(self, config, log, seconds):
+        self._config = config
+        self._log = log
+        self._seconds = seconds
+        self._begin_window()
+
+    def add(self, step, loss, tokens):
+        """Takes in one step.
+
+        Args:
+            step: int. Steps done.
+            loss: float. Mean loss for each token of the step.
+            tokens: float. Target tokens of the step.
+
+        Returns:
+            The window's figures as a dict after it was written, else None.
+        """
+        self._loss += loss * tokens
+        self._tokens += tokens
+        self._steps += 1
+        if step % self._config.log_every and step != self._config.steps:
+            return None
+        elapsed = max(float(self._seconds) - self._start, 1e-9)
+        mean = self._loss / max(self._tokens, 1.0)
+        figures = {
+            "loss": mean,
+            "perplexity": math.exp(min(mean, 50.0)),
+            "tokens_per_second": self._tokens / elapsed,
+        }
+        left = self._seconds_left(step, elapsed / self._steps)
+        self._log(
+            f"step {step}/{self._config.steps}  loss {mean:.3f}  "
+            f"perplexity {figures['perplexity']:.2f}  "
+            f"{figures['tokens_per_second']:,.0f} tokens/s  "
+            f"{format_seconds(left)} left"
+        )
+        self._begin_window()
+        return figures
+
+    def _seconds_left(self, step, seconds_per_step):
+        left = (self._config.steps - step) * seconds_per_step
+        if self._config.max_minutes:
+            limit = 60 * self._config.max_minutes - float(self._seconds)
+            left = min(left, max(limit, 0.0))
+        return left
+
+    def _begin_window(self):
+        self._start = float(self._seconds)
+        self._loss = self._tokens = 0.0
+        self._steps = 0
+
+
+def format_seconds(seconds):
+    """Hours, minutes and seconds.
+
+    >>> format_seconds(3725), format_seconds(59.6)
+    ('1:02:05', '1:00')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{seconds:02}"
+    return f"{minutes}:{seconds:02}"

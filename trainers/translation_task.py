@@ -1,0 +1,265 @@
+"""What there is to do with a translator: train, evaluate, translate, export.
+
+Every function takes a configuration or a model folder; flags are the business
+of `trainers.nmt` alone.
+"""
+
+import dataclasses
+import functools
+import math
+
+import tensorflow as tf
+from translation.export import export_translator, load_translator
+from translation.translate import translate_texts
+
+from moe_keras import monitoring
+from trainers import report
+from trainers.loop import Loop, seed_everything
+from trainers.losses import masked_sum, smoothed_cross_entropy
+from trainers.model_folder import ModelFolder, build_model
+from translation.bleu import corpus_bleu
+from translation.corpus import open_corpus
+from translation.input_pipeline import evaluation_batches, training_batches
+from translation.tokenizer import Tokenizer, train_tokenizer
+
+PAD_ID = 0
+EXAMPLES = 5  # translations shown at the end
+
+
+def train_and_evaluate(config, model_dir, log=print):
+    """Trains a translator, or goes on with one, and leaves it ready to serve.
+
+    Args:
+        config: `trainers.presets.NmtConfig`.
+        model_dir: str or path. A folder of an earlier run of the same model is
+            resumed; a finished one is only reported.
+        log: Function of one line of text.
+
+    Returns:
+        dict of the figures in `results.json`.
+
+    Raises:
+        CorpusError, FolderError, TokenizerError: one line each, before
+            training starts.
+    """
+    folder = ModelFolder(model_dir)
+    train, dev, test = (
+        open_corpus(getattr(config, split), config.pair, split)
+        for split in ("train", "dev", "test")
+    )
+    for corpus in (train, dev, test):
+        corpus.check()
+    seed_everything(config.loop.seed)
+    tokenizer = _tokenizer(config, folder, train, log)
+    config = _with_vocabulary(config, tokenizer)
+    folder.check_same(config)
+    results = folder.load_results()
+    if results and results["config"] == dataclasses.asdict(config):
+        log(f"{folder.path} is done: {results['steps']} steps.")
+        report.show_results(results, log)
+        report.show_next_commands(folder, log)
+        return results
+    folder.save_config(config)
+    report.show_config(config, log)
+    model = build_model(config)
+    loop = _train(config, folder, model, tokenizer, train, dev, log)
+    model, tokenizer = folder.load_model(config)
+    results = _final_figures(config, model, tokenizer, dev, test, log)
+    results["steps"] = int(loop.step)
+    results["training_minutes"] = float(loop.seconds) / 60
+    report.show_results(results, log)
+    _export_and_check(config, folder, model, tokenizer, results, log)
+    results["config"] = dataclasses.asdict(config)
+    folder.save_results(results)
+    report.show_next_commands(folder, log)
+    return results
+
+
+def evaluate(model_dir, test=None, log=print):
+    """Perplexity, BLEU and routing of a trained model on a test set.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        test: str or None. A corpus; None takes that of the configuration.
+        log: Function of one line of text.
+
+    Returns:
+        dict of figures.
+    """
+    folder = ModelFolder(model_dir)
+    config = folder.load_config()
+    corpus = open_corpus(test or config.test, config.pair, "test")
+    corpus.check()
+    model, tokenizer = folder.load_model(config)
+    results = _final_figures(config, model, tokenizer, corpus, corpus, log)
+    report.show_results(results, log)
+    return results
+
+
+def translate(model_dir, sentences):
+    """Translates sentences with a trained model.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        sentences: List of str.
+
+    Returns:
+        List of str.
+    """
+    folder = ModelFolder(model_dir)
+    config = folder.load_config()
+    model, tokenizer = folder.load_model(config)
+    translations = translate_texts(model, tokenizer, sentences, config.search)
+    return [text for text, _ in translations]
+
+
+def export(model_dir):
+    """Writes a new version of the SavedModel.
+
+    Returns:
+        Path of the version's folder.
+    """
+    folder = ModelFolder(model_dir)
+    config = folder.load_config()
+    model, tokenizer = folder.load_model(config)
+    return export_translator(
+        model, tokenizer, folder.export_path, config.search
+    )
+
+
+def _tokenizer(config, folder, corpus, log):
+    if folder.tokenizer_path.exists():
+        return Tokenizer.load(folder.tokenizer_path)
+    log(f"Training a vocabulary of {config.model.vocab_size} subwords ...")
+    sentences = (text for pair in corpus.pairs() for text in pair)
+    tokenizer = train_tokenizer(
+        sentences, config.model.vocab_size, config.vocabulary_type
+    )
+    folder.path.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(folder.tokenizer_path)
+    return tokenizer
+
+
+def _with_vocabulary(config, tokenizer):
+    """A small corpus may bear fewer subwords than asked for."""
+    model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
+    return dataclasses.replace(config, model=model)
+
+
+def _train(config, folder, model, tokenizer, train, dev, log):
+    loss = functools.partial(training_loss, smoothing=config.label_smoothing)
+    loop = Loop(model, loss, config.loop, folder.path, log)
+    if loop.checkpoints.restore():
+        log(f"Resuming after step {int(loop.step)}.")
+    batches = training_batches(
+        train,
+        tokenizer,
+        dataclasses.replace(
+            config.batches, seed=config.loop.seed + int(loop.step)
+        ),
+    )
+    evaluate_dev = DevEvaluation(config, model, tokenizer, dev)
+    loop.run(batches, evaluate_dev)
+    return loop
+
+
+def training_loss(model, batch, smoothing):
+    """Smoothed cross entropy summed over a batch, and its tokens."""
+    logits = model(batch, training=True)
+    targets = batch["target_out"]
+    loss = smoothed_cross_entropy(targets, logits, smoothing)
+    return masked_sum(loss, tf.not_equal(targets, PAD_ID))
+
+
+class DevEvaluation:
+    """Perplexity and BLEU of a model on a corpus, for the loop to call.
+
+    Args:
+        config: `NmtConfig`.
+        model: `Translator`.
+        tokenizer: `Tokenizer`.
+        corpus: Parallel corpus.
+    """
+
+    def __init__(self, config, model, tokenizer, corpus):
+        self._config = config
+        self._model = model
+        self._tokenizer = tokenizer
+        self._batches = evaluation_batches(corpus, tokenizer, config.batches)
+        self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
+        self._loss = tf.function(self._loss_eagerly, reduce_retracing=True)
+
+    def __call__(self):
+        total = tokens = 0.0
+        for batch in self._batches:
+            loss, count = self._loss(batch)
+            total, tokens = total + float(loss), tokens + float(count)
+        perplexity = math.exp(min(total / max(tokens, 1.0), 50.0))
+        metrics = {"score": -perplexity, "perplexity": perplexity}
+        if self._pairs:
+            sources, references = zip(*self._pairs, strict=True)
+            translations = translate_texts(
+                self._model, self._tokenizer, sources, self._config.search
+            )
+            bleu = corpus_bleu([text for text, _ in translations], references)
+            metrics |= {"score": bleu.score, "bleu": bleu.score}
+        return metrics
+
+    def _loss_eagerly(self, batch):
+        logits = self._model(batch, training=False)
+        targets = batch["target_out"]
+        loss = smoothed_cross_entropy(targets, logits)
+        return masked_sum(loss, tf.not_equal(targets, PAD_ID))
+
+
+def _first(items, count):
+    for _, item in zip(range(count), items, strict=False):
+        yield item
+
+
+def _final_figures(config, model, tokenizer, dev, test, log):
+    """Everything that is reported of a trained model."""
+    pairs = list(test.pairs())
+    log(f"Translating {len(pairs)} test sentences ...")
+    sources, references = zip(*pairs, strict=True)
+    translations = translate_texts(model, tokenizer, sources, config.search)
+    hypotheses = [text for text, _ in translations]
+    for layer in monitoring.routing_layers(model):
+        layer.reset_routing_statistics()
+    no_bleu = dataclasses.replace(config, dev_sentences=0)
+    perplexity = DevEvaluation(no_bleu, model, tokenizer, test)()["perplexity"]
+    cased = corpus_bleu(hypotheses, references)
+    uncased = corpus_bleu(hypotheses, references, lowercase=True)
+    return {
+        "perplexity": perplexity,
+        "bleu": cased.score,
+        "signature": cased.signature,
+        "bleu_lowercased": uncased.score,
+        "signature_lowercased": uncased.signature,
+        "examples": [
+            {"source": source, "translation": text, "reference": reference}
+            for (source, reference), text in zip(
+                pairs[:EXAMPLES], hypotheses, strict=False
+            )
+        ],
+        "routing": {
+            layer.name: report.routing_figures(layer)
+            for layer in monitoring.routing_layers(model)
+        },
+    }
+
+
+def _export_and_check(config, folder, model, tokenizer, results, log):
+    """Exports, loads the export and lets it translate the examples."""
+    path = export_translator(
+        model, tokenizer, folder.export_path, config.search
+    )
+    served = load_translator(folder.export_path)
+    sources = [example["source"] for example in results["examples"]]
+    expected = [example["translation"] for example in results["examples"]]
+    translations = [text for text, _ in served(sources)]
+    same = sum(a == b for a, b in zip(translations, expected, strict=True))
+    log(
+        f"SavedModel {path}: loaded back, it gives {same} of "
+        f"{len(expected)} of these translations to the letter."
+    )

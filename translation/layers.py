@@ -1,0 +1,57 @@
+"""How a `TranslatorConfig` becomes the layers of encoder and decoder."""
+
+import keras
+
+from moe_keras import SparseMoE
+from moe_keras.experts import FeedForwardExperts
+from moe_keras.recurrent import ProjectedLSTM
+from translation.attention import (
+    AdditiveAttention,
+    DotAttention,
+    ProductAttention,
+)
+from translation.residual import Residual
+
+
+def lstm_block(config, name):
+    """An LSTM in its residual block."""
+    layer = ProjectedLSTM(
+        config.lstm_units, config.projection_dim, return_sequences=True
+    )
+    return Residual(layer, config.dropout, name=name)
+
+
+def bidirectional_block(config, name):
+    """The first encoder layer: half of the width reads in each direction."""
+    units, width = config.lstm_units // 2, config.depth // 2
+    half = ProjectedLSTM(
+        units, None if units == width else width, return_sequences=True
+    )
+    return Residual(keras.layers.Bidirectional(half), config.dropout, name=name)
+
+
+def moe_block(config, name):
+    """A mixture of experts in its residual block, sigmoid after it."""
+    layer = SparseMoE(
+        config.num_experts,
+        k=config.experts_per_token,
+        expert=FeedForwardExperts(
+            config.num_experts,
+            config.expert_hidden_dim,
+            use_bias=config.expert_bias,
+        ),
+        importance_loss_weight=config.importance_loss_weight,
+        load_loss_weight=config.load_loss_weight,
+        capacity_factor=config.capacity_factor,
+        name=f"{name}_layer",
+    )
+    return Residual(layer, config.dropout, config.moe_activation, name=name)
+
+
+def attention_layer(config):
+    """The attention that `config.attention` names."""
+    return {
+        "product": lambda: ProductAttention(config.attention_units),
+        "additive": lambda: AdditiveAttention(config.attention_units),
+        "dot": lambda: DotAttention(),
+    }[config.attention]()
