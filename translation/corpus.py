@@ -5,21 +5,24 @@ both alike; only the phrasebook, which is made up as it goes, is held in
 memory. `check` reads a corpus once, before anything costly begins, and says
 in one line what is wrong with it.
 
-Lines end with a line feed. Carriage returns are left out wherever they stand,
-as TensorFlow's own reader does; everything else of a line is kept.
+How lines are read: `text_files.py`.
 """
 
 import functools
-import gzip
 import itertools
 import pathlib
 import re
-import zlib
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from translation.languages import PHRASEBOOK_LANGUAGES, parse_pair
+from translation.text_files import (
+    CorpusError,
+    find_language,
+    line_dataset,
+    read_lines,
+)
 
 # A sentence of these alone counts as empty.
 BLANK = " \t\v\f"
@@ -28,10 +31,6 @@ SPLITS = ("train", "dev", "test")
 
 # Sentence pairs of the phrasebook when its spec names no size.
 _PHRASEBOOK_SIZES = {"train": 40_000, "dev": 500, "test": 1_000}
-
-
-class CorpusError(ValueError):
-    """Something is wrong with a corpus, in one line."""
 
 
 class CorpusSize(NamedTuple):
@@ -108,11 +107,14 @@ class TextCorpus(Corpus):
 
     def __init__(self, prefix, source_language, target_language):
         self.name = str(prefix)
-        self.source_path = _find_language(prefix, source_language)
-        self.target_path = _find_language(prefix, target_language)
+        self.source_path = find_language(prefix, source_language)
+        self.target_path = find_language(prefix, target_language)
 
     def pairs(self):
-        sources, targets = _lines(self.source_path), _lines(self.target_path)
+        sources, targets = (
+            read_lines(self.source_path),
+            read_lines(self.target_path),
+        )
         for number, (source, target) in enumerate(
             itertools.zip_longest(sources, targets)
         ):
@@ -129,7 +131,7 @@ class TextCorpus(Corpus):
 
     def dataset(self):
         return tf.data.Dataset.zip(
-            _line_dataset(self.source_path), _line_dataset(self.target_path)
+            line_dataset(self.source_path), line_dataset(self.target_path)
         )
 
 
@@ -150,7 +152,7 @@ class TsvCorpus(Corpus):
             raise CorpusError(f"There is no file {path}.")
 
     def pairs(self):
-        for number, line in enumerate(_lines(self.path), start=1):
+        for number, line in enumerate(read_lines(self.path), start=1):
             columns = line.split("\t")
             if len(columns) != 2:
                 raise CorpusError(
@@ -168,7 +170,7 @@ class TsvCorpus(Corpus):
             return columns_B2[:, 0], columns_B2[:, 1]
 
         # In batches, since a step of tf.data costs more than the work here.
-        return _line_dataset(self.path).batch(256).map(split).unbatch()
+        return line_dataset(self.path).batch(256).map(split).unbatch()
 
 
 class PhrasebookCorpus(Corpus):
@@ -195,7 +197,12 @@ class PhrasebookCorpus(Corpus):
                     f"it has {', '.join(PHRASEBOOK_LANGUAGES)}."
                 )
         self.split = split
-        self.size = size or _PHRASEBOOK_SIZES[split]
+        self.size = _PHRASEBOOK_SIZES[split] if size is None else size
+        if self.size < 1:
+            raise CorpusError(
+                "The phrasebook's `size` must be at least 1. "
+                f"Received: size={size}"
+            )
         self.seed = seed
 
     @functools.cached_property
@@ -305,51 +312,3 @@ def _open_one(spec, languages, split, seed):
     if spec.endswith((".tsv", ".tsv.gz")):
         return TsvCorpus(spec)
     return TextCorpus(spec, *languages)
-
-
-def _find_language(prefix, language):
-    """Path of the file of one language."""
-    for ending in ("", ".gz"):
-        path = pathlib.Path(f"{prefix}.{language}{ending}")
-        if path.is_file():
-            return path
-    prefix = pathlib.Path(prefix)
-    beside = re.compile(re.escape(prefix.name) + r"\.([a-z]{2,3})(\.gz)?")
-    folder = prefix.parent
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    found = sorted({m[1] for m in map(beside.fullmatch, names) if m})
-    hint = (
-        f"beside it are the languages {', '.join(found)}"
-        if found
-        else f"no file {prefix.name}.LANGUAGE is in {folder}"
-    )
-    raise CorpusError(
-        f"There is no file {prefix}.{language} or {prefix}.{language}.gz; "
-        f"{hint}."
-    )
-
-
-def _lines(path):
-    """Lines of a text file, decoded, without their ends."""
-    number = 0  # of the lines read without fault
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rb") as file:
-            for line in file:
-                line = line.removesuffix(b"\n").replace(b"\r", b"")
-                yield line.decode("utf-8")
-                number += 1
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path}, line {number + 1}: not UTF-8 at byte {error.start + 1}. "
-            "Convert the file, for example with iconv."
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise CorpusError(
-            f"{path}: cannot be read after line {number}: {error}"
-        ) from error
-
-
-def _line_dataset(path):
-    compression = "GZIP" if path.suffix == ".gz" else ""
-    return tf.data.TextLineDataset(str(path), compression_type=compression)

@@ -128,16 +128,16 @@ def count_tokens(corpus, tokenizer, options):
     """
 
     def add(totals, sources, targets):
-        source_N, target_N = _ids(tokenizer, sources), _ids(tokenizer, targets)
+        source_N, target_N = _lengths(tokenizer, sources, targets)
         empty_N = _is_empty(sources) | _is_empty(targets)
-        long_N = _longer(source_N, target_N) > options.max_length
+        long_N = tf.maximum(source_N, target_N) > options.max_length
         keep_N = ~empty_N & ~long_N
         counts = [
             tf.size(empty_N, tf.int64),
             tf.math.count_nonzero(empty_N),
             tf.math.count_nonzero(~empty_N & long_N),
-            tf.reduce_sum(source_N.row_lengths()[keep_N]),
-            tf.reduce_sum(target_N.row_lengths()[keep_N]),
+            tf.reduce_sum(source_N[keep_N]),
+            tf.reduce_sum(target_N[keep_N]),
         ]
         return totals + tf.stack(counts)
 
@@ -169,34 +169,30 @@ def training_batches(corpus, tokenizer, options):
     Raises:
         CorpusError: if the corpus has no pair to train on.
     """
-    width = batch_shapes(options)[-1][1]
+    _check_any_fits(corpus, tokenizer, options)
+    shapes = batch_shapes(options)
 
     def tokenize(sources, targets):
-        alpha = options.subword_sampling
         present_N = ~_is_empty(sources) & ~_is_empty(targets)
-        source_N = _ids(tokenizer, sources[present_N], alpha)
-        target_N = _ids(tokenizer, targets[present_N], alpha)
-        fits_N = _longer(source_N, target_N) <= options.max_length
-        return _rows(
-            tf.ragged.boolean_mask(source_N, fits_N),
-            tf.ragged.boolean_mask(target_N, fits_N),
-            width,
+        rows = _rows(
+            tokenizer,
+            sources[present_N],
+            targets[present_N],
+            shapes,
+            options.subword_sampling,
         )
+        fits_N = rows["length"] <= options.max_length
+        return {name: rows[name][fits_N] for name in rows}
 
-    pairs = corpus.dataset()
-    if not list(pairs.batch(_CHUNK).map(tokenize).unbatch().take(1)):
-        raise CorpusError(
-            f"{corpus.name} has no pair to train on: each has an empty side "
-            f"or more than max_length={options.max_length} subwords."
-        )
     rows = (
-        pairs.shuffle(options.shuffle_buffer, seed=options.seed)
+        corpus.dataset()
+        .shuffle(options.shuffle_buffer, seed=options.seed)
         .repeat()
         .batch(_CHUNK)
         .map(tokenize)
         .unbatch()
     )
-    return _bucket(rows, options, width).map(_without_index).prefetch(4)
+    return _batches(rows, shapes, options.static_shapes).prefetch(4)
 
 
 def evaluation_batches(corpus, tokenizer, options):
@@ -216,21 +212,17 @@ def evaluation_batches(corpus, tokenizer, options):
         With `static_shapes` a batch that is not full ends in rows of
         padding, whose `index` is -1.
     """
-    pairs = corpus.dataset()
-    chunks = pairs.batch(_CHUNK).map(
-        lambda sources, targets: (
-            _ids(tokenizer, sources),
-            _ids(tokenizer, targets),
-        )
-    )
+    chunks = corpus.dataset().batch(_CHUNK)
     longest = chunks.reduce(
         tf.constant(1, tf.int64),
-        lambda longest, ids: tf.maximum(longest, tf.reduce_max(_longer(*ids))),
+        lambda longest, pair: tf.maximum(
+            longest, tf.reduce_max(_lengths(tokenizer, *pair))
+        ),
     )
-    width = batch_shapes(options, int(longest))[-1][1]
-    rows = chunks.map(lambda *ids: _rows(*ids, width)).unbatch()
+    shapes = batch_shapes(options, int(longest))
+    rows = chunks.map(lambda *pair: _rows(tokenizer, *pair, shapes)).unbatch()
     rows = rows.enumerate().map(lambda index, row: {**row, "index": index})
-    return _bucket(rows, options, width).prefetch(4)
+    return _batches(rows, shapes, options.static_shapes).prefetch(4)
 
 
 def _batch_size(options, length):
@@ -238,80 +230,100 @@ def _batch_size(options, length):
     return size - size % 8 if size >= 8 else size
 
 
-def _ids(tokenizer, strings, alpha=0.0):
-    """Ids of each string with eos after it: ragged `(N, None)`."""
-    ids_N = tokenizer.tokenize(strings, alpha)
-    end_N1 = tf.fill([tf.shape(strings)[0], 1], EOS_ID)
-    return tf.concat([ids_N, end_N1], axis=1)
-
-
-def _longer(source_N, target_N):
-    return tf.maximum(source_N.row_lengths(), target_N.row_lengths())
+def _check_any_fits(corpus, tokenizer, options):
+    """Without a pair to give, an endless dataset would search without end."""
+    for source, target in corpus.pairs():
+        lengths = [len(ids) + 1 for ids in tokenizer.encode([source, target])]
+        present = source.strip(BLANK) and target.strip(BLANK)
+        if present and max(lengths) <= options.max_length:
+            return
+    raise CorpusError(
+        f"{corpus.name} has no pair to train on: each has an empty side or "
+        f"more than max_length={options.max_length} subwords."
+    )
 
 
 def _is_empty(strings):
     return tf.strings.regex_full_match(strings, f"[{BLANK}]*")
 
 
-def _rows(source_N, target_N, width):
-    """Dense rows, all of one width until they are in their batch."""
+def _lengths(tokenizer, sources, targets):
+    """Ids of sources and of targets, eos counted: two of `(N,)`, int64."""
+    ids = tokenizer.tokenize(tf.concat([sources, targets], axis=0))
+    return tf.split(ids.row_lengths() + 1, 2)
+
+
+def _rows(tokenizer, sources, targets, shapes, alpha=0.0):
+    """Ids with eos after them, in rows of one width until they are batched."""
+    ids = tokenizer.tokenize(tf.concat([sources, targets], axis=0), alpha)
+    length = ids.row_lengths()
+    width = shapes[-1][1]
+    is_end = tf.range(width, dtype=tf.int64) == length[:, tf.newaxis]
+    dense = ids.to_tensor(PAD_ID, shape=(None, width))
+    source, target = tf.split(tf.where(is_end, EOS_ID, dense), 2)
+    longer_N = tf.maximum(*tf.split(length + 1, 2))
+    lengths = tf.constant([length for _, length in shapes], tf.int64)
     return {
-        "source": source_N.to_tensor(PAD_ID, shape=(None, width)),
-        "target_out": target_N.to_tensor(PAD_ID, shape=(None, width)),
-        "index": tf.zeros_like(source_N.row_lengths()),
-        "length": _longer(source_N, target_N),
+        "source": source,
+        "target_out": target,
+        "length": longer_N,
+        "bucket": tf.searchsorted(lengths, longer_N, out_type=tf.int64),
     }
 
 
-def _bucket(rows, options, width):
-    """Groups rows by length into batches of the shapes of `batch_shapes`."""
-    shapes = batch_shapes(options, width)
+def _batches(rows, shapes, static_shapes):
+    """Groups rows by their bucket into batches of its shape."""
     sizes = tf.constant([size for size, _ in shapes], tf.int64)
     lengths = tf.constant([length for _, length in shapes], tf.int64)
 
-    def key(row):
-        bucket = tf.searchsorted(lengths, row["length"][tf.newaxis])[0]
-        return tf.cast(bucket, tf.int64)
-
     def make_batch(bucket, window):
         size, length = sizes[bucket], lengths[bucket]
-        return window.batch(size).map(
-            lambda batch: _finish(batch, size, length, options.static_shapes)
-        )
+        batches = window.batch(size)
+        if static_shapes:
+            batches = batches.map(lambda rows: _to_shape(rows, size, length))
+        else:
+            batches = batches.map(_to_longest)
+        return batches.map(_finish)
 
     return rows.group_by_window(
-        key, make_batch, window_size_func=lambda bucket: sizes[bucket]
+        lambda row: row["bucket"],
+        make_batch,
+        window_size_func=lambda bucket: sizes[bucket],
     )
 
 
-def _finish(batch, size, length, static_shapes):
-    """Cuts rows to their length and adds the decoder's inputs."""
-    source, target = batch["source"], batch["target_out"]
-    index = batch["index"]
-    if static_shapes:
-        source, target = source[:, :length], target[:, :length]
-        missing = size - tf.shape(index, tf.int64)[0]
-        source = tf.pad(source, [[0, missing], [0, 0]])
-        target = tf.pad(target, [[0, missing], [0, 0]])
-        index = tf.pad(index, [[0, missing]], constant_values=-1)
-    else:
-        source, target = _trim(source), _trim(target)
-    # One step to the right: eos drops out, and padding stays as it is.
+def _to_shape(rows, size, length):
+    """Cuts rows to `length`; fills up, in evaluation, to `size` rows."""
+    source, target = rows["source"], rows["target_out"]
+    cut = {"source": source[:, :length], "target_out": target[:, :length]}
+    if "index" not in rows:
+        return cut
+    missing = size - tf.shape(source, tf.int64)[0]
+    filled = {
+        name: tf.pad(ids, [[0, missing], [0, 0]]) for name, ids in cut.items()
+    }
+    index = tf.pad(rows["index"], [[0, missing]], constant_values=-1)
+    return {**filled, "index": index}
+
+
+def _to_longest(rows):
+    """Cuts each side to its longest sentence."""
+
+    def cut(ids):
+        longest = tf.reduce_max(tf.math.count_nonzero(ids, axis=1))
+        return ids[:, :longest]
+
+    source, target = cut(rows["source"]), cut(rows["target_out"])
+    return {**rows, "source": source, "target_out": target}
+
+
+def _finish(rows):
+    """Adds the decoder's inputs: its outputs one step later, after bos."""
+    target = rows["target_out"]
     is_word = (target != PAD_ID) & (target != EOS_ID)
     shifted = tf.where(is_word, target, PAD_ID)[:, :-1]
     begin = tf.where(target[:, :1] == PAD_ID, PAD_ID, BOS_ID)
-    return {
-        "source": source,
-        "target_in": tf.concat([begin, shifted], axis=1),
-        "target_out": target,
-        "index": index,
-    }
-
-
-def _trim(ids):
-    longest = tf.reduce_max(tf.math.count_nonzero(ids, axis=1))
-    return ids[:, :longest]
-
-
-def _without_index(batch):
-    return {name: batch[name] for name in batch if name != "index"}
+    target_in = tf.concat([begin, shifted], axis=1)
+    names = ("source", "target_out", "index")
+    batch = {name: rows[name] for name in names if name in rows}
+    return {**batch, "target_in": target_in}

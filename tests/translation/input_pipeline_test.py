@@ -1,0 +1,308 @@
+"""Batches hold every pair, in few shapes, within their bounds."""
+
+import collections
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from translation.corpus import CorpusError, open_corpus
+from translation.input_pipeline import (
+    PipelineOptions,
+    batch_shapes,
+    count_tokens,
+    evaluation_batches,
+    training_batches,
+)
+from translation.tokenizer import train_tokenizer
+
+LETTERS = "abcdefghij"
+# No vocabulary beyond single characters: an id for each, and one for the
+# space before it. A word of n letters has n + 2 ids with eos.
+TOKENIZER = train_tokenizer([LETTERS], 260 + 1 + len(LETTERS))
+
+OPTIONS = PipelineOptions(
+    tokens_per_batch=64, max_length=16, shuffle_buffer=1_000
+)
+
+
+def word(number, length):
+    """A word of its own for each number below 1,000, padded to a length."""
+    digits = "".join(LETTERS[int(digit)] for digit in f"{number:03d}")
+    return digits + "a" * (length - 3)
+
+
+def make_corpus(folder, lengths):
+    """Pair i has letters as `lengths[i]` says: (source, target)."""
+    lines = [
+        "\t".join(word(i, n) if n else "" for n in pair) + "\n"
+        for i, pair in enumerate(lengths)
+    ]
+    path = folder / "corpus.tsv"
+    path.write_text("".join(lines), encoding="utf-8")
+    return open_corpus(str(path), "en-fr")
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """90 pairs of all lengths from 3 to 12 letters."""
+    return make_corpus(
+        tmp_path, [(3 + i % 10, 3 + i * 7 % 9) for i in range(90)]
+    )
+
+
+def texts(ids):
+    return TOKENIZER.decode(ids.numpy().tolist())
+
+
+def rows(batch):
+    sides = texts(batch["source"]), texts(batch["target_out"])
+    return list(zip(*sides, strict=True))
+
+
+def take(dataset, count):
+    return list(itertools.islice(dataset, count))
+
+
+def first_rows(dataset, count):
+    stream = itertools.chain.from_iterable(rows(batch) for batch in dataset)
+    return take(stream, count)
+
+
+def check_layout(batch):
+    source, target_in, target_out = (
+        batch[name].numpy() for name in ("source", "target_in", "target_out")
+    )
+    for ids in (source, target_in, target_out):
+        assert ids.dtype == np.int32
+    for row in itertools.chain(source, target_out):
+        end = np.argmax(row == 2)
+        assert row[end] == 2
+        assert (row[:end] > 3).all() and (row[end + 1 :] == 0).all()
+    for before, after in zip(target_in, target_out, strict=True):
+        words = np.count_nonzero(after) - 1
+        assert before[0] == 1
+        assert before[1 : words + 1].tolist() == after[:words].tolist()
+        assert (before[words + 1 :] == 0).all()
+
+
+class TestBatchShapes:
+    def test_worked_by_hand(self):
+        # 64 ids: 16 x 4, 8 x 8, and below 8 rows no rounding: 5 x 12, 4 x 16.
+        assert batch_shapes(OPTIONS) == [(16, 4), (8, 8), (5, 12), (4, 16)]
+
+    def test_long_buckets_widen_by_a_fifth(self):
+        options = PipelineOptions(max_length=70)
+        lengths = [length for _, length in batch_shapes(options)]
+        # 24 x 1.2 = 28.8 becomes 32, 32 x 1.2 = 38.4 becomes 40, and so on.
+        assert lengths == [4, 8, 12, 16, 20, 24, 32, 40, 48, 60, 72]
+
+    def test_sizes_are_multiples_of_eight_within_the_tokens(self):
+        for size, length in batch_shapes(PipelineOptions(max_length=99)):
+            assert size % 8 == 0
+            assert size * length <= 1_024 < (size + 8) * length
+
+    def test_a_batch_has_a_sentence_however_long(self):
+        options = PipelineOptions(tokens_per_batch=10, max_length=30)
+        assert batch_shapes(options)[-1] == (1, 32)
+
+    def test_every_length_has_its_bucket(self):
+        for multiple, longest in itertools.product((1, 3, 8), (1, 7, 50)):
+            options = PipelineOptions(
+                length_multiple=multiple, max_length=longest
+            )
+            lengths = [length for _, length in batch_shapes(options)]
+            assert lengths == sorted(set(lengths))
+            assert lengths[-1] >= longest
+            assert all(length % multiple == 0 for length in lengths)
+
+    @pytest.mark.parametrize(
+        "name, value",
+        [
+            ("tokens_per_batch", 0),
+            ("max_length", 0),
+            ("shuffle_buffer", 0),
+            ("length_multiple", -4),
+            ("subword_sampling", -0.1),
+        ],
+    )
+    def test_options_out_of_range(self, name, value):
+        with pytest.raises(ValueError, match=f"`{name}`.*{name}={value}"):
+            dataclasses.replace(OPTIONS, **{name: value})
+
+
+class TestTrainingBatches:
+    def test_ids_are_where_they_belong(self, corpus):
+        for batch in take(training_batches(corpus, TOKENIZER, OPTIONS), 20):
+            assert set(batch) == {"source", "target_in", "target_out"}
+            check_layout(batch)
+
+    def test_pairs_stay_together(self, corpus):
+        pairs = set(corpus.pairs())
+        for batch in take(training_batches(corpus, TOKENIZER, OPTIONS), 20):
+            assert pairs.issuperset(rows(batch))
+
+    def test_every_shape_is_among_those_announced(self, corpus):
+        shapes = set()
+        for batch in take(training_batches(corpus, TOKENIZER, OPTIONS), 60):
+            sides = {tuple(ids.shape) for ids in batch.values()}
+            assert len(sides) == 1
+            shapes |= sides
+        # The longer side has from 5 to 14 ids.
+        assert shapes == {(8, 8), (5, 12), (4, 16)}
+
+    def test_without_static_shapes_only_the_longest_counts(self, corpus):
+        options = dataclasses.replace(OPTIONS, static_shapes=False)
+        for batch in take(training_batches(corpus, TOKENIZER, options), 30):
+            check_layout(batch)
+            for ids in batch.values():
+                assert (ids.numpy() != 0).any(axis=0).all()
+            assert batch["source"].shape[0] in {8, 5, 4}
+
+    def test_epochs_hold_every_pair_equally_often(self, corpus):
+        # Ten epochs of 90 pairs. Fewer than 8 + 5 + 4 pairs wait at the end,
+        # none of them ten times.
+        dataset = training_batches(corpus, TOKENIZER, OPTIONS)
+        counts = collections.Counter(first_rows(dataset, 900))
+        assert set(counts) == set(corpus.pairs())
+        assert min(counts.values()) >= 8
+        assert max(counts.values()) <= 12
+
+    def test_each_epoch_has_an_order_of_its_own(self, tmp_path):
+        # All of one length: batches are epochs cut in four.
+        corpus = make_corpus(tmp_path, [(4, 4)] * 32)
+        stream = first_rows(training_batches(corpus, TOKENIZER, OPTIONS), 96)
+        epochs = [stream[start : start + 32] for start in (0, 32, 64)]
+        for epoch in epochs:
+            assert sorted(epoch) == sorted(corpus.pairs())
+        assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+
+    def test_the_seed_decides_the_order(self, corpus):
+        def stream(seed):
+            options = dataclasses.replace(OPTIONS, seed=seed)
+            return first_rows(training_batches(corpus, TOKENIZER, options), 200)
+
+        assert stream(1) == stream(1) != stream(2)
+
+    def test_iterating_again_begins_another_epoch(self, corpus):
+        dataset = training_batches(corpus, TOKENIZER, OPTIONS)
+        assert first_rows(dataset, 90) != first_rows(dataset, 90)
+
+    def test_the_shuffle_buffer_bounds_the_memory(self, tmp_path):
+        corpus = make_corpus(tmp_path, [(4, 4)] * 320)
+        options = dataclasses.replace(OPTIONS, shuffle_buffer=8)
+        stream = first_rows(training_batches(corpus, TOKENIZER, options), 96)
+        # A pair can come only once it is among the 8 that are read ahead.
+        place = {pair: index for index, pair in enumerate(corpus.pairs())}
+        assert all(place[pair] < i + 8 for i, pair in enumerate(stream))
+
+    def test_empty_and_long_pairs_are_left_out(self, tmp_path):
+        # 14 letters are 16 ids, the most; 15 are too long.
+        corpus = make_corpus(
+            tmp_path, [(14, 3), (0, 3), (3, 0), (15, 3), (3, 15), (3, 14)]
+        )
+        pairs = list(corpus.pairs())
+        dataset = training_batches(corpus, TOKENIZER, OPTIONS)
+        assert set(first_rows(dataset, 40)) == {pairs[0], pairs[5]}
+        # (14 + 2) + (3 + 2) ids on either side.
+        assert count_tokens(corpus, TOKENIZER, OPTIONS) == (6, 2, 2, 21, 21)
+
+    def test_nothing_to_train_on_is_an_error(self, tmp_path):
+        corpus = make_corpus(tmp_path, [(0, 3), (15, 3)])
+        with pytest.raises(CorpusError, match="no pair.*max_length=16"):
+            training_batches(corpus, TOKENIZER, OPTIONS)
+
+    def test_more_pairs_than_are_tokenized_at_once(self, tmp_path):
+        corpus = make_corpus(tmp_path, [(4, 4)] * 600)
+        stream = first_rows(training_batches(corpus, TOKENIZER, OPTIONS), 600)
+        assert sorted(stream) == sorted(corpus.pairs())
+
+    def test_subword_sampling_draws_anew(self, tmp_path):
+        path = tmp_path / "corpus.tsv"
+        path.write_text("the old green tree\tl'arbre vieux et vert\n" * 8)
+        corpus = open_corpus(str(path), "en-fr")
+        tokenizer = train_tokenizer(list(corpus.sentences()), 310)
+        for alpha, varies in ((0.0, False), (0.2, True)):
+            options = PipelineOptions(
+                tokens_per_batch=400, subword_sampling=alpha
+            )
+            dataset = training_batches(corpus, tokenizer, options)
+            ids = {
+                tuple(row[row != 0])
+                for batch in take(dataset, 3)
+                for row in batch["source"].numpy()
+            }
+            assert (len(ids) > 1) == varies
+
+    def test_an_iterator_can_be_checkpointed(self, corpus, tmp_path):
+        iterator = iter(training_batches(corpus, TOKENIZER, OPTIONS))
+        take(iterator, 5)
+        checkpoint = tf.train.Checkpoint(iterator=iterator)
+        path = checkpoint.write(str(tmp_path / "iterator"))
+        expected = [rows(batch) for batch in take(iterator, 10)]
+        checkpoint.read(path)
+        assert [rows(batch) for batch in take(iterator, 10)] == expected
+
+
+class TestEvaluationBatches:
+    def evaluate(self, corpus, **options):
+        options = dataclasses.replace(OPTIONS, **options)
+        return list(evaluation_batches(corpus, TOKENIZER, options))
+
+    @pytest.mark.parametrize("static_shapes", [True, False])
+    def test_every_pair_once_and_where_it_belongs(self, corpus, static_shapes):
+        pairs = list(corpus.pairs())
+        seen = []
+        for batch in self.evaluate(corpus, static_shapes=static_shapes):
+            index = batch["index"].numpy()
+            for place, row in zip(index, rows(batch), strict=True):
+                assert place == -1 or row == pairs[place]
+            seen.extend(index[index >= 0])
+        assert sorted(seen) == list(range(90))
+
+    def test_empty_and_long_pairs_are_kept(self, tmp_path):
+        corpus = make_corpus(tmp_path, [(0, 3), (300, 4), (3, 0), (0, 0)])
+        pairs = list(corpus.pairs())
+        seen = {}
+        for batch in self.evaluate(corpus, static_shapes=False):
+            check_layout(batch)
+            places = batch["index"].numpy().tolist()
+            seen |= dict(zip(places, rows(batch), strict=True))
+        assert [seen[place] for place in range(4)] == pairs
+
+    def test_full_batches_have_the_shapes_of_training(self, corpus):
+        shapes = set(batch_shapes(OPTIONS))
+        for batch in self.evaluate(corpus):
+            assert tuple(batch["source"].shape) in shapes
+            assert batch["target_out"].shape == batch["source"].shape
+
+    def test_missing_rows_are_padding(self, tmp_path):
+        # Three pairs of 6 ids in a batch of eight.
+        corpus = make_corpus(tmp_path, [(4, 4)] * 3)
+        (batch,) = self.evaluate(corpus)
+        assert batch["index"].numpy().tolist() == [0, 1, 2, *[-1] * 5]
+        for name in ("source", "target_in", "target_out"):
+            assert batch[name].shape == (8, 8)
+            assert (batch[name].numpy()[3:] == 0).all()
+
+    def test_without_static_shapes_nothing_is_added(self, tmp_path):
+        corpus = make_corpus(tmp_path, [(4, 5)] * 3)
+        (batch,) = self.evaluate(corpus, static_shapes=False)
+        assert batch["source"].shape == (3, 6)
+        assert batch["target_in"].shape == (3, 7)
+        assert batch["index"].numpy().tolist() == [0, 1, 2]
+
+    def test_the_order_is_the_same_each_time(self, corpus):
+        first, second = (
+            [rows(batch) for batch in self.evaluate(corpus)] for _ in range(2)
+        )
+        assert first == second
+
+    def test_subwords_are_never_sampled(self, corpus):
+        first, second = (
+            self.evaluate(corpus, subword_sampling=0.1) for _ in range(2)
+        )
+        for one, other in zip(first, second, strict=True):
+            assert (one["source"].numpy() == other["source"].numpy()).all()

@@ -1,0 +1,92 @@
+"""Text files, one sentence a line, plain or compressed.
+
+Lines end with a line feed. Carriage returns are left out wherever they stand,
+as TensorFlow's own reader does; everything else of a line is kept. So Python
+and the graph read the same lines.
+"""
+
+import gzip
+import pathlib
+import re
+import zlib
+
+import tensorflow as tf
+
+
+class CorpusError(ValueError):
+    """Something is wrong with a corpus, in one line."""
+
+
+def find_language(prefix, language):
+    """Finds `PREFIX.LANGUAGE`, or else `PREFIX.LANGUAGE.gz`.
+
+    Args:
+        prefix: str or path, up to the dot before the language.
+        language: str. Such as `en`.
+
+    Returns:
+        `pathlib.Path`.
+
+    Raises:
+        CorpusError: if there is neither; it lists the languages there are.
+    """
+    for ending in ("", ".gz"):
+        path = pathlib.Path(f"{prefix}.{language}{ending}")
+        if path.is_file():
+            return path
+    prefix = pathlib.Path(prefix)
+    if prefix.is_dir():
+        raise CorpusError(
+            f"{prefix} is a folder; give the start of the names of two files "
+            f"in it, such as {prefix / 'train'} for train.{language}."
+        )
+    beside = re.compile(re.escape(prefix.name) + r"\.([a-z]{2,3})(\.gz)?")
+    folder = prefix.parent
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    found = sorted({m[1] for m in map(beside.fullmatch, names) if m})
+    hint = (
+        f"beside it are the languages {', '.join(found)}"
+        if found
+        else f"no file {prefix.name}.LANGUAGE is in {folder}"
+    )
+    raise CorpusError(
+        f"There is no file {prefix}.{language} or {prefix}.{language}.gz; "
+        f"{hint}."
+    )
+
+
+def read_lines(path):
+    """Streams the lines of a file, without their ends.
+
+    Args:
+        path: `pathlib.Path`. Compressed if it ends in `.gz`.
+
+    Yields:
+        str.
+
+    Raises:
+        CorpusError: at a line that is not UTF-8, or cannot be read.
+    """
+    number = 0  # of the lines read without fault
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            for line in file:
+                line = line.removesuffix(b"\n").replace(b"\r", b"")
+                yield line.decode("utf-8")
+                number += 1
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path}, line {number + 1}: not UTF-8 at byte {error.start + 1}. "
+            "Convert the file, for example with iconv."
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorpusError(
+            f"{path}: cannot be read after line {number}: {error}"
+        ) from error
+
+
+def line_dataset(path):
+    """The same lines as a `tf.data.Dataset` of strings, not checked."""
+    compression = "GZIP" if path.suffix == ".gz" else ""
+    return tf.data.TextLineDataset(str(path), compression_type=compression)
