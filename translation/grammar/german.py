@@ -1,0 +1,314 @@
+"""Puts a meaning into German.
+
+The finite verb stands second in main clauses, first in questions, last in
+subordinate clauses; infinitives, participles and separable prefixes close the
+clause. Between them stand pronouns, time, frequency, recipient, object,
+"nicht", manner, place. Past is the Perfekt, and the preterite of sein, haben
+and the modals; the future is "werden"; "you" is Sie.
+"""
+
+from translation.grammar import german_forms as form
+from translation.grammar import german_nominals as noun
+from translation.grammar.german_forms import ACC, DAT, NOM
+from translation.grammar.meaning import (
+    Age,
+    Existence,
+    NounPhrase,
+    Pair,
+    Pronoun,
+    Quality,
+    Role,
+    State,
+)
+from translation.grammar.numerals import NUMERALS
+from translation.grammar.spelling import sentence
+
+SECOND, FIRST, FINAL = "second", "first", "final"  # places of the finite verb
+JOINTS = {"and": "und", "but": "aber"}
+
+
+def utterance(meaning):
+    """The German sentence of an `Utterance`."""
+    opening = [meaning.opening.german, ","] if meaning.opening else []
+    tokens = opening + KINDS[meaning.kind](meaning)
+    return sentence(tokens, "?" if meaning.kind == "question" else ".")
+
+
+def statement(meaning):
+    tokens = clause(meaning.clause, SECOND)
+    if meaning.also:
+        comma = [","] if meaning.joint == "but" else []
+        more = clause(meaning.also, SECOND)
+        tokens += [*comma, JOINTS[meaning.joint], *more]
+    return tokens
+
+
+def question(meaning):
+    """Asks with the verb first, or behind the word that asks."""
+    content = meaning.clause
+    if meaning.asked:
+        return [meaning.asked.german, *clause(content, FIRST)]
+    if asks(content.subject):
+        return clause(content, SECOND)
+    if asks(content.object):
+        _, case = government(content.verb)
+        front = noun.nominal(content.object, case)
+        return [*front, *clause(content, FIRST, object_before=True)]
+    return clause(content, FIRST)
+
+
+def asks(meaning):
+    if isinstance(meaning, NounPhrase):
+        return meaning.determiner in ("which", "how many")
+    return isinstance(meaning, Pronoun) and meaning.english in ("who", "what")
+
+
+def request(meaning):
+    """ "Rufen Sie mich bitte morgen an"."""
+    content = meaning.clause
+    verb = content.verb
+    reflexive = ["sich"] if verb.german_reflexive else []
+    return [
+        verb.german,
+        "Sie",
+        *reflexive,
+        *pronouns(content),
+        "bitte",
+        *middle(content),
+        verb.german_prefix.strip(),
+        *afterwards(content),
+    ]
+
+
+KINDS = {"statement": statement, "question": question, "request": request}
+
+
+def clause(content, place, object_before=False):
+    """Tokens of a clause with its finite verb in `place`."""
+    finite, closing = verb_group(content)
+    if isinstance(content.complement, Existence):
+        subject = ["es"]
+    else:
+        subject = noun.nominal(content.subject, NOM)
+    reflexive = []
+    if content.verb.german_reflexive:
+        reflexive = [reflexive_pronoun(content.subject)]
+    light = isinstance(content.subject, Pronoun)
+    pair = [*subject, *reflexive] if light else [*reflexive, *subject]
+    rest = [
+        *pronouns(content, object_before),
+        *middle(content, object_before),
+    ]
+    after = afterwards(content)
+    if place == FINAL:
+        return [*pair, *rest, *closed(finite, closing), *after]
+    closing = [word.rstrip("+").strip() for word in closing]
+    if place == FIRST:
+        return [finite, *pair, *rest, *closing, *after]
+    front = before_verb(content)
+    if front:
+        return [*front, finite, *pair, *rest, *closing, *after]
+    return [*subject, finite, *reflexive, *rest, *closing, *after]
+
+
+def closed(finite, closing):
+    """The verbs that end a subordinate clause: gekauft hat, aufsteht."""
+    if closing and closing[0].endswith("+"):  # a separable prefix
+        return [closing[0][:-1] + finite]
+    return [*closing, finite]
+
+
+def before_verb(content):
+    """What stands before the finite verb instead of the subject, if any."""
+    link = content.subordinate
+    if link and link.first:
+        return [*subordinate(content)[1:]]
+    return noun.prepositional(content.time) if content.time_first else []
+
+
+def subordinate(content):
+    """A subordinate clause between commas; "when" in the past is "als"."""
+    link = content.subordinate
+    conjunction = {
+        "because": "weil",
+        "when": "als" if link.clause.tense == "past" else "wenn",
+        "if": "wenn",
+        "that": "dass",
+        "while": "während",
+    }[link.conjunction]
+    return [",", conjunction, *clause(link.clause, FINAL), ","]
+
+
+def verb_group(content):
+    """The finite verb and what closes the clause.
+
+    A separable prefix is marked with "+": `closed` joins it again.
+    """
+    verb, tense = content.verb, content.tense
+    person = noun.person(content.subject)
+    if isinstance(content.complement, Existence):
+        return existence(tense)
+    if isinstance(content.complement, State):
+        return possession(tense, person)
+    infinitive = verb.german_prefix + verb.german
+    if content.modal:
+        time = "past" if tense == "past" else "present"
+        forms = form.MODALS[content.modal, time]
+        return forms[("ich", "er", "plural").index(person)], [infinitive]
+    if tense == "future":
+        return form.WILL[person], [infinitive]
+    if tense != "past":
+        prefix = verb.german_prefix
+        closing = [prefix + "+"] if prefix else []
+        return form.present(verb, person), closing
+    if verb.german in form.PRETERITE:
+        return form.PRETERITE[verb.german][person == "plural"], []
+    auxiliary = form.AUXILIARY[verb.german_auxiliary][person]
+    return auxiliary, [verb.german_participle]
+
+
+def existence(tense):
+    """es gibt, es gab, es wird geben."""
+    if tense == "future":
+        return "wird", ["geben"]
+    return ("gab" if tense == "past" else "gibt"), []
+
+
+def possession(tense, person):
+    """Hat Hunger: states are had in German, not been."""
+    if tense == "future":
+        return form.WILL[person], ["haben"]
+    if tense == "past":
+        return form.PRETERITE["haben"][person == "plural"], []
+    return form.AUXILIARY["haben"][person], []
+
+
+def reflexive_pronoun(subject):
+    if isinstance(subject, Pronoun):
+        return form.PRONOUNS[subject.english][3]
+    return "sich"
+
+
+def government(verb):
+    """(preposition or "", case) of the object of a verb."""
+    preposition, _, case = verb.german_object.rpartition(" ")
+    return preposition, case or ACC
+
+
+def is_weak(meaning):
+    return isinstance(meaning, Pronoun) and not asks(meaning)
+
+
+def pronouns(content, object_before=False):
+    """Weak pronouns: object, then recipient."""
+    preposition, case = government(content.verb)
+    tokens = []
+    if is_weak(content.object) and not preposition and not object_before:
+        tokens += noun.nominal(content.object, case)
+    if is_weak(content.recipient):
+        tokens += noun.nominal(content.recipient, DAT)
+    return tokens
+
+
+def middle(content, object_before=False):
+    """What stands between the verbs, but for weak pronouns."""
+    negated = content.negation == "not"
+    tokens = []
+    if content.time and not content.time_first:
+        tokens += noun.prepositional(content.time)
+    if content.negation == "never":
+        tokens.append("nie")
+    if content.frequency:
+        tokens.append(content.frequency.german)
+    if content.recipient and not is_weak(content.recipient):
+        tokens += noun.nominal(content.recipient, DAT)
+    thing = None if object_before else content.object
+    preposition, case = government(content.verb)
+    if isinstance(content.complement, Existence):
+        case = ACC
+    if thing and not preposition and not is_weak(thing):
+        tokens += noun.nominal(thing, case, negated, with_relative=False)
+    if negated and not says_kein(content):
+        tokens.append("nicht")
+    if content.complement:
+        tokens += complement(content)
+    if content.manner:
+        tokens.append(content.manner.german)
+    if thing and preposition:
+        inner = noun.nominal(thing, case, with_relative=False)
+        tokens += noun.contract(preposition, inner)
+    for phrase in content.phrases:
+        tokens += noun.prepositional(phrase)
+    return tokens
+
+
+def says_kein(content):
+    """Whether "kein" already negates the clause."""
+    if isinstance(content.complement, Role | State):
+        return True
+    thing = content.object
+    preposition, _ = government(content.verb)
+    if isinstance(thing, Pair):
+        thing = thing.first
+    plain = isinstance(thing, NounPhrase) and not preposition
+    return plain and noun.takes_kein(thing)
+
+
+def afterwards(content):
+    """What follows the closing verb: clauses, each between commas."""
+    tokens = []
+    thing = content.object
+    if isinstance(thing, NounPhrase) and thing.relative:
+        tokens += noun.relative(thing.relative)
+    if content.infinitive:
+        tokens += [",", *with_zu(content.infinitive), ","]
+    if content.purpose:
+        tokens += [",", "um", *with_zu(content.purpose), ","]
+    if content.subordinate and not content.subordinate.first:
+        tokens += subordinate(content)
+    return tokens
+
+
+def with_zu(content):
+    """Das Buch zu lesen, sich auszuruhen."""
+    reflexive = []
+    if content.verb.german_reflexive:
+        reflexive = [reflexive_pronoun(content.subject)]
+    return [
+        *reflexive,
+        *pronouns(content),
+        *middle(content),
+        form.with_zu(content.verb),
+        *afterwards(content),
+    ]
+
+
+def complement(content):
+    said = content.complement
+    if isinstance(said, Quality):
+        return quality(said)
+    if isinstance(said, Role):
+        no = ["kein"] if content.negation == "not" else []
+        return [*no, said.noun.german]
+    if isinstance(said, Age):
+        return [NUMERALS[said.years][2], "Jahre alt"]
+    if isinstance(said, Existence):
+        return []
+    no = ""
+    if isinstance(said, State) and content.negation == "not":
+        no = "keine" if "feminine" in said.adverbial.kinds else "keinen"
+    return [no, said.adverbial.german]
+
+
+def quality(said):
+    """An adjective, compared or not: größer als der Hund."""
+    adjective = said.adjective
+    if said.degree == "more":
+        words = [adjective.german_comparative, "als"]
+    elif said.degree == "as":
+        words = ["so", adjective.german, "wie"]
+    else:
+        degree = {"": "", "very": "sehr", "too": "zu"}[said.degree]
+        words = [degree, adjective.german]
+    than = noun.nominal(said.than, NOM) if said.than else []
+    return [*words, *than]

@@ -1,0 +1,88 @@
+"""The embedded corpus: everyday English with its French and German.
+
+Sentences come from the grammar in `translation/grammar/`, so there is nothing
+to download and no end to them. English decides its translations: "you" is
+formal (vous, Sie) and one man, the simple past is passé composé and Perfekt
+(but was, had, wanted: imparfait, Präteritum), and what English leaves open is
+masculine. French has a plain space before its question mark.
+
+Whether a sentence is held out depends on its English text alone, so training
+and held-out sentences are disjoint whatever their sizes and seeds.
+"""
+
+import random
+import zlib
+from typing import NamedTuple
+
+from translation.grammar import english, french, german
+from translation.grammar.compose import compose
+
+HELD_OUT_EVERY = 20  # one sentence in so many is held out
+
+
+class Sentence(NamedTuple):
+    """A sentence in three languages."""
+
+    english: str
+    french: str
+    german: str
+
+
+def is_held_out(text):
+    """Whether an English sentence belongs to the held-out part.
+
+    >>> is_held_out("Where is the station?")
+    False
+    """
+    return zlib.crc32(text.encode("utf-8")) % HELD_OUT_EVERY == 0
+
+
+def stream(seed=0, held_out=False):
+    """Yields `Sentence`s without end; the same one may come again.
+
+    Args:
+        seed: int. Equal seeds give equal sentences, in every process.
+        held_out: bool. Which of the two disjoint parts to draw from.
+    """
+    rng = random.Random(seed)
+    while True:
+        meaning = compose(rng)
+        text = english.utterance(meaning)
+        if is_held_out(text) == held_out:
+            yield Sentence(
+                text, french.utterance(meaning), german.utterance(meaning)
+            )
+
+
+def phrasebook(size, seed=0, held_out=False):
+    """A list of distinct sentences in English, French and German.
+
+    Args:
+        size: int, at least 1. How many sentences; the grammar bears millions.
+        seed: int. Equal seeds give equal lists.
+        held_out: bool. Training sentences, or the held-out ones; no
+            sentence is in both, whatever the sizes and seeds.
+
+    Returns:
+        A list of `size` `Sentence`s, no two with the same English. A longer
+        list with the same seed begins with the shorter one.
+
+    Raises:
+        ValueError: if `size` is less than 1.
+
+    Example:
+
+    >>> sentences = phrasebook(3, seed=1)
+    >>> len(sentences)
+    3
+    """
+    if size < 1:
+        raise ValueError(
+            "`size` must be at least 1, the number of sentences wanted. "
+            f"Received: size={size}"
+        )
+    distinct = {}
+    for sentence in stream(seed, held_out):
+        distinct.setdefault(sentence.english, sentence)
+        if len(distinct) == size:
+            return list(distinct.values())
