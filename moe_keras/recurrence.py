@@ -13,22 +13,29 @@ A step of the recurrence is
 
 A *feedback* is a small object without state. `Direct` hands on `m_t` itself,
 `Projected` hands on `m_t P` (arXiv:1701.06538, appendix C), and a decoder adds
-the context that its attention reads. Every feedback has
+the context that its attention reads. Its methods:
 
-    forward(hidden, parameters, constants) -> (feedback, saved)
-    backward(d_feedback, feedback, saved, parameters, constants)
-        -> (d_hidden, cotangents)
-    parameter_gradients(hidden_TBH, feedback_TBR, saved, cotangents,
-        parameters, constants) -> one gradient for each parameter
+    forward(hidden_BH, parameters, constants) -> (feedback_BR, saved)
+    backward(d_feedback_BR, saved, transposed, constants)
+        -> (d_hidden_BH, cotangents)
+    gradients(hidden_TBH, feedback_TBR, saved, cotangents, parameters,
+        constants) -> one gradient for each parameter
+    transpose(parameters) -> transposed: the same with kernels transposed
+    saved_dtypes(parameters), cotangent_dtypes(parameters) -> lists of dtypes
 
-Automatic differentiation would add up each weight's gradient step by step, in
-small products. Here the backward loop only finds what the next step of the
-loop needs; the gradient of a weight is one product over all time steps after
-it. That is why a feedback first returns `cotangents` and is asked for the
-gradients of its parameters once, at the end.
+`saved` and `cotangents` are tuples of tensors `(B, X)` in one step; `gradients`
+gets them stacked, `(T, B, X)`.
+
+Why it is fast: automatic differentiation would add up the gradient of every
+weight step by step, in small products. Here the backward loop only finds what
+its own next step needs, and the gradient of a weight is one product over all
+time steps, after the loop. The loop multiplies with kernels that were
+transposed before it: a product of a small batch with `transpose_b=True` takes
+twice the time. XLA, where it may, fuses all that is elementwise.
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -43,19 +50,22 @@ class Direct:
     def forward(self, hidden, parameters, constants):
         return hidden, ()
 
+    def backward(self, d_feedback, saved, transposed, constants):
+        return d_feedback, ()
+
+    def gradients(
+        self, hidden, feedback, saved, cotangents, parameters, constants
+    ):
+        return ()
+
+    def transpose(self, parameters):
+        return ()
+
     def saved_dtypes(self, parameters):
         return []
 
     def cotangent_dtypes(self, parameters):
         return []
-
-    def backward(self, d_feedback, feedback, saved, parameters, constants):
-        return d_feedback, ()
-
-    def parameter_gradients(
-        self, hidden, feedback, saved, cotangents, parameters, constants
-    ):
-        return ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,49 +78,24 @@ class Projected:
         (kernel_HP,) = parameters
         return tf.matmul(hidden, kernel_HP), ()
 
+    def backward(self, d_feedback, saved, transposed, constants):
+        (kernel_PH,) = transposed
+        return tf.matmul(d_feedback, kernel_PH), (d_feedback,)
+
+    def gradients(
+        self, hidden, feedback, saved, cotangents, parameters, constants
+    ):
+        (d_feedback_TBP,) = cotangents
+        return (weight_gradient(hidden, d_feedback_TBP),)
+
+    def transpose(self, parameters):
+        return (tf.transpose(parameters[0]),)
+
     def saved_dtypes(self, parameters):
         return []
 
     def cotangent_dtypes(self, parameters):
         return [parameters[0].dtype]
-
-    def backward(self, d_feedback, feedback, saved, parameters, constants):
-        (kernel_HP,) = parameters
-        d_hidden = tf.matmul(d_feedback, kernel_HP, transpose_b=True)
-        return d_hidden, (d_feedback,)
-
-    def parameter_gradients(
-        self, hidden, feedback, saved, cotangents, parameters, constants
-    ):
-        return (weight_gradient(hidden, cotangents[0]),)
-
-
-def weight_gradient(inputs_TBX, d_outputs_TBY):
-    """Gradient of a kernel `(X, Y)`: one product over all time steps."""
-    return tf.matmul(
-        flatten_steps(inputs_TBX),
-        flatten_steps(d_outputs_TBY),
-        transpose_a=True,
-    )
-
-
-def flatten_steps(x_TBX):
-    """`(T, B, X)` to `(T * B, X)`, for any `T` and `B`, zero included."""
-    shape = tf.shape(x_TBX)
-    return tf.reshape(x_TBX, [shape[0] * shape[1], x_TBX.shape[-1]])
-
-
-class Trace(NamedTuple):
-    """What the forward loop keeps of all its steps, stacked along time."""
-
-    gates_if: tf.Tensor  # (T, B, 2 H) activations of input and forget gate
-    gate_g: tf.Tensor  # (T, B, H) candidate
-    gate_o: tf.Tensor  # (T, B, H) output gate
-    cell_before: tf.Tensor  # (T, B, H) cell state that the step found
-    cell_tanh: tf.Tensor  # (T, B, H) tanh of the cell state it made
-    feedback_before: tf.Tensor  # (T, B, R) feedback that the step found
-    feedback: tf.Tensor  # (T, B, R) feedback that it made, masked or not
-    saved: tuple  # whatever the feedback asked to keep, (T, B, X) each
 
 
 class Problem(NamedTuple):
@@ -120,9 +105,21 @@ class Problem(NamedTuple):
     feedback: tf.Tensor  # (B, R) before the first step
     cell: tf.Tensor  # (B, H) before the first step, float32 or wider
     kernel: tf.Tensor  # (R, Z)
-    mask: tf.Tensor | None  # (T, B, 1) bool
     parameters: tuple  # differentiable tensors of the feedback
+    mask: tf.Tensor | None  # (T, B, 1) bool
     constants: tuple  # other tensors of the feedback
+
+
+class Trace(NamedTuple):
+    """What the forward loop keeps of its steps, in the order of time."""
+
+    gates_if: tf.Tensor  # (T, B, 2 H) activations of input and forget gate
+    gate_g: tf.Tensor  # (T, B, H) candidate
+    gate_o: tf.Tensor  # (T, B, H) output gate
+    cell: tf.Tensor  # (T, B, H) cell state that the step found
+    cell_tanh: tf.Tensor  # (T, B, H) tanh of the cell state that it made
+    feedback: tf.Tensor  # (T, B, R) what it passed on
+    saved: tuple  # whatever the feedback asked to keep
 
 
 def recurrence(
@@ -136,7 +133,7 @@ def recurrence(
     go_backwards=False,
     compiled="auto",
 ):
-    """Runs an LSTM over all time steps.
+    """Runs an LSTM over all time steps, of which there must be one or more.
 
     Args:
         feedback: `Direct()`, `Projected()` or an object like them.
@@ -149,121 +146,132 @@ def recurrence(
         mask: optional bool tensor `(T, B)`; where it is False a step passes
             its state on unchanged and gives out zeros.
         go_backwards: bool. Begins with the last time step.
-        compiled: True, False or `"auto"`. Whether XLA compiles the two loops;
-            `"auto"` does so inside of a graph with static shapes.
+        compiled: True, False or `"auto"`. Whether XLA compiles the two loops,
+            anew for every batch size and length. `"auto"` does so inside of a
+            graph that knows both.
 
     Returns:
         `(outputs (T, B, R), (feedback (B, R), cell (B, H)), saved)`: outputs
         in the order of time, the state after the last step, and the tuple of
         the tensors `(T, B, X)` that the feedback saved, which have no
-        gradient. There is no gradient of the second order.
+        gradient.
+
+    Raises:
+        ValueError: for a gradient of the second order.
     """
-    mask_TB1 = None if mask is None else mask[:, :, tf.newaxis]
+    gates = tf.convert_to_tensor(gates)
+    if compiled == "auto":
+        static = gates.shape[:2].is_fully_defined()
+        compiled = static and not tf.executing_eagerly()
     loops = Loops(feedback, go_backwards)
-    problem = Problem(
-        *map(tf.convert_to_tensor, (gates, *state, kernel)),
-        mask_TB1,
-        tuple(map(tf.convert_to_tensor, parameters)),
-        tuple(constants),
-    )
+    extras = (None if mask is None else mask[:, :, tf.newaxis], constants)
+
+    def problem(gates, feedback_BR, cell_BH, kernel, *parameters):
+        return Problem(gates, feedback_BR, cell_BH, kernel, parameters, *extras)
 
     @tf.custom_gradient
-    def differentiable(gates, feedback_BR, cell_BH, kernel, *parameters):
-        here = Problem(
-            *map(tf.stop_gradient, (gates, feedback_BR, cell_BH, kernel)),
-            mask_TB1,
-            tuple(map(tf.stop_gradient, parameters)),
-            problem.constants,
-        )
-        outputs, final, trace = loops.forward(here)
+    def differentiable(*inputs):
+        # An eager tape would record the loop's own operations otherwise.
+        here = problem(*map(tf.stop_gradient, inputs))
+        outputs, final, trace = _run(loops, "forward", compiled, here)
+
+        @tf.custom_gradient
+        def first_order(*tensors):
+            d_results = [tf.stop_gradient(x) for x in tensors[len(inputs) :]]
+            d_inputs = _run(
+                loops, "backward", compiled, here, trace, *d_results
+            )
+            return d_inputs, _no_second_order
 
         def gradient(d_outputs, d_feedback, d_cell, *_):
-            return loops.backward(here, trace, d_outputs, d_feedback, d_cell)
+            return first_order(*inputs, d_outputs, d_feedback, d_cell)
 
         return (outputs, *final, *trace.saved), gradient
 
+    inputs = (gates, *state, kernel, *parameters)
     outputs, final_feedback, final_cell, *saved = differentiable(
-        *problem[:4], *problem.parameters
+        *map(tf.convert_to_tensor, inputs)
     )
     saved = tuple(map(tf.stop_gradient, saved))
     return outputs, (final_feedback, final_cell), saved
 
 
+def _no_second_order(*_):
+    raise ValueError(
+        "The recurrence of `ProjectedLSTM` and `AttentiveLSTM` has no gradient "
+        "of the second order; `keras.layers.LSTM` has one."
+    )
+
+
+def _run(loops, method, compiled, *arguments):
+    if compiled or tf.executing_eagerly():
+        return _as_function(loops, method, bool(compiled))(*arguments)
+    return getattr(loops, method)(*arguments)
+
+
+@functools.cache
+def _as_function(loops, method, compiled):
+    """One `tf.function` for all layers alike: each shape compiles once."""
+    return tf.function(
+        lambda *arguments: getattr(loops, method)(*arguments),
+        jit_compile=compiled or None,
+        reduce_retracing=not compiled,
+        autograph=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Loops:
-    def __init__(self, feedback, go_backwards):
-        self.feedback = feedback
-        self.go_backwards = go_backwards
+    """The recurrence and its gradient, as loops over the time steps."""
+
+    feedback: object
+    go_backwards: bool
 
     def forward(self, problem):
-        time = tf.shape(problem.gates)[0]
+        """Returns `(outputs, (feedback, cell) at the end, Trace)`."""
+        cell_dtype, dtype = problem.cell.dtype, problem.kernel.dtype
+        saved_dtypes = self.feedback.saved_dtypes(problem.parameters)
 
-        def body(step, r_BR, c_BH, arrays):
-            index = time - 1 - step if self.go_backwards else step
+        def step(index, r_BR, c_BH):
             hidden, new_c, kept = cell_step(
                 problem.gates[index], r_BR, c_BH, problem.kernel
             )
             new_r, saved = self.feedback.forward(
                 hidden, problem.parameters, problem.constants
             )
-            values = (*kept, r_BR, new_r, *saved)
-            shapes[:] = [value.shape for value in values]
-            arrays = [
-                a.write(index, v) for a, v in zip(arrays, values, strict=True)
-            ]
             if problem.mask is not None:
                 real_B1 = problem.mask[index]
                 new_c = tf.where(real_B1, new_c, c_BH)
                 new_r = tf.where(real_B1, new_r, r_BR)
-            return step + 1, new_r, new_c, arrays
+            return (new_r, new_c), (*kept, new_r, *saved)
 
-        shapes = []
-        gate = problem.cell.dtype
-        product = problem.kernel.dtype
-        saved_dtypes = self.feedback.saved_dtypes(problem.parameters)
-        arrays = [
-            tf.TensorArray(dtype, time, infer_shape=False)
-            for dtype in 5 * [gate] + 2 * [product] + saved_dtypes
-        ]
-        _, r_BR, c_BH, arrays = tf.while_loop(
-            lambda step, *_: step < time,
-            body,
-            (0, problem.feedback, problem.cell, arrays),
-            parallel_iterations=1,
-            maximum_iterations=time,
+        state, kept = _loop(
+            step,
+            (problem.feedback, problem.cell),
+            [*5 * [cell_dtype], dtype, *saved_dtypes],
+            problem.gates,
+            self.go_backwards,
         )
-        stacked = [array.stack() for array in arrays]
-        for x, shape in zip(stacked, shapes, strict=True):
-            x.set_shape([None, *shape])
-        trace = Trace(*stacked[:7], tuple(stacked[7:]))
-        outputs = trace.feedback
-        if problem.mask is not None:
-            outputs = tf.where(problem.mask, outputs, tf.zeros_like(outputs))
-        outputs.set_shape([*problem.gates.shape[:2], problem.kernel.shape[0]])
-        return outputs, (r_BR, c_BH), trace
+        trace = Trace(*kept[:6], tuple(kept[6:]))
+        return _zero_where_masked(trace.feedback, problem.mask), state, trace
 
     def backward(self, problem, trace, d_outputs, d_feedback, d_cell):
-        time = tf.shape(problem.gates)[0]
-        if problem.mask is not None:
-            d_outputs = tf.where(
-                problem.mask, d_outputs, tf.zeros_like(d_outputs)
-            )
+        """Returns the gradients of what is differentiable in `problem`."""
+        d_outputs = _zero_where_masked(d_outputs, problem.mask)
+        kernel_ZR = tf.transpose(problem.kernel)
+        transposed = self.feedback.transpose(problem.parameters)
+        dtype = problem.kernel.dtype
 
-        def body(step, dr_BR, dc_BH, arrays):
-            index = step if self.go_backwards else time - 1 - step
-            skipped = None
+        def step(index, dr_BR, dc_BH):
             if problem.mask is not None:
                 real_B1 = problem.mask[index]
-                skipped = (
-                    tf.where(real_B1, tf.zeros_like(dr_BR), dr_BR),
-                    tf.where(real_B1, tf.zeros_like(dc_BH), dc_BH),
-                )
-                dr_BR, dc_BH = dr_BR - skipped[0], dc_BH - skipped[1]
-            dr_BR += d_outputs[index]
+                skip_dr, skip_dc = dr_BR, dc_BH
+                dr_BR = tf.where(real_B1, dr_BR, tf.zeros_like(dr_BR))
+                dc_BH = tf.where(real_B1, dc_BH, tf.zeros_like(dc_BH))
             dm_BH, cotangents = self.feedback.backward(
-                dr_BR,
-                trace.feedback[index],
+                dr_BR + d_outputs[index],
                 tuple(x[index] for x in trace.saved),
-                problem.parameters,
+                transposed,
                 problem.constants,
             )
             dz_BZ, dc_BH = cell_step_backward(
@@ -271,46 +279,28 @@ class Loops:
                 dc_BH,
                 [x[index] for x in trace[:5]],
             )
-            dz_BZ = tf.cast(dz_BZ, problem.kernel.dtype)
-            dz_BZ.set_shape([d_feedback.shape[0], problem.gates.shape[-1]])
-            dc_BH.set_shape(d_cell.shape)
-            dr_BR = tf.matmul(dz_BZ, problem.kernel, transpose_b=True)
-            if skipped is not None:
-                dr_BR, dc_BH = dr_BR + skipped[0], dc_BH + skipped[1]
-            values = (dz_BZ, *cotangents)
-            shapes[:] = [value.shape for value in values]
-            arrays = [
-                a.write(index, v) for a, v in zip(arrays, values, strict=True)
-            ]
-            return step + 1, dr_BR, dc_BH, arrays
+            dz_BZ = tf.cast(dz_BZ, dtype)
+            dr_BR = tf.matmul(dz_BZ, kernel_ZR)
+            if problem.mask is not None:
+                dr_BR = tf.where(real_B1, dr_BR, skip_dr)
+                dc_BH = tf.where(real_B1, dc_BH, skip_dc)
+            return (dr_BR, dc_BH), (dz_BZ, *cotangents)
 
-        shapes = []
-        dtypes = [
-            problem.kernel.dtype,
-            *self.feedback.cotangent_dtypes(problem.parameters),
-        ]
-        arrays = [
-            tf.TensorArray(dtype, time, infer_shape=False) for dtype in dtypes
-        ]
-        _, dr_BR, dc_BH, arrays = tf.while_loop(
-            lambda step, *_: step < time,
-            body,
-            (0, d_feedback, d_cell, arrays),
-            parallel_iterations=1,
-            maximum_iterations=time,
+        (dr_BR, dc_BH), (dz_TBZ, *cotangents) = _loop(
+            step,
+            (d_feedback, d_cell),
+            [dtype, *self.feedback.cotangent_dtypes(problem.parameters)],
+            problem.gates,
+            not self.go_backwards,
         )
-        dz_TBZ, *cotangents = [array.stack() for array in arrays]
-        dz_TBZ.set_shape(problem.gates.shape)
-        for x, shape in zip(cotangents, shapes[1:], strict=True):
-            x.set_shape([None, *shape])
-        hidden = tf.cast(trace.gate_o * trace.cell_tanh, dz_TBZ.dtype)
+        before = self._feedback_before(problem.feedback, trace.feedback)
         return (
             dz_TBZ,
             dr_BR,
             dc_BH,
-            weight_gradient(trace.feedback_before, dz_TBZ),
-            *self.feedback.parameter_gradients(
-                hidden,
+            weight_gradient(before, dz_TBZ),
+            *self.feedback.gradients(
+                tf.cast(trace.gate_o * trace.cell_tanh, dtype),
                 trace.feedback,
                 trace.saved,
                 tuple(cotangents),
@@ -318,6 +308,53 @@ class Loops:
                 problem.constants,
             ),
         )
+
+    def _feedback_before(self, first_BR, feedback_TBR):
+        """What each step found: that which the step before it passed on."""
+        first = first_BR[tf.newaxis]
+        if self.go_backwards:
+            return tf.concat([feedback_TBR[1:], first], axis=0)
+        return tf.concat([first, feedback_TBR[:-1]], axis=0)
+
+
+def _loop(step, state, dtypes, over, reverse):
+    """Loops over the first axis of `over`, in reverse or not.
+
+    Args:
+        step: `(index, *state) -> (new state, values to keep)`.
+        state: tuple of tensors before the first step.
+        dtypes: list of the dtypes of the values that are kept.
+
+    Returns:
+        The state after the last step, and the list of the values, stacked
+        along a new first axis in the order of the index.
+    """
+    count = tf.shape(over)[0]
+    shapes = []  # of the values, known once `body` is traced
+
+    def body(number, state, arrays):
+        index = count - 1 - number if reverse else number
+        new_state, values = step(index, *state)
+        for new, old in zip(new_state, state, strict=True):
+            new.set_shape(old.shape)
+        shapes[:] = [value.shape for value in values]
+        arrays = [
+            array.write(index, value)
+            for array, value in zip(arrays, values, strict=True)
+        ]
+        return number + 1, new_state, arrays
+
+    arrays = [tf.TensorArray(x, count, infer_shape=False) for x in dtypes]
+    _, state, arrays = tf.while_loop(
+        lambda number, *_: number < count,
+        body,
+        (0, state, arrays),
+        parallel_iterations=1,
+    )
+    stacked = [array.stack() for array in arrays]
+    for x, shape in zip(stacked, shapes, strict=True):
+        x.set_shape([over.shape[0], *shape])
+    return state, stacked
 
 
 def cell_step(gates, feedback, cell, kernel):
@@ -356,3 +393,24 @@ def cell_step_backward(dm_BH, dc_BH, kept):
         axis=1,
     )
     return dz_BZ, dc_BH * gate_f
+
+
+def _zero_where_masked(x_TBR, mask_TB1):
+    if mask_TB1 is None:
+        return x_TBR
+    return tf.where(mask_TB1, x_TBR, tf.zeros_like(x_TBR))
+
+
+def weight_gradient(inputs_TBX, d_outputs_TBY):
+    """Gradient of a kernel `(X, Y)`: one product over all time steps."""
+    return tf.matmul(
+        _flatten_steps(inputs_TBX),
+        _flatten_steps(d_outputs_TBY),
+        transpose_a=True,
+    )
+
+
+def _flatten_steps(x_TBX):
+    """`(T, B, X)` to `(T * B, X)`, which may be empty."""
+    time, batch = tf.unstack(tf.shape(x_TBX)[:2])
+    return tf.reshape(x_TBX, [time * batch, x_TBX.shape[-1]])

@@ -14,8 +14,9 @@ score needs of the query, a scoring has
 
     encode(query_BP, parameters) -> code_BA
     scores(code_BA, keys_BSA, parameters) -> scores_BS
-    scores_backward(ds_BS, code_BA, keys_BSA, parameters) -> d_code_BA
-    encode_backward(d_code_BA, code_BA, parameters) -> d_query_BP
+    scores_backward(ds_BS, code_BA, keys_BSA, transposed) -> d_code_BA
+    encode_backward(d_code_BA, code_BA, transposed) -> d_query_BP
+    transpose(parameters) -> transposed: the same with kernels transposed
     gradients(query_TBP, code_TBA, ds_TBS, d_code_TBA, keys_BSA, parameters)
         -> (d_keys_BSA, *gradients of the parameters)
 """
@@ -50,11 +51,14 @@ class DotScoring:
     def scores(self, code_BA, keys_BSA, parameters):
         return tf.linalg.matvec(keys_BSA, code_BA)
 
-    def scores_backward(self, ds_BS, code_BA, keys_BSA, parameters):
+    def scores_backward(self, ds_BS, code_BA, keys_BSA, transposed):
         return tf.linalg.matvec(keys_BSA, ds_BS, transpose_a=True)
 
-    def encode_backward(self, d_code_BA, code_BA, parameters):
+    def encode_backward(self, d_code_BA, code_BA, transposed):
         return d_code_BA
+
+    def transpose(self, parameters):
+        return ()
 
     def gradients(
         self, query_TBP, code_TBA, ds_TBS, d_code_TBA, keys_BSA, parameters
@@ -74,14 +78,18 @@ class ProductScoring:
         _, scale_A = parameters
         return tf.linalg.matvec(keys_BSA, scale_A * code_BA)
 
-    def scores_backward(self, ds_BS, code_BA, keys_BSA, parameters):
-        _, scale_A = parameters
+    def scores_backward(self, ds_BS, code_BA, keys_BSA, transposed):
+        _, scale_A = transposed
         return scale_A * tf.linalg.matvec(keys_BSA, ds_BS, transpose_a=True)
 
-    def encode_backward(self, d_code_BA, code_BA, parameters):
-        kernel_PA, _ = parameters
+    def encode_backward(self, d_code_BA, code_BA, transposed):
+        kernel_AP, _ = transposed
         d_product_BA = tf.raw_ops.TanhGrad(y=code_BA, dy=d_code_BA)
-        return tf.matmul(d_product_BA, kernel_PA, transpose_b=True)
+        return tf.matmul(d_product_BA, kernel_AP)
+
+    def transpose(self, parameters):
+        kernel_PA, scale_A = parameters
+        return tf.transpose(kernel_PA), scale_A
 
     def gradients(
         self, query_TBP, code_TBA, ds_TBS, d_code_TBA, keys_BSA, parameters
@@ -112,13 +120,17 @@ class AdditiveScoring:
         tanh_BSA = tf.tanh(keys_BSA + code_BA[:, tf.newaxis])
         return tf.linalg.matvec(tanh_BSA, scale_A)
 
-    def scores_backward(self, ds_BS, code_BA, keys_BSA, parameters):
-        d_sum_BSA, _ = self._pairs(ds_BS, code_BA, keys_BSA, parameters)
+    def scores_backward(self, ds_BS, code_BA, keys_BSA, transposed):
+        d_sum_BSA, _ = self._pairs(ds_BS, code_BA, keys_BSA, transposed)
         return tf.reduce_sum(d_sum_BSA, axis=1)
 
-    def encode_backward(self, d_code_BA, code_BA, parameters):
-        kernel_PA, _ = parameters
-        return tf.matmul(d_code_BA, kernel_PA, transpose_b=True)
+    def encode_backward(self, d_code_BA, code_BA, transposed):
+        kernel_AP, _ = transposed
+        return tf.matmul(d_code_BA, kernel_AP)
+
+    def transpose(self, parameters):
+        kernel_PA, scale_A = parameters
+        return tf.transpose(kernel_PA), scale_A
 
     def gradients(
         self, query_TBP, code_TBA, ds_TBS, d_code_TBA, keys_BSA, parameters

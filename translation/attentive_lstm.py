@@ -45,15 +45,8 @@ class AttentiveFeedback:
         feedback_BR = tf.concat([output_BP, context_BD], axis=1)
         return feedback_BR, (alignment_BS, code_BA)
 
-    def saved_dtypes(self, parameters):
-        dtype = parameters[0].dtype
-        return [tf.as_dtype(cell_dtype(dtype.name)), dtype]
-
-    def cotangent_dtypes(self, parameters):
-        return 4 * [parameters[0].dtype]
-
-    def backward(self, d_feedback, feedback, saved, parameters, constants):
-        projection, memory, scoring = self._unpack(parameters, constants)
+    def backward(self, d_feedback, saved, transposed, constants):
+        projection, memory, scoring = self._unpack(transposed, constants)
         alignment_BS, code_BA = saved
         depth = memory.values.shape[-1]
         d_output_BP, d_context_BD = tf.split(d_feedback, [-1, depth], axis=1)
@@ -64,12 +57,10 @@ class AttentiveFeedback:
             ds_BS, code_BA, memory.keys, scoring
         )
         d_output_BP += self.scoring.encode_backward(d_code_BA, code_BA, scoring)
-        d_hidden, _ = self.output.backward(
-            d_output_BP, None, (), projection, ()
-        )
+        d_hidden, _ = self.output.backward(d_output_BP, (), projection, ())
         return d_hidden, (d_output_BP, d_context_BD, ds_BS, d_code_BA)
 
-    def parameter_gradients(
+    def gradients(
         self, hidden, feedback, saved, cotangents, parameters, constants
     ):
         projection, memory, scoring = self._unpack(parameters, constants)
@@ -77,7 +68,7 @@ class AttentiveFeedback:
         d_output_TBP, d_context_TBD, ds_TBS, d_code_TBA = cotangents
         depth = memory.values.shape[-1]
         output_TBP = feedback[:, :, :-depth]
-        d_projection = self.output.parameter_gradients(
+        d_projection = self.output.gradients(
             hidden, None, (), (d_output_TBP,), projection, ()
         )
         d_values_BSD = sum_of_outer_products(
@@ -87,6 +78,22 @@ class AttentiveFeedback:
             output_TBP, code_TBA, ds_TBS, d_code_TBA, memory.keys, scoring
         )
         return (*d_projection, d_keys_BSA, d_values_BSD, *d_scoring)
+
+    def transpose(self, parameters):
+        projection, memory, scoring = self._unpack(parameters, (None,))
+        return (
+            *self.output.transpose(projection),
+            memory.keys,
+            memory.values,
+            *self.scoring.transpose(scoring),
+        )
+
+    def saved_dtypes(self, parameters):
+        dtype = parameters[0].dtype
+        return [tf.as_dtype(cell_dtype(dtype.name)), dtype]
+
+    def cotangent_dtypes(self, parameters):
+        return 4 * [parameters[0].dtype]
 
     def _unpack(self, parameters, constants):
         split = self.output.num_parameters
@@ -167,6 +174,7 @@ class AttentiveLSTM(keras.layers.Layer):
             projection_initializer
         )
         self.compiled = compiled
+        self.supports_masking = True
         self.output_size = projection_dim or units
         if projection_dim is None:
             self.feedback = AttentiveFeedback(
@@ -222,7 +230,7 @@ class AttentiveLSTM(keras.layers.Layer):
             self.feedback,
             input_gates(inputs, self.kernel, self.bias),
             (tf.concat([h_BP, context_BD], axis=1), c_BH),
-            self.recurrent_kernel,
+            tf.convert_to_tensor(self.recurrent_kernel),
             parameters=self._parameters(memory),
             constants=(self._bias(memory),),
             mask=None if mask is None else ops.transpose(mask),
@@ -283,6 +291,9 @@ class AttentiveLSTM(keras.layers.Layer):
             memory.values,
             *self.attention.parameters(),
         )
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return [previous_mask, previous_mask]
 
     def compute_output_shape(
         self, inputs_shape, memory_shape, initial_state_shape=None
