@@ -16,6 +16,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from trainers.checkpoints import load_best
 from trainers.presets import NmtConfig, field_paths
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
@@ -93,14 +94,11 @@ class ModelFolder:
         """
         tokenizer = Tokenizer.load(self.tokenizer_path)
         model = build_model(config)
-        best = tf.train.latest_checkpoint(str(self.path / "best"))
-        if best is None:
+        if load_best(self.path, model) is None:
             raise FolderError(
                 f"No checkpoint in {self.path / 'best'} yet. Train on with "
                 "--mode=train_and_evaluate."
             )
-        checkpoint = tf.train.Checkpoint(model=model)
-        checkpoint.restore(best).expect_partial()
         return model, tokenizer
 
     def _write_json(self, name, values):

@@ -9,8 +9,6 @@ import functools
 import math
 
 import tensorflow as tf
-from translation.export import export_translator, load_translator
-from translation.translate import translate_texts
 
 from moe_keras import monitoring
 from trainers import report
@@ -19,8 +17,10 @@ from trainers.losses import masked_sum, smoothed_cross_entropy
 from trainers.model_folder import ModelFolder, build_model
 from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
+from translation.export import export_translator, load_translator
 from translation.input_pipeline import evaluation_batches, training_batches
 from translation.tokenizer import Tokenizer, train_tokenizer
+from translation.translate import TextTranslator, translate_texts
 
 PAD_ID = 0
 EXAMPLES = 5  # translations shown at the end
@@ -182,9 +182,8 @@ class DevEvaluation:
     """
 
     def __init__(self, config, model, tokenizer, corpus):
-        self._config = config
         self._model = model
-        self._tokenizer = tokenizer
+        self._translate = TextTranslator(model, tokenizer, config.search)
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
         self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
         self._loss = tf.function(self._loss_eagerly, reduce_retracing=True)
@@ -198,10 +197,8 @@ class DevEvaluation:
         metrics = {"score": -perplexity, "perplexity": perplexity}
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
-            translations = translate_texts(
-                self._model, self._tokenizer, sources, self._config.search
-            )
-            bleu = corpus_bleu([text for text, _ in translations], references)
+            hypotheses = [text for text, _ in self._translate(sources)]
+            bleu = corpus_bleu(hypotheses, references)
             metrics |= {"score": bleu.score, "bleu": bleu.score}
         return metrics
 

@@ -74,7 +74,8 @@ class TranslatorConfig:
     def _check_sizes(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type == int and (type(value) is not int or value < 1):
+            is_size = field.type is int
+            if is_size and (type(value) is not int or value < 1):
                 raise ValueError(
                     f"`{field.name}` must be a positive integer. "
                     f"Received: {value!r}"

@@ -16,7 +16,10 @@ from translation.residual import Residual
 def lstm_block(config, name):
     """An LSTM in its residual block."""
     layer = ProjectedLSTM(
-        config.lstm_units, config.projection_dim, return_sequences=True
+        config.lstm_units,
+        config.projection_dim,
+        return_sequences=True,
+        name="lstm",
     )
     return Residual(layer, config.dropout, name=name)
 
@@ -25,9 +28,14 @@ def bidirectional_block(config, name):
     """The first encoder layer: half of the width reads in each direction."""
     units, width = config.lstm_units // 2, config.depth // 2
     half = ProjectedLSTM(
-        units, None if units == width else width, return_sequences=True
+        units,
+        None if units == width else width,
+        return_sequences=True,
+        name="lstm",
     )
-    return Residual(keras.layers.Bidirectional(half), config.dropout, name=name)
+    return Residual(
+        keras.layers.Bidirectional(half, name="both"), config.dropout, name=name
+    )
 
 
 def moe_block(config, name):
@@ -39,6 +47,7 @@ def moe_block(config, name):
             config.num_experts,
             config.expert_hidden_dim,
             use_bias=config.expert_bias,
+            name="experts",
         ),
         importance_loss_weight=config.importance_loss_weight,
         load_loss_weight=config.load_loss_weight,
@@ -50,8 +59,9 @@ def moe_block(config, name):
 
 def attention_layer(config):
     """The attention that `config.attention` names."""
+    units = config.attention_units
     return {
-        "product": lambda: ProductAttention(config.attention_units),
-        "additive": lambda: AdditiveAttention(config.attention_units),
-        "dot": lambda: DotAttention(),
-    }[config.attention]()
+        "product": lambda name: ProductAttention(units, name=name),
+        "additive": lambda name: AdditiveAttention(units, name=name),
+        "dot": lambda name: DotAttention(name=name),
+    }[config.attention]("attention")

@@ -7,7 +7,6 @@ N: hypotheses
 import dataclasses
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from translation.config import TranslatorConfig
@@ -120,20 +119,15 @@ class Translator(keras.Model):
         """Scores the next subword of each hypothesis.
 
         Args:
-            ids: int32 tensor `(N,)`, the last subwords; W hypotheses for each
-                sentence, one sentence after the other, N = B * W.
+            ids: int32 tensor `(N,)`, the last subwords.
             state: Nest with a leading `N`, from `encode` or the last step.
-            memory: Nest with a leading `B`, from `encode`.
+            memory: Nest with a leading `N`, from `encode`.
 
         Returns:
             Logits `(N, V)` and the new state.
         """
-        width = ops.shape(ids)[0] // ops.shape(memory.bias)[0]
-        rows = tf.nest.map_structure(
-            lambda x: tf.repeat(x, width, axis=0), memory
-        )
         outputs, alignment, layers = self.decoder.step(
-            self.target_embedding(ids), state["layers"], rows
+            self.target_embedding(ids), state["layers"], memory
         )
         logits = self.softmax.logits(outputs)
         return logits, {"layers": layers, "alignment": alignment}

@@ -1,5 +1,7 @@
 """The translator: shapes, padding, and steps against the whole sequence."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,8 +22,6 @@ TARGET = np.array([[1, 4, 5, 6, 9], [1, 7, 8, 0, 0]], "int32")
 
 
 def _model(**changes):
-    import dataclasses
-
     model = Translator(dataclasses.replace(CONFIG, **changes))
     model({"source": SOURCE, "target_in": TARGET})
     random = np.random.default_rng(0)
@@ -44,20 +44,6 @@ def test_steps_give_the_logits_of_the_whole_sequence(context_to, attention):
         np.testing.assert_allclose(
             logits.numpy()[real], whole[real, time], atol=1e-5
         )
-
-
-def test_beams_of_a_sentence_share_its_memory():
-    model = _model()
-    memory, state = model.encode(tf.constant(SOURCE))
-    alone = [
-        model.step(tf.constant([a, b]), state, memory)[0]
-        for a, b in ((3, 4), (5, 6))
-    ]
-    twice = tf.nest.map_structure(lambda x: tf.repeat(x, 2, axis=0), state)
-    logits, _ = model.step(tf.constant([3, 5, 4, 6]), twice, memory)
-    np.testing.assert_allclose(
-        logits, np.stack([a for pair in zip(*alone) for a in pair]), atol=1e-6
-    )
 
 
 def test_padding_changes_nothing():
