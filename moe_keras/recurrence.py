@@ -9,22 +9,7 @@ A step of the recurrence is
     i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of the four parts of z_t
     c_t = f c_(t-1) + i g
     m_t = o tanh(c_t)
-    r_t = feedback(m_t)
-
-A *feedback* is a small object without state. `Direct` hands on `m_t` itself,
-`Projected` hands on `m_t P` (arXiv:1701.06538, appendix C), and a decoder adds
-the context that its attention reads. Its methods:
-
-    forward(hidden_BH, parameters, constants) -> (feedback_BR, saved)
-    backward(d_feedback_BR, saved, transposed, constants)
-        -> (d_hidden_BH, cotangents)
-    gradients(hidden_TBH, feedback_TBR, saved, cotangents, parameters,
-        constants) -> one gradient for each parameter
-    transpose(parameters) -> transposed: the same with kernels transposed
-    saved_dtypes(parameters), cotangent_dtypes(parameters) -> lists of dtypes
-
-`saved` and `cotangents` are tuples of tensors `(B, X)` in one step; `gradients`
-gets them stacked, `(T, B, X)`.
+    r_t = feedback(m_t)                 see moe_keras/lstm_step.py
 
 Why it is fast: automatic differentiation would add up the gradient of every
 weight step by step, in small products. Here the backward loop only finds what
@@ -40,62 +25,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-
-@dataclasses.dataclass(frozen=True)
-class Direct:
-    """The feedback of the plain LSTM: the hidden value itself."""
-
-    num_parameters = 0
-
-    def forward(self, hidden, parameters, constants):
-        return hidden, ()
-
-    def backward(self, d_feedback, saved, transposed, constants):
-        return d_feedback, ()
-
-    def gradients(
-        self, hidden, feedback, saved, cotangents, parameters, constants
-    ):
-        return ()
-
-    def transpose(self, parameters):
-        return ()
-
-    def saved_dtypes(self, parameters):
-        return []
-
-    def cotangent_dtypes(self, parameters):
-        return []
-
-
-@dataclasses.dataclass(frozen=True)
-class Projected:
-    """The feedback of an LSTM with an output projection: `hidden @ P`."""
-
-    num_parameters = 1
-
-    def forward(self, hidden, parameters, constants):
-        (kernel_HP,) = parameters
-        return tf.matmul(hidden, kernel_HP), ()
-
-    def backward(self, d_feedback, saved, transposed, constants):
-        (kernel_PH,) = transposed
-        return tf.matmul(d_feedback, kernel_PH), (d_feedback,)
-
-    def gradients(
-        self, hidden, feedback, saved, cotangents, parameters, constants
-    ):
-        (d_feedback_TBP,) = cotangents
-        return (weight_gradient(hidden, d_feedback_TBP),)
-
-    def transpose(self, parameters):
-        return (tf.transpose(parameters[0]),)
-
-    def saved_dtypes(self, parameters):
-        return []
-
-    def cotangent_dtypes(self, parameters):
-        return [parameters[0].dtype]
+from moe_keras.lstm_step import (
+    cell_step,
+    cell_step_backward,
+    weight_gradient,
+)
 
 
 class Problem(NamedTuple):
@@ -136,7 +70,8 @@ def recurrence(
     """Runs an LSTM over all time steps, of which there must be one or more.
 
     Args:
-        feedback: `Direct()`, `Projected()` or an object like them.
+        feedback: `Direct()`, `Projected()` or an object like them, see
+            `moe_keras/lstm_step.py`.
         gates: Tensor `(T, B, Z)`, the inputs' share of the preactivations.
         state: pair of feedback `(B, R)` and cell state `(B, H)` before the
             first step.
@@ -205,13 +140,19 @@ def _no_second_order(*_):
 
 def _run(loops, method, compiled, *arguments):
     if compiled or tf.executing_eagerly():
-        return _as_function(loops, method, bool(compiled))(*arguments)
+        widths = tuple(x.shape[-1] for x in tf.nest.flatten(arguments[0][:5]))
+        function = _as_function(loops, method, bool(compiled), widths)
+        return function(*arguments)
     return getattr(loops, method)(*arguments)
 
 
 @functools.cache
-def _as_function(loops, method, compiled):
-    """One `tf.function` for all layers alike: each shape compiles once."""
+def _as_function(loops, method, compiled, widths):
+    """One `tf.function` for all layers alike: each shape compiles once.
+
+    Layers of other `widths` get their own, so that only batch and time are
+    generalised, never the sizes of the weights.
+    """
     return tf.function(
         lambda *arguments: getattr(loops, method)(*arguments),
         jit_compile=compiled or None,
@@ -357,60 +298,7 @@ def _loop(step, state, dtypes, over, reverse):
     return state, stacked
 
 
-def cell_step(gates, feedback, cell, kernel):
-    """One LSTM step: `(B, Z)`, `(B, R)`, `(B, H)` to the hidden value.
-
-    The product is done in the dtype of `kernel`, gates and cell state in
-    the dtype of `cell`, which is float32 or wider.
-
-    Returns:
-        `(hidden, new_cell, kept)`: hidden value `(B, H)` in the dtype of
-        `kernel`, cell state `(B, H)`, and what `Trace` lists first.
-    """
-    z_BZ = tf.cast(gates + tf.matmul(feedback, kernel), cell.dtype)
-    units = cell.shape[-1]
-    z_if, z_g, z_o = tf.split(z_BZ, [2 * units, units, units], axis=1)
-    gates_if, gate_g, gate_o = tf.sigmoid(z_if), tf.tanh(z_g), tf.sigmoid(z_o)
-    gate_i, gate_f = tf.split(gates_if, 2, axis=1)
-    new_cell = gate_f * cell + gate_i * gate_g
-    cell_tanh = tf.tanh(new_cell)
-    hidden = tf.cast(gate_o * cell_tanh, kernel.dtype)
-    return hidden, new_cell, (gates_if, gate_g, gate_o, cell, cell_tanh)
-
-
-def cell_step_backward(dm_BH, dc_BH, kept):
-    """Gradients of `cell_step`: `(d_preactivations (B, Z), d_cell (B, H))`."""
-    gates_if, gate_g, gate_o, cell, cell_tanh = kept
-    gate_i, gate_f = tf.split(gates_if, 2, axis=1)
-    dc_BH += tf.raw_ops.TanhGrad(y=cell_tanh, dy=dm_BH * gate_o)
-    d_if = tf.concat([dc_BH * gate_g, dc_BH * cell], axis=1)
-    dz_BZ = tf.concat(
-        [
-            tf.raw_ops.SigmoidGrad(y=gates_if, dy=d_if),
-            tf.raw_ops.TanhGrad(y=gate_g, dy=dc_BH * gate_i),
-            tf.raw_ops.SigmoidGrad(y=gate_o, dy=dm_BH * cell_tanh),
-        ],
-        axis=1,
-    )
-    return dz_BZ, dc_BH * gate_f
-
-
 def _zero_where_masked(x_TBR, mask_TB1):
     if mask_TB1 is None:
         return x_TBR
     return tf.where(mask_TB1, x_TBR, tf.zeros_like(x_TBR))
-
-
-def weight_gradient(inputs_TBX, d_outputs_TBY):
-    """Gradient of a kernel `(X, Y)`: one product over all time steps."""
-    return tf.matmul(
-        _flatten_steps(inputs_TBX),
-        _flatten_steps(d_outputs_TBY),
-        transpose_a=True,
-    )
-
-
-def _flatten_steps(x_TBX):
-    """`(T, B, X)` to `(T * B, X)`, which may be empty."""
-    time, batch = tf.unstack(tf.shape(x_TBX)[:2])
-    return tf.reshape(x_TBX, [time * batch, x_TBX.shape[-1]])

@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from moe_keras import recurrence
+from moe_keras import lstm_step
+from moe_keras.recurrence import recurrence
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -95,9 +96,9 @@ class ProjectedLSTM(keras.layers.Layer):
         self.state_size = [self.output_size, units]
         self.projection_kernel = None
         if projection_dim is None:
-            self.feedback = recurrence.Direct()
+            self.feedback = lstm_step.Direct()
         else:
-            self.feedback = recurrence.Projected()
+            self.feedback = lstm_step.Projected()
 
     def build(self, sequence_shape, initial_state_shape=None):
         gates = 4 * self.units
@@ -124,7 +125,7 @@ class ProjectedLSTM(keras.layers.Layer):
             )
 
     def call(self, sequence, initial_state=None, mask=None, training=False):
-        outputs_TBP, state, _ = recurrence.recurrence(
+        outputs_TBP, state, _ = recurrence(
             self.feedback,
             input_gates(sequence, self.kernel, self.bias),
             self._state(sequence, initial_state),
@@ -153,7 +154,7 @@ class ProjectedLSTM(keras.layers.Layer):
             `(output (B, P), [h, c])`, where `output` is `h`.
         """
         gates_BZ = ops.matmul(inputs, self.kernel) + self.bias
-        hidden, cell, _ = recurrence.cell_step(
+        hidden, cell, _ = lstm_step.cell_step(
             gates_BZ, *state, ops.convert_to_tensor(self.recurrent_kernel)
         )
         output, _ = self.feedback.forward(hidden, self._parameters(), ())

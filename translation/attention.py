@@ -28,7 +28,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from moe_keras.recurrence import weight_gradient
+from moe_keras.lstm_step import weight_gradient
 
 MASKED = -1e9  # added to the score of padding: its softmax is exactly 0
 

@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from moe_keras import recurrence
+from moe_keras import lstm_step
+from moe_keras.recurrence import recurrence
 from moe_keras.recurrent import (
     cell_dtype,
     check_sizes,
@@ -34,7 +35,7 @@ class AttentiveFeedback:
     """
 
     scoring: object  # see translation/attention.py
-    output: object  # `recurrence.Direct()` or `recurrence.Projected()`
+    output: object  # `lstm_step.Direct()` or `lstm_step.Projected()`
 
     def forward(self, hidden, parameters, constants):
         projection, memory, scoring = self._unpack(parameters, constants)
@@ -178,11 +179,11 @@ class AttentiveLSTM(keras.layers.Layer):
         self.output_size = projection_dim or units
         if projection_dim is None:
             self.feedback = AttentiveFeedback(
-                attention.scoring, recurrence.Direct()
+                attention.scoring, lstm_step.Direct()
             )
         else:
             self.feedback = AttentiveFeedback(
-                attention.scoring, recurrence.Projected()
+                attention.scoring, lstm_step.Projected()
             )
 
     def build(self, inputs_shape, memory_shape, initial_state_shape=None):
@@ -226,7 +227,7 @@ class AttentiveLSTM(keras.layers.Layer):
             initial_state = self.initial_state(memory)
         h_BP, c_BH, context_BD = initial_state
         c_BH = ops.cast(c_BH, cell_dtype(self.compute_dtype))
-        feedback_TBR, _, saved = recurrence.recurrence(
+        feedback_TBR, _, saved = recurrence(
             self.feedback,
             input_gates(inputs, self.kernel, self.bias),
             (tf.concat([h_BP, context_BD], axis=1), c_BH),
@@ -256,7 +257,7 @@ class AttentiveLSTM(keras.layers.Layer):
         """
         h_BP, c_BH, context_BD = state
         gates_BZ = ops.matmul(inputs, self.kernel) + self.bias
-        hidden, cell, _ = recurrence.cell_step(
+        hidden, cell, _ = lstm_step.cell_step(
             gates_BZ,
             tf.concat([h_BP, context_BD], axis=1),
             c_BH,
