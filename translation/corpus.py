@@ -17,6 +17,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from translation.languages import PHRASEBOOK_LANGUAGES, parse_pair
+from translation.phrasebook import phrasebook
 from translation.text_files import (
     CorpusError,
     find_language,
@@ -178,8 +179,8 @@ class PhrasebookCorpus(Corpus):
 
     Args:
         pair: str. Any two of en, fr, de, such as `en-fr`.
-        split: `"train"`, or `"dev"` or `"test"`: sentences that training
-            never shows, different ones for the two.
+        split: `"train"`, or `"dev"` or `"test"`: sentences whose English
+            is in neither of the other two.
         size: int. Number of sentence pairs.
         seed: int.
 
@@ -207,12 +208,10 @@ class PhrasebookCorpus(Corpus):
 
     @functools.cached_property
     def _pairs(self):
-        from translation.phrasebook import phrasebook
-
         if self.split == "train":
             sentences = phrasebook(self.size, seed=self.seed)
         else:
-            # Every second one of the same held-out sentences.
+            # Every second one of the same distinct sentences.
             sentences = phrasebook(
                 2 * self.size, seed=self.seed, held_out=True
             )[self.split == "test" :: 2]

@@ -1,13 +1,12 @@
 """Corpora stream their pairs and say in one line what is wrong."""
 
 import gzip
-import sys
 import tracemalloc
-import types
 from typing import NamedTuple
 
 import pytest
 
+from translation import corpus as corpus_module
 from translation.corpus import (
     CorpusError,
     CorpusSize,
@@ -38,9 +37,7 @@ def fake_phrasebook(size, seed=0, held_out=False):
 
 
 def use_fake_phrasebook(monkeypatch):
-    module = types.ModuleType("phrasebook")
-    module.phrasebook = fake_phrasebook
-    monkeypatch.setitem(sys.modules, "translation.phrasebook", module)
+    monkeypatch.setattr(corpus_module, "phrasebook", fake_phrasebook)
 
 
 def write(path, lines, end="\n"):
@@ -247,6 +244,20 @@ class TestPhrasebookCorpus:
     def test_no_sentences(self):
         with pytest.raises(CorpusError, match="`size` must be at least 1"):
             open_corpus("phrasebook:0", "en-fr")
+
+
+class TestRealPhrasebook:
+    def test_splits_share_no_english_whatever_their_sizes(self):
+        splits = [
+            {source for source, _ in open_corpus(spec, "en-de", split).pairs()}
+            for spec, split in (
+                ("phrasebook:200", "train"),
+                ("phrasebook:20", "dev"),
+                ("phrasebook:30", "test"),
+            )
+        ]
+        assert [len(sentences) for sentences in splits] == [200, 20, 30]
+        assert len(set.union(*splits)) == 250
 
 
 class TestOpenCorpus:

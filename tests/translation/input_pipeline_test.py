@@ -90,14 +90,14 @@ def check_layout(batch):
 
 class TestBatchShapes:
     def test_worked_by_hand(self):
-        # 64 ids: 16 x 4, 8 x 8, and below 8 rows no rounding: 5 x 12, 4 x 16.
+        # 64 ids: 16 x 4, 8 x 8; no rounding below 8 rows: 5 x 12, 4 x 16.
         assert batch_shapes(OPTIONS) == [(16, 4), (8, 8), (5, 12), (4, 16)]
 
     def test_long_buckets_widen_by_a_fifth(self):
         options = PipelineOptions(max_length=70)
         lengths = [length for _, length in batch_shapes(options)]
-        # 24 x 1.2 = 28.8 becomes 32, 32 x 1.2 = 38.4 becomes 40, and so on.
-        assert lengths == [4, 8, 12, 16, 20, 24, 32, 40, 48, 60, 72]
+        # 40 x 1.2 = 48, 48 x 1.2 = 57.6 becomes 56, and so on.
+        assert lengths == [*range(4, 44, 4), 48, 56, 64, 76]
 
     def test_sizes_are_multiples_of_eight_within_the_tokens(self):
         for size, length in batch_shapes(PipelineOptions(max_length=99)):
