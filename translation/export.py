@@ -8,12 +8,14 @@ B: strings    S: source length    n: translations of each
 """
 
 import dataclasses
+import functools
 import pathlib
 import shutil
 import tempfile
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the operations of the subwords
+from tensorflow.core.protobuf import saved_model_pb2
 
 from translation.beam_options import BeamOptions
 from translation.tokenizer import EOS_ID, PAD_ID
@@ -23,9 +25,13 @@ from translation.translate import (
     translate_batch,
 )
 
+_WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(
+    experimental_custom_gradients=False
+)
+
 
 class ServedTranslator(tf.Module):
-    """Translates string tensors; `tf.saved_model.save` takes it as it is.
+    """Translates string tensors.
 
     Any string has a defined result, and none depends on the others: a blank
     one gives the empty string with score 0, a source longer than
@@ -33,8 +39,8 @@ class ServedTranslator(tf.Module):
     read as U+FFFD. An empty batch gives empty tensors.
 
     Args:
-        translator: `translation.translate.TranslationModel` whose variables
-            TensorFlow can find: a Keras model or a `tf.Module`.
+        translator: `translation.translate.TranslationModel`, such as a Keras
+            model or a `tf.Module`.
         tokenizer: `Tokenizer`.
         options: `BeamOptions`. `translate` gives the best translation,
             `translate_nbest` as many as the beam is wide.
@@ -49,12 +55,14 @@ class ServedTranslator(tf.Module):
         max_source_length=MAX_SOURCE_LENGTH,
     ):
         super().__init__(name="served_translator")
-        self.translator = translator
+        self.weights = []
         self.tokenizer = tokenizer
         self.options = options or BeamOptions()
+        # Not an attribute: of a Keras model that is one, saving would want
+        # its `call` as well.
+        self._search = functools.partial(translate_batch, translator)
         self.max_source_length = max_source_length
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def translate(self, inputs):
         """The best translation of each string.
 
@@ -70,7 +78,6 @@ class ServedTranslator(tf.Module):
             "scores": found["scores"][:, 0],
         }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
     def translate_nbest(self, inputs):
         """Several translations of each string, best first.
 
@@ -89,9 +96,7 @@ class ServedTranslator(tf.Module):
         size = tf.size(inputs)
         # A model need not bear an empty batch: it gets a blank instead.
         inputs = tf.concat([inputs, tf.fill([1 - tf.minimum(size, 1)], "")], 0)
-        found = translate_batch(
-            self.translator, self.source_ids(inputs), options
-        )
+        found = self._search(self.source_ids(inputs), options)
         flat_ids = tf.reshape(found.ids, [-1, tf.shape(found.ids)[2]])
         outputs = tf.reshape(
             self.tokenizer.detokenize(flat_ids), tf.shape(found.scores)
@@ -103,6 +108,23 @@ class ServedTranslator(tf.Module):
             "scores": tf.where(blank, first_score, found.scores)[:size],
             "lengths": tf.where(blank, 0, found.lengths)[:size],
         }
+
+    def signatures(self):
+        """The functions to serve, by name, in graphs of their own."""
+        strings = tf.TensorSpec([None], tf.string, "inputs")
+        functions = {
+            name: tf.function(
+                method, input_signature=[strings], autograph=False
+            ).get_concrete_function()
+            for name, method in (
+                ("serving_default", self.translate),
+                ("translate_nbest", self.translate_nbest),
+            )
+        }
+        # What is to be saved has to be found from an attribute.
+        used = [x for f in functions.values() for x in f.graph.variables]
+        self.weights = list({id(x): x for x in used}.values())
+        return functions
 
     def source_ids(self, strings):
         """Subwords `(B, S)` of strings `(B,)`, each row ending in eos."""
@@ -139,15 +161,27 @@ def export_translator(
         tf.saved_model.save(
             served,
             str(partial),
-            signatures={
-                "serving_default": served.translate,
-                "translate_nbest": served.translate_nbest,
-            },
+            signatures=served.signatures(),
+            options=_WITHOUT_GRADIENTS,
         )
+        _forget_gradients(partial / "saved_model.pb")
         partial.chmod(0o755)  # mkdtemp's is for its owner only
         return _rename_to_next_version(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _forget_gradients(path):
+    """Takes out names of gradients, which loading would warn that it lacks."""
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for meta_graph in model.meta_graphs:
+        graph = meta_graph.graph_def
+        nodes = [*graph.node]
+        for function in graph.library.function:
+            nodes += function.node_def
+        for node in nodes:
+            node.attr.pop("_gradient_op_type", None)
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _rename_to_next_version(partial, folder):

@@ -178,6 +178,7 @@ class TextTranslator:
                 translate_batch, translator, options=options or BeamOptions()
             ),
             input_signature=[tf.TensorSpec([None, None], tf.int32)],
+            autograph=False,
         )
 
     def __call__(self, texts, on_progress=None):

@@ -86,6 +86,11 @@ def served(tokenizer, model):
     )
 
 
+@pytest.fixture(scope="module")
+def signatures(served):
+    return served.signatures()
+
+
 class TestExport:
     def test_a_fresh_process_gives_the_translations_of_the_trainer(
         self, folder, tokenizer, model
@@ -126,7 +131,7 @@ class TestExport:
     def test_a_failed_export_leaves_nothing_behind(
         self, tokenizer, tmp_path, monkeypatch
     ):
-        def fail(module, path, signatures):
+        def fail(module, path, **kwargs):
             (pathlib.Path(path) / "half").write_text("written")
             raise OSError("No space left on device")
 
@@ -147,18 +152,19 @@ class TestExport:
 
 
 class TestServedTranslator:
-    def test_an_empty_batch_gives_empty_tensors(self, served):
-        found = served.translate(tf.zeros([0], tf.string))
+    def test_an_empty_batch_gives_empty_tensors(self, signatures):
+        nothing = tf.zeros([0], tf.string)
+        found = signatures["serving_default"](nothing)
         assert found["outputs"].shape == found["scores"].shape == (0,)
-        assert served.translate_nbest(tf.zeros([0], tf.string))[
-            "outputs"
-        ].shape == (0, 3)
+        found = signatures["translate_nbest"](nothing)
+        assert found["outputs"].shape == (0, 3)
 
-    def test_batch_mates_change_nothing(self, served):
+    def test_batch_mates_change_nothing(self, signatures):
+        translate = signatures["serving_default"]
         odd = ["", "  ", "😀", "\x00\x07", b"\xff\xfe dog", "very long " * 5000]
-        together = served.translate(tf.constant([*SENTENCES, *odd]))
+        together = translate(tf.constant([*SENTENCES, *odd]))
         for place, text in enumerate(SENTENCES):
-            alone = served.translate(tf.constant([text]))
+            alone = translate(tf.constant([text]))
             assert alone["outputs"][0] == together["outputs"][place]
             np.testing.assert_allclose(
                 alone["scores"][0], together["scores"][place], rtol=1e-5
