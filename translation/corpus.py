@@ -46,25 +46,14 @@ class CorpusSize(NamedTuple):
 class Corpus:
     """Sentence pairs that are read anew each time.
 
-    Subclasses have `pairs` and `dataset`; `name` is for messages.
+    Every corpus has:
+
+    - `name`, for messages.
+    - `pairs()`: iterator over `(source, target)` str pairs. Raises a
+      `CorpusError` at the first thing that is wrong.
+    - `dataset()`: `tf.data.Dataset` of `(source, target)` scalar strings,
+      the same pairs, of which nothing is checked.
     """
-
-    name = "corpus"
-
-    def pairs(self):
-        """Iterator over `(source, target)` str pairs.
-
-        Raises:
-            CorpusError: at the first thing that is wrong.
-        """
-        raise TypeError(f"{type(self).__name__} must define `pairs`.")
-
-    def dataset(self):
-        """`tf.data.Dataset` of `(source, target)` scalar strings.
-
-        The same pairs as `pairs`, but nothing is checked.
-        """
-        raise TypeError(f"{type(self).__name__} must define `dataset`.")
 
     def sentences(self):
         """Iterator over all sentences of both languages."""
