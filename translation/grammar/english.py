@@ -5,6 +5,7 @@ What questions and "not" need of the verb is in `verb_group`.
 """
 
 from translation.grammar import english_forms as form
+from translation.grammar.lexicon.numerals import NUMERALS
 from translation.grammar.meaning import (
     Age,
     Existence,
@@ -17,7 +18,6 @@ from translation.grammar.meaning import (
     Quality,
     Role,
 )
-from translation.grammar.numerals import NUMERALS
 from translation.grammar.spelling import sentence
 
 

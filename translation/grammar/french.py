@@ -11,6 +11,7 @@ from dataclasses import replace
 from translation.grammar import french_forms as form
 from translation.grammar import french_nominals as noun
 from translation.grammar import french_verbs as conjugate
+from translation.grammar.lexicon.numerals import NUMERALS
 from translation.grammar.meaning import (
     Age,
     Existence,
@@ -23,7 +24,6 @@ from translation.grammar.meaning import (
     State,
     Weather,
 )
-from translation.grammar.numerals import NUMERALS
 from translation.grammar.spelling import sentence
 
 CONJUNCTIONS = {
@@ -75,6 +75,8 @@ def question(meaning):
         return clause(content)
     if asks(thing):
         front = ["que"] if thing == Pronoun("what") else noun.nominal(thing)
+        if content.verb.french_object == "à":
+            front = form.contract("à", front)
         return [*front, "est-ce que", *clause(content, object_before=True)]
     return ["est-ce que", *clause(content)]
 
@@ -256,7 +258,7 @@ def objects(content, object_before):
     """
     tokens = []
     thing, recipient = content.object, content.recipient
-    if thing and not object_before and not isinstance(thing, Pronoun):
+    if thing and not (object_before or isinstance(thing, Pronoun | Gap)):
         governed = content.verb.french_object
         if governed and not content.infinitive:
             tokens += form.contract(

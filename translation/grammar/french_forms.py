@@ -46,6 +46,7 @@ COMPARATIVES = {"bon": ("meilleur", "meilleure"), "mauvais": ("pire", "pire")}
 VOWELS = frozenset("aeiouyàâéèêëîïôöùûœh")  # h is mute, but in:
 ASPIRATE = ("haricot", "haut", "huit", "onze")
 ELIDING = frozenset(("le", "la", "je", "me", "se", "ne", "que", "de"))
+ELIDING_PHRASES = (" que", " de")
 
 
 def before_vowel(word):
@@ -96,9 +97,11 @@ def elide(tokens):
     joined, pending = [], ""
     tokens = [token for token in tokens if token]
     for token, following in zip(tokens, [*tokens[1:], "."], strict=True):
-        last = token.rpartition(" ")[2]
-        elides = last in ELIDING and before_vowel(following)
-        if elides or (token == "si" and following in ("il", "ils")):
+        if token in ELIDING or token.endswith(ELIDING_PHRASES):
+            elides = before_vowel(following)
+        else:
+            elides = token == "si" and following in ("il", "ils")
+        if elides:
             pending += token[:-1] + "'"
         else:
             joined.append(pending + token)

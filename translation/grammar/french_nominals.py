@@ -3,6 +3,7 @@
 from translation.grammar import french  # a noun may hold a clause again
 from translation.grammar import french_forms as form
 from translation.grammar.french_verbs import IL, ILS
+from translation.grammar.lexicon.numerals import NUMERALS
 from translation.grammar.meaning import (
     Adverbial,
     Gap,
@@ -11,7 +12,6 @@ from translation.grammar.meaning import (
     Pair,
     Pronoun,
 )
-from translation.grammar.numerals import NUMERALS
 
 
 def agreement(meaning):
@@ -65,8 +65,10 @@ def noun_phrase(phrase, negated, after_de):
     kind = phrase.determiner
     if phrase.number and kind == "bare":
         pass
+    elif kind == "bare" and after_de:
+        pass  # besoin d'argent
     elif kind == "bare":
-        tokens = indefinite(phrase, tokens, negated or after_de)
+        tokens = indefinite(phrase, tokens, negated)
     elif kind == "a" and negated:
         tokens = ["de", *tokens]
     else:
@@ -116,6 +118,12 @@ def core(phrase):
 
 
 def relative(meaning):
-    """ "qui" for the subject, "que" for the object."""
-    as_subject = isinstance(meaning.clause.subject, Gap)
-    return ["qui" if as_subject else "que", *french.clause(meaning.clause)]
+    """ "qui" for the subject, "que" for the object, "à qui" after "à"."""
+    clause = meaning.clause
+    if isinstance(clause.subject, Gap):
+        pronoun = ["qui"]
+    elif clause.verb.french_object == "à":
+        pronoun = ["à", "qui"]
+    else:
+        pronoun = ["que"]
+    return [*pronoun, *french.clause(clause)]

@@ -5,7 +5,7 @@ Persons are numbered as the columns of the tables: je, il, nous, vous, ils.
 
 from functools import cache
 
-from translation.grammar.entries import rows
+from translation.grammar.lexicon.entries import rows
 
 JE, IL, NOUS, VOUS, ILS = range(5)
 
@@ -37,7 +37,8 @@ rire | ris rit rions riez rient | ri | rir
 suivre | suis suit suivons suivez suivent | suivi | suivr
 mettre | mets met mettons mettez mettent | mis | mettr
 prendre | prends prend prenons prenez prennent | pris | prendr
-connaître | connais connaît connaissons connaissez connaissent | connu | connaîtr
+connaître
+ | connais connaît connaissons connaissez connaissent | connu | connaîtr
 eindre | eins eint eignons eignez eignent | eint | eindr
 uire | uis uit uisons uisez uisent | uit | uir
 """

@@ -10,17 +10,19 @@ and the modals; the future is "werden"; "you" is Sie.
 from translation.grammar import german_forms as form
 from translation.grammar import german_nominals as noun
 from translation.grammar.german_forms import ACC, DAT, NOM
+from translation.grammar.lexicon.numerals import NUMERALS
 from translation.grammar.meaning import (
     Age,
     Existence,
+    Gap,
     NounPhrase,
     Pair,
     Pronoun,
     Quality,
     Role,
     State,
+    Weather,
 )
-from translation.grammar.numerals import NUMERALS
 from translation.grammar.spelling import sentence
 
 SECOND, FIRST, FINAL = "second", "first", "final"  # places of the finite verb
@@ -51,8 +53,10 @@ def question(meaning):
     if asks(content.subject):
         return clause(content, SECOND)
     if asks(content.object):
-        _, case = government(content.verb)
+        preposition, case = government(content.verb)
         front = noun.nominal(content.object, case)
+        if preposition:
+            front = noun.contract(preposition, front)
         return [*front, *clause(content, FIRST, object_before=True)]
     return clause(content, FIRST)
 
@@ -211,7 +215,12 @@ def pronouns(content, object_before=False):
 
 
 def middle(content, object_before=False):
-    """What stands between the verbs, but for weak pronouns."""
+    """What stands between the verbs, but for weak pronouns.
+
+    Time, frequency, recipient, object, "nicht", complement, manner, place;
+    but manner before an indefinite object (langsam einen Apfel essen), and
+    before one with a preposition (geduldig auf den Bus warten).
+    """
     negated = content.negation == "not"
     tokens = []
     if content.time and not content.time_first:
@@ -222,24 +231,43 @@ def middle(content, object_before=False):
         tokens.append(content.frequency.german)
     if content.recipient and not is_weak(content.recipient):
         tokens += noun.nominal(content.recipient, DAT)
-    thing = None if object_before else content.object
-    preposition, case = government(content.verb)
-    if isinstance(content.complement, Existence):
-        case = ACC
-    if thing and not preposition and not is_weak(thing):
-        tokens += noun.nominal(thing, case, negated, with_relative=False)
+    thing = [] if object_before else object_of(content)
+    preposition, _ = government(content.verb)
+    early = not preposition and not (
+        content.manner and noun.is_indefinite(content.object)
+    )
+    if early:
+        tokens += thing
+    where = [noun.prepositional(phrase) for phrase in content.phrases]
+    if isinstance(content.complement, Quality | Weather | State):
+        tokens += sum(where, [])  # "in Rom nicht kalt"
+        where = []
     if negated and not says_kein(content):
         tokens.append("nicht")
     if content.complement:
         tokens += complement(content)
     if content.manner:
         tokens.append(content.manner.german)
-    if thing and preposition:
+    if not early:
+        tokens += thing
+    return tokens + sum(where, [])
+
+
+def object_of(content):
+    """The tokens of an object that is no weak pronoun."""
+    thing = content.object
+    preposition, case = government(content.verb)
+    if isinstance(content.complement, Existence):
+        case = ACC
+    if not thing or isinstance(thing, Gap):
+        return []
+    if preposition:
         inner = noun.nominal(thing, case, with_relative=False)
-        tokens += noun.contract(preposition, inner)
-    for phrase in content.phrases:
-        tokens += noun.prepositional(phrase)
-    return tokens
+        return noun.contract(preposition, inner)
+    if is_weak(thing):
+        return []
+    negated = content.negation == "not"
+    return noun.nominal(thing, case, negated, with_relative=False)
 
 
 def says_kein(content):

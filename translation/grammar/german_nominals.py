@@ -3,6 +3,7 @@
 from translation.grammar import german  # a noun may hold a clause again
 from translation.grammar import german_forms as form
 from translation.grammar.german_forms import ACC, DAT, GEN, NOM
+from translation.grammar.lexicon.numerals import NUMERALS
 from translation.grammar.meaning import (
     Adverbial,
     Gap,
@@ -11,7 +12,6 @@ from translation.grammar.meaning import (
     Pair,
     Pronoun,
 )
-from translation.grammar.numerals import NUMERALS
 
 CASES = (NOM, ACC, DAT)
 
@@ -88,6 +88,16 @@ def noun_phrase(phrase, case, negated, with_relative):
 def takes_kein(phrase):
     """Whether a negated noun phrase says "kein" instead of "nicht"."""
     return phrase.determiner in ("a", "bare", "generic") and not phrase.number
+
+
+def is_indefinite(meaning):
+    """Whether a nominal tells of something new: einen Apfel, drei Äpfel."""
+    return isinstance(meaning, NounPhrase) and meaning.determiner in (
+        "a",
+        "bare",
+        "some",
+        "many",
+    )
 
 
 def relative(meaning):

@@ -8,7 +8,7 @@ a language; `english.py`, `french.py` and `german.py` put it into words.
 
 from dataclasses import dataclass
 
-from translation.grammar.entries import (
+from translation.grammar.lexicon.entries import (
     Adjective,
     Adverbial,
     Noun,

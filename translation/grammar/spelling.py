@@ -9,13 +9,7 @@ def sentence(tokens, end, space_before_end=False):
     >>> sentence(["il", "dort", ",", ",", "", "bien", ","], ".")
     'Il dort, bien.'
     """
-    words = []
-    for token in tokens:
-        if token == ",":
-            if words and not words[-1].endswith(","):
-                words[-1] += ","
-        elif token:
-            words.append(token)
-    text = " ".join(words).rstrip(",")
+    text = " ".join([token for token in tokens if token])
+    text = text.replace(" ,", ",").replace(",,", ",").rstrip(",")
     space = " " if space_before_end else ""
     return text[0].upper() + text[1:] + space + end

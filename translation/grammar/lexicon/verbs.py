@@ -5,7 +5,7 @@ person singular, participle, and `sein` where that is the auxiliary. `>` leads
 in what governs the object; nothing means a plain direct object.
 """
 
-from translation.grammar.entries import read_verb, rows
+from translation.grammar.lexicon.entries import read_verb, rows
 
 VERBS = """
 be, was | être | sein, ist, gewesen, sein
@@ -110,7 +110,8 @@ get up, got up | se lever | auf+stehen, steht, aufgestanden, sein
 wake up, woke up | se réveiller | auf+wachen, wacht, aufgewacht, sein
 hurry | se dépêcher | sich beeilen, beeilt, beeilt
 rest | se reposer | sich aus+ruhen, ruht, ausgeruht
-go for a walk, went for a walk | se promener | spazieren +gehen, geht, spazieren gegangen, sein
+go for a walk, went for a walk | se promener
+ | spazieren +gehen, geht, spazieren gegangen, sein
 bark | aboyer | bellen, bellt, gebellt
 fly, flew | voler | fliegen, fliegt, geflogen, sein
 bloom | fleurir | blühen, blüht, geblüht

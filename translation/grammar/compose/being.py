@@ -1,14 +1,17 @@
-"""Chooses clauses of being: tired, a doctor, in the kitchen, the oldest.
+"""Chooses clauses of being: tired, a doctor, in the kitchen, cold outside.
 
 And of having, where French and German have (faim, Hunger).
 """
 
-from translation.grammar import compose_nominals as choose
-from translation.grammar import usage
-from translation.grammar.adjectives import ADJECTIVES
-from translation.grammar.adverbials import ADVERBIALS, PREPOSITIONS
-from translation.grammar.compose_clauses import NEVER_QUANTIFIED, time
-from translation.grammar.compose_nominals import chance, pick, pick_weighted
+from dataclasses import replace
+
+from translation.grammar.compose import motives, people, things, usage
+from translation.grammar.compose.chance import chance, pick, weighted
+from translation.grammar.compose.clauses import NEVER_QUANTIFIED, price, time
+from translation.grammar.lexicon.adjectives import ADJECTIVES
+from translation.grammar.lexicon.adverbials import ADVERBIALS, PREPOSITIONS
+from translation.grammar.lexicon.numerals import NUMERALS
+from translation.grammar.lexicon.verbs import VERBS
 from translation.grammar.meaning import (
     Age,
     Clause,
@@ -20,15 +23,23 @@ from translation.grammar.meaning import (
     State,
     Weather,
 )
-from translation.grammar.verbs import VERBS
 
 BE = VERBS["be"]
-TENSES = (("present", 65), ("past", 25), ("future", 10))
+TENSES = weighted(("present", 13), ("past", 5), ("future", 2))
+DEGREES = weighted(("", 57), ("very", 28), ("too", 15))
 STATES = tuple(a for (kind, _), a in ADVERBIALS.items() if kind == "state")
-WEATHERS = tuple(a for (kind, _), a in ADVERBIALS.items() if kind == "weather")
+WEATHERS = ("rain", "rain", "snow", "cold", "hot")
 FREQUENCIES = tuple(
     a for (kind, _), a in ADVERBIALS.items() if kind == "frequency"
 )
+RELATIVES = tuple(
+    noun
+    for noun in people.KIN
+    if "several" not in noun.kinds and noun.english != "husband"
+)
+MALES = tuple(noun for noun in RELATIVES if "male" in noun.kinds)
+MALE_NAMES = tuple(name for name in people.FIRST_NAMES if not name.female)
+OWNED = frozenset(("clothes", "vehicle", "furniture", "pocket", "machine"))
 JOBS = usage.nouns(("job",))
 # Adjectives that know degrees, and those that compare.
 GRADED = frozenset(
@@ -38,6 +49,12 @@ GRADED = frozenset(
     difficult easy expensive dangerous useful comfortable big small tall high
     long short heavy light old young modern clean dirty quiet hot warm cold
     fast slow tired ill happy sad angry worried busy""".split()
+)
+TOO = frozenset(
+    ADJECTIVES[name]
+    for name in """boring difficult easy expensive dangerous big small high
+    long short heavy old young hot cold warm fast slow tired busy ill lazy
+    dirty""".split()
 )
 COMPARED = frozenset(
     ADJECTIVES[name]
@@ -60,7 +77,7 @@ PERSONAL = tuple(
 
 
 def being(rng, subject, complement, tense="", negatable=True, **words):
-    tense = tense or pick_weighted(rng, TENSES)
+    tense = tense or pick(rng, TENSES)
     quantified = isinstance(subject, NounPhrase) and (
         subject.determiner in NEVER_QUANTIFIED
     )
@@ -77,41 +94,49 @@ def being(rng, subject, complement, tense="", negatable=True, **words):
     )
 
 
+def degree_of(rng, adjective):
+    """Plain, very or too, as the adjective allows."""
+    if adjective not in GRADED:
+        return ""
+    degree = pick(rng, DEGREES)
+    return "" if degree == "too" and adjective not in TOO else degree
+
+
 def mood(rng, subject, tense=""):
     """She is very tired, he is hungry."""
     if chance(rng, 0.3):
         return being(rng, subject, State(pick(rng, STATES)), tense)
     adjective = pick(rng, usage.MOODS)
-    degree = ""
-    if adjective in GRADED:
-        degree = pick_weighted(rng, (("", 60), ("very", 25), ("too", 15)))
-    words = {}
+    degree = degree_of(rng, adjective)
     clause = being(rng, subject, Quality(adjective, degree), tense)
-    if not degree and clause.tense == "present" and not clause.negation:
-        if chance(rng, 0.15):
-            words["frequency"] = pick(rng, FREQUENCIES)
-    if words:
-        return being(rng, subject, clause.complement, "present", False, **words)
+    plain = not degree and clause.tense == "present" and not clause.negation
+    if plain and chance(rng, 0.15):
+        return replace(clause, frequency=pick(rng, FREQUENCIES))
     return clause
+
+
+def lasting(rng):
+    """The tense of a quality that does not change."""
+    return "past" if chance(rng, 0.25) else "present"
 
 
 def character(rng, subject, tense=""):
     """She is clever, he is older than Anna."""
+    tense = tense or lasting(rng)
     adjective = pick(rng, PERSONAL)
     if adjective in COMPARED and chance(rng, 0.4):
         degree = pick(rng, ("more", "as"))
-        than = choose.someone(rng, subject)
+        than = people.someone(rng, subject)
         return being(
             rng, subject, Quality(adjective, degree, than), tense, False
         )
-    degree = ""
-    if adjective in GRADED:
-        degree = pick_weighted(rng, (("", 60), ("very", 30), ("too", 10)))
+    degree = degree_of(rng, adjective)
     return being(rng, subject, Quality(adjective, degree), tense)
 
 
 def quality(rng, tense=""):
     """The soup is cold, these shoes are too expensive."""
+    tense = tense or lasting(rng)
     noun = pick(rng, THINGS)
     adjective = pick(rng, usage.SUITABLE[noun])
     plural = "mass" not in noun.kinds and chance(rng, 0.25)
@@ -127,60 +152,48 @@ def quality(rng, tense=""):
             degree = pick(rng, ("more", "more", "as"))
             said = Quality(adjective, degree, other)
             return being(rng, subject, said, tense, False)
-    degree = ""
-    if adjective in GRADED:
-        degree = pick_weighted(rng, (("", 55), ("very", 28), ("too", 17)))
+    degree = degree_of(rng, adjective)
     return being(rng, subject, Quality(adjective, degree), tense)
 
 
 def rivals(noun, adjective):
-    """Nouns of the same first kind that the adjective suits as well."""
+    """Nouns of a kind with this one that the adjective suits as well."""
+    kinds = noun.kinds - {"place", "thing", "home"}
     return [
         other
         for other, suitable in usage.SUITABLE.items()
         if adjective in suitable
         and "mass" not in other.kinds
-        and other.section == noun.section
+        and not kinds.isdisjoint(other.kinds)
     ]
 
 
 def determiner(rng, noun):
     if "unique" in noun.kinds:
         return "the"
-    options = [("the", 60), ("this", 22)]
-    if noun.kinds & {"clothes", "vehicle", "furniture", "pocket", "machine"}:
-        options.append((pick(rng, choose.POSSESSIVES), 18))
-    return pick_weighted(rng, options)
+    if noun.kinds.isdisjoint(OWNED):
+        return pick(rng, ("the", "the", "the", "this"))
+    return pick(rng, ("the", "the", "this", pick(rng, people.POSSESSIVES)))
 
 
 def age(rng):
     """My sister is twenty years old."""
-    subject = pick_weighted(
-        rng,
-        (
-            (Pronoun(pick(rng, ("I", "he", "she"))), 4),
-            (pick(rng, choose.FIRST_NAMES), 4),
-            (choose.kin(rng), 4),
-        ),
-    )
-    years = rng.choice([n for n in range(2, 70) if n % 10 != 1 or n == 11])
-    if isinstance(subject, NounPhrase) and "elder" in subject.noun.kinds:
-        years = max(years, 69 - years // 2)
-        years -= years % 10 == 1
+    relative = NounPhrase(pick(rng, RELATIVES), pick(rng, people.POSSESSIVES))
+    named = pick(rng, people.FIRST_NAMES)
+    pronoun = Pronoun(pick(rng, ("I", "he", "she")))
+    subject = pick(rng, (relative, named, pronoun))
+    kinds = subject.noun.kinds if isinstance(subject, NounPhrase) else ()
+    least = 40 if "elder" in kinds else 16
+    years = pick(rng, [n for n in NUMERALS if least <= n < 70])
     return being(rng, subject, Age(years), "present", False)
 
 
 def profession(rng):
     """My brother is a doctor; of men only, as English leaves it open."""
-    males = [n for n in choose.KIN if "male" in n.kinds]
-    subject = pick_weighted(
-        rng,
-        (
-            (Pronoun(pick(rng, ("I", "he"))), 4),
-            (pick(rng, [n for n in choose.FIRST_NAMES if not n.female]), 4),
-            (NounPhrase(pick(rng, males), pick(rng, choose.POSSESSIVES)), 4),
-        ),
-    )
+    relative = NounPhrase(pick(rng, MALES), pick(rng, people.POSSESSIVES))
+    named = pick(rng, MALE_NAMES)
+    pronoun = Pronoun(pick(rng, ("I", "he")))
+    subject = pick(rng, (relative, named, pronoun))
     tense = "past" if chance(rng, 0.2) else "present"
     return being(rng, subject, Role(pick(rng, JOBS)), tense)
 
@@ -188,17 +201,17 @@ def profession(rng):
 def whereabouts(rng):
     """Anna is in the kitchen, the keys are on the table."""
     if chance(rng, 0.5):
-        subject = choose.person(rng)
-        where = choose.place(rng, usage.WHEREABOUTS, subject)
+        subject = people.person(rng)
+        where = things.place(rng, motives.WHEREABOUTS, subject)
         words = {}
-        tense = pick_weighted(rng, TENSES)
+        tense = pick(rng, TENSES)
         if tense != "present" and chance(rng, 0.5):
             words["time"] = time(rng, tense)
             words["time_first"] = chance(rng, 0.3)
         return being(rng, subject, None, tense, phrases=(where,), **words)
-    noun = pick(rng, usage.nouns(usage.LYING))
+    noun = pick(rng, usage.nouns(motives.LYING))
     plural = chance(rng, 0.3) or "paired" in noun.kinds
-    kind = pick(rng, ("the", "the", *choose.POSSESSIVES[1:]))
+    kind = pick(rng, ("the", "the", *people.POSSESSIVES[1:]))
     furniture = NounPhrase(pick(rng, usage.nouns(("furniture",))))
     tops = NounPhrase(pick(rng, usage.nouns(("top", "chair"))))
     where = pick(
@@ -208,29 +221,62 @@ def whereabouts(rng):
             Phrase(PREPOSITIONS["under"], tops),
             Phrase(PREPOSITIONS["next to"], furniture),
             Phrase(PREPOSITIONS["behind"], furniture),
-            choose.place(rng, ("kitchen", "bedroom", "living_room", "office")),
+            things.place(rng, ("kitchen", "bedroom", "living_room", "office")),
         ),
     )
     subject = NounPhrase(noun, kind, plural)
     return being(rng, subject, None, phrases=(where,))
 
 
-def weather(rng, tense="", when=True):
-    """It is raining in Paris, it was very cold yesterday."""
+def weather_of(cause, tense):
+    """It rains, it snows, it is cold, it was hot."""
+    it = Pronoun("it")
+    if cause in ("rain", "snow"):
+        return Clause(it, VERBS[cause], tense=tense)
+    said = Weather(ADVERBIALS["weather", cause])
+    return Clause(it, BE, complement=said, tense=tense)
+
+
+def state_of(subject, name, tense):
+    """He is hungry."""
+    said = State(ADVERBIALS["state", name])
+    return Clause(subject, BE, complement=said, tense=tense)
+
+
+def weather(rng, tense=""):
+    """It is raining in Paris now, it was cold yesterday."""
     tense = tense or pick(rng, ("present", "past", "future"))
+    clause = weather_of(pick(rng, WEATHERS), tense)
     words = {}
-    if when and chance(rng, 0.6):
+    if chance(rng, 0.6):
         moment = "progressive" if tense == "present" else tense
         words["time"] = time(rng, moment)
-        words["time_first"] = chance(rng, 0.3)
-    if when and chance(rng, 0.3):
+        words["time_first"] = chance(rng, 0.6)
+    if chance(rng, 0.4):
         places = ("city", "country", "here", "outside")
         words["phrases"] = (pick(rng, usage.adverbials("place", places)),)
-    it = Pronoun("it")
-    if chance(rng, 0.45):
-        said = Weather(pick(rng, WEATHERS))
-        return being(rng, it, said, tense, **words)
-    verb = VERBS[pick(rng, ("rain", "rain", "snow"))]
-    if tense == "present" and when:
-        tense = "progressive"
-    return Clause(it, verb, tense=tense, **words)
+    if tense == "present" and not clause.complement:
+        words["tense"] = "progressive"
+    return replace(clause, **words)
+
+
+def of_somebody(rng):
+    """A person is tired, or clever, or older than another."""
+    say = character if chance(rng, 0.5) else mood
+    return say(rng, people.person(rng))
+
+
+def anything(rng):
+    """Any clause of being."""
+    return pick(rng, KINDS)(rng)
+
+
+KINDS = weighted(
+    (quality, 34),
+    (of_somebody, 28),
+    (age, 6),
+    (profession, 7),
+    (whereabouts, 14),
+    (weather, 8),
+    (price, 4),
+)

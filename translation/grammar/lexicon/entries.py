@@ -1,9 +1,10 @@
 """Entries of the dictionary, and how a line of a table becomes one.
 
 Every table of the dictionary is plain text, one entry a line, columns divided
-by `|`: English, French, German, and what else the table wants. A line that
-starts with `#` names the kinds of the entries below it, for instance
-`# food mass`. Entries are compared by identity: each is made once.
+by `|`: English, French, German, and what else the table wants; an entry too
+long for its line goes on below, after ` |`. A line that starts with `#` names
+the kinds of the entries below it, for instance `# food mass`. Entries are
+compared by identity: each is made once.
 """
 
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def rows(table):
     [(['bread', 'le pain', 'das Brot'], ['food', 'mass'])]
     """
     kinds = []
-    for line in table.strip().splitlines():
+    for line in table.strip().replace("\n |", " |").splitlines():
         if line.startswith("#"):
             kinds = line[1:].split()
         elif line.strip():

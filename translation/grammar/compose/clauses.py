@@ -1,26 +1,32 @@
 """Chooses clauses: who does what, when and where, as `usage.py` allows."""
 
-from translation.grammar import compose_nominals as choose
-from translation.grammar import usage
-from translation.grammar.adverbials import ADVERBIALS
-from translation.grammar.compose_nominals import chance, pick, pick_weighted
-from translation.grammar.english_forms import person as agreement
-from translation.grammar.entries import Adverbial
-from translation.grammar.meaning import Clause, NounPhrase, Pronoun
-from translation.grammar.nouns import NOUNS
-from translation.grammar.numerals import NUMERALS
-from translation.grammar.verbs import VERBS
+from dataclasses import replace
 
-TENSES = (
+from translation.grammar.compose import motives, people, things, usage
+from translation.grammar.compose.chance import chance, pick, weighted
+from translation.grammar.compose.reference import is_several
+from translation.grammar.english_forms import person as agreement
+from translation.grammar.lexicon.adverbials import ADVERBIALS
+from translation.grammar.lexicon.entries import Adverbial
+from translation.grammar.lexicon.nouns import NOUNS
+from translation.grammar.lexicon.numerals import NUMERALS
+from translation.grammar.lexicon.verbs import VERBS
+from translation.grammar.meaning import (
+    Clause,
+    Existence,
+    NounPhrase,
+    Pronoun,
+)
+
+TENSES = weighted(
     ("present", 28),
     ("progressive", 14),
     ("past", 30),
     ("future", 13),
     ("modal", 15),
 )
-UNMODAL = TENSES[:-1]
-MODALS = (("want", 10), ("can", 6), ("must", 6), ("would like", 6))
-HUMAN = (("person",), ("adult",))
+UNMODAL = tuple(tense for tense in TENSES if tense != "modal")
+MODALS = weighted(("want", 5), ("can", 3), ("must", 3), ("would like", 3))
 
 
 def _by_tense(*kinds):
@@ -40,11 +46,11 @@ WHEN = {
 }
 # How often a clause says when; the rest of the present says how often.
 TIMED = {
-    "present": 0.4,
+    "present": 0.5,
     "progressive": 0.5,
-    "past": 0.5,
-    "future": 0.5,
-    "modal": 0.3,
+    "past": 0.65,
+    "future": 0.65,
+    "modal": 0.4,
 }
 OFTEN = tuple(a for (kind, _), a in ADVERBIALS.items() if kind == "frequency")
 UNITS = (
@@ -52,15 +58,6 @@ UNITS = (
     ("weeks", "semaines", "Wochen"),
     ("months", "mois", "Monaten"),
     ("years", "ans", "Jahren"),
-)
-ALL_ROWS = (
-    usage.ACTIONS
-    + usage.ACTIONS
-    + usage.TRANSFERS
-    + usage.TRANSFERS
-    + usage.MOVES
-    + usage.MOVES
-    + usage.MOVES
 )
 NEVER_QUANTIFIED = ("every", "all", "many", "some")
 
@@ -99,10 +96,13 @@ def action(rng, subject=None, tense="", row=None, spare=False):
     `spare` leaves out the adverbials of manner, place and time. A tense of
     "modal" is a present with a modal verb.
     """
-    row = row or pick(rng, usage.HUMAN_ACTIONS if subject else ALL_ROWS)
+    row = row or pick(rng, usage.HUMAN_ACTIONS if subject else usage.EVERYTHING)
     verb, who, what, how, where = row
-    subject = subject or choose.person(rng, who)
-    tense = tense or pick_weighted(rng, TENSES if who in HUMAN else UNMODAL)
+    subject = subject or people.person(rng, who)
+    if not tense:
+        tense = pick(rng, TENSES if who in usage.HUMAN else UNMODAL)
+    if tense == "progressive" and verb.english in usage.MOMENTARY:
+        tense = "present"
     if tense == "past" and verb.english == verb.english_past:
         if agreement(subject) != "third":  # "they read" may be the present
             tense = "future"
@@ -116,14 +116,30 @@ def action(rng, subject=None, tense="", row=None, spare=False):
     )
     if not spare:
         words |= circumstances(rng, subject, tense, negation, how, where)
-    if verb.english in usage.GOING:
-        words["phrases"] = (choose.goal(rng, where),)
+    if verb.english in usage.PLACE_NEEDED and "phrases" not in words:
+        words["phrases"] = (things.place(rng, where, subject),)
+    if verb.english in usage.GOING and where:
+        words["phrases"] = (things.goal(rng, where),)
     return Clause(**words)
+
+
+def deed(rng, subject, tense, row, negation=""):
+    """An action with the place and the manner that its row wants."""
+    clause = action(rng, subject, tense, row, spare=True)
+    words = {"negation": negation, "frequency": None}
+    thing = clause.object
+    if isinstance(thing, NounPhrase) and "person" not in thing.noun.kinds:
+        words["object"] = things.something(rng, thing.noun, negation, 0.5)
+    if row.where and row.verb.english not in usage.GOING:
+        words["phrases"] = (things.place(rng, row.where),)
+    if row.how:
+        words["manner"] = pick(rng, usage.adverbials("manner", row.how))
+    return replace(clause, **words)
 
 
 def tense_and_modal(rng, tense):
     if tense == "modal":
-        modal = pick_weighted(rng, MODALS)
+        modal = pick(rng, MODALS)
         past = modal in ("want", "must") and chance(rng, 0.3)
         return {"modal": modal, "tense": "past" if past else "present"}
     return {"tense": tense}
@@ -150,31 +166,31 @@ def taking_part(rng, row, subject, negated):
     noun = pick(rng, usage.nouns(what))
     if row in usage.TRANSFERS:
         return {
-            "object": choose.thing(rng, noun, subject, negated),
-            "recipient": choose.someone(rng, subject),
+            "object": things.thing(rng, noun, subject, negated),
+            "recipient": people.someone(rng, subject),
         }
     if verb.english in ("buy", "sell") and not negated and chance(rng, 0.12):
         if noun.kinds & {"fruit", "dish", "grocery"}:
-            return {"object": choose.weighed(rng, noun)}
+            return {"object": things.weighed(rng, noun)}
     if "person" in noun.kinds and "person" in what:
-        return {"object": choose.someone(rng, subject)}
-    return {"object": choose.thing(rng, noun, subject, negated)}
+        return {"object": people.someone(rng, subject)}
+    return {"object": things.thing(rng, noun, subject, negated)}
 
 
 def circumstances(rng, subject, tense, negation, how, where):
     """Manner, place, and time or frequency; seldom all of them."""
     words = {}
     manners = usage.adverbials("manner", how)
-    if manners and chance(rng, 0.3):
+    if manners and not negation and chance(rng, 0.3):
         manner = pick(rng, manners)
         together = manner.english == "together"
-        if not together or choose.is_several(subject):
+        if not together or is_several(subject):
             words["manner"] = manner
-    if where and chance(rng, 0.2 if words else 0.4):
-        words["phrases"] = (choose.place(rng, where, subject),)
+    if where and chance(rng, 0.3 if words else 0.55):
+        words["phrases"] = (things.place(rng, where, subject),)
     if negation == "never":
         return words
-    if chance(rng, TIMED[tense] / (1 + len(words) / 2)):
+    if chance(rng, TIMED[tense] / (1 + len(words) / 3)):
         words["time"] = time(rng, tense)
         words["time_first"] = chance(rng, 0.35)
     elif tense == "present" and not negation and chance(rng, 0.4):
@@ -187,48 +203,53 @@ def state(rng, subject=None):
     row = pick(rng, usage.HUMAN_STATES if subject else usage.STATES)
     verb, who, what, _, where = row
     name = verb.english
-    if who in HUMAN:
-        subject = subject or choose.person(rng, who)
+    if who in usage.HUMAN:
+        subject = subject or people.person(rng, who)
     else:
-        subject = choose.described(rng, pick(rng, usage.nouns(who)))
+        subject = people.described(rng, pick(rng, usage.nouns(who)))
     negation = negate(rng, subject, "stative")
     words = {}
     if where:
-        words["phrases"] = (choose.place(rng, where),)
+        words["phrases"] = (things.place(rng, where),)
     elif name == "belong to":
-        words["object"] = choose.someone(rng, subject)
+        words["object"] = people.someone(rng, subject)
     else:
         noun = pick(rng, usage.nouns(what))
         if "person" in noun.kinds:
-            words["object"] = choose.someone(rng, subject)
+            words["object"] = people.someone(rng, subject)
         elif name in usage.GENERIC:
             words["object"] = liked(rng, noun)
         elif name == "know":
             words["object"] = NounPhrase(noun, pick(rng, ("this", "the")))
         else:
-            words["object"] = choose.thing(rng, noun, subject, negation)
+            words["object"] = things.something(rng, noun, negation)
     return Clause(subject, verb, negation=negation, **words)
 
 
 def liked(rng, noun):
     """What one likes: apples, music, the sea, this song."""
     if "tongue" in noun.kinds:
-        return choose.generic(noun)
+        return things.generic(noun)
     if "place" in noun.kinds:
         return NounPhrase(noun, "the")
     if chance(rng, 0.7):
-        return choose.generic(noun)
-    return NounPhrase(noun, "this", adjectives=choose.adjectives(rng, noun))
+        return things.generic(noun)
+    return NounPhrase(noun, "this", adjectives=things.adjectives(rng, noun))
+
+
+EVENTS = weighted(("leave", 3), ("arrive", 3), ("begin", 4))
+HAPPENING = {
+    "leave": ("rail",),
+    "arrive": ("public", "plane"),
+    "begin": ("event",),
+}
 
 
 def event(rng, tense=""):
     """A film begins, a train leaves or arrives."""
-    departs = chance(rng, 0.6)
-    noun = pick(
-        rng, usage.nouns(("public", "plane") if departs else ("event",))
-    )
-    name = pick(rng, ("leave", "arrive")) if departs else "begin"
-    subject = NounPhrase(noun, pick_weighted(rng, (("the", 6), ("this", 2))))
+    name = pick(rng, EVENTS)
+    noun = pick(rng, usage.nouns(HAPPENING[name]))
+    subject = NounPhrase(noun, pick(rng, ("the", "the", "the", "this")))
     tense = tense or pick(rng, ("present", "past", "future"))
     words = {"tense": tense, "verb": VERBS[name]}
     if name == "arrive" and chance(rng, 0.3):
@@ -254,13 +275,17 @@ def price(rng):
     )
 
 
+EXISTING_TENSES = weighted(("present", 9), ("past", 2))
+HOW_MANY = weighted(
+    ("a", 50), ("number", 25), ("many", 12), ("some", 8), ("no", 5)
+)
+
+
 def existence_of(rng, tense=""):
     """There is a bank near the station."""
-    names, where = pick(rng, usage.EXISTING)
+    names, where = pick(rng, motives.EXISTING)
     noun = pick(rng, usage.nouns(names))
-    kind = pick_weighted(
-        rng, (("a", 50), ("number", 25), ("many", 12), ("some", 8), ("no", 5))
-    )
+    kind = pick(rng, HOW_MANY)
     negation, number = "", 0
     if "mass" in noun.kinds:
         kind = "bare"
@@ -269,16 +294,16 @@ def existence_of(rng, tense=""):
     elif kind == "no":
         kind, negation = "bare", "not"
     plural = kind not in ("a",) and "mass" not in noun.kinds
-    there = NounPhrase(noun, kind, plural, number, choose.adjectives(rng, noun))
+    there = NounPhrase(noun, kind, plural, number, things.adjectives(rng, noun))
     phrase = (
-        choose.nearby(rng) if where == ("near",) else choose.place(rng, where)
+        things.nearby(rng) if where == ("near",) else things.place(rng, where)
     )
     return Clause(
         Pronoun("it"),
         VERBS["be"],
         object=there,
-        complement=usage.EXISTENCE,
+        complement=Existence(),
         negation=negation,
-        tense=tense or pick_weighted(rng, (("present", 9), ("past", 2))),
+        tense=tense or pick(rng, EXISTING_TENSES),
         phrases=(phrase,),
     )

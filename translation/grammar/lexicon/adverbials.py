@@ -4,7 +4,7 @@ Adverbials are `english | français | Deutsch`, and a fourth column of kinds.
 Those of time say with which tense they go.
 """
 
-from translation.grammar.entries import (
+from translation.grammar.lexicon.entries import (
     Preposition,
     read_adverbial,
     rows,
@@ -120,7 +120,7 @@ No | Non | Nein
 
 # The languages' prepositions; the column is the German case.
 PREPOSITIONS = """
-near | près de | in der Nähe von | dat
+near | près de | in der Nähe | gen
 behind | derrière | hinter | dat
 in front of | devant | vor | dat
 next to | à côté de | neben | dat
@@ -139,7 +139,7 @@ at the time | à | um | acc
 PLACES = """
 kitchen bathroom living_room cellar garage | in | dans | in | in acc
 bedroom garden forest church house castle shop | in | dans | in | in acc
-office | at | à | in | in acc
+office | in | à | in | in acc
 street | in | dans | auf | auf acc
 square | in | sur | auf | auf acc
 balcony island | on | sur | auf | auf acc

@@ -1,4 +1,4 @@
-"""Nouns: `english, plural | article français, pluriel | Artikel Deutsch, Plural`.
+"""Nouns: `English, plural | article French, plural | article German, plural`.
 
 English and French plurals are listed where the rule would be wrong, German
 ones where the plural differs from the singular. A star marks a weak German
@@ -7,7 +7,7 @@ the kinds of the nouns below, a fourth column adds more; `usage.py` says which
 kinds go with which words.
 """
 
-from translation.grammar.entries import read_noun, rows
+from translation.grammar.lexicon.entries import read_noun, rows
 
 PEOPLE = """
 # person male
@@ -77,7 +77,8 @@ monkey | le singe | der *Affe, Affen | wild
 FOOD = """
 # food
 egg | le œuf | das Ei, Eier
-potato, potatoes | la pomme de terre, pommes de terre | die Kartoffel, Kartoffeln
+potato, potatoes
+ | la pomme de terre, pommes de terre | die Kartoffel, Kartoffeln
 onion | le oignon | die Zwiebel, Zwiebeln
 carrot | la carotte | die Karotte, Karotten
 bean | le haricot | die Bohne, Bohnen
@@ -141,7 +142,7 @@ scarf, scarves | la écharpe | der Schal, Schals | warm
 glove | le gant | der Handschuh, Handschuhe | paired warm
 jumper | le pull | der Pullover | warm
 tie | la cravate | die Krawatte, Krawatten
-# text
+# reading
 book | le livre | das Buch, Bücher
 newspaper | le journal | die Zeitung, Zeitungen
 letter | la lettre | der Brief, Briefe | post
@@ -168,7 +169,8 @@ box | la boîte | die Schachtel, Schachteln | luggage
 package | le colis | das Paket, Pakete | luggage post
 umbrella | le parapluie | der Regenschirm, Regenschirme
 phone | le téléphone | das Telefon, Telefone | machine valuable
-camera | le appareil photo, appareils photo | die Kamera, Kameras | machine valuable
+camera
+ | le appareil photo, appareils photo | die Kamera, Kameras | machine valuable
 computer | le ordinateur | der Computer | machine valuable
 lamp | la lampe | die Lampe, Lampen | machine
 knife, knives | le couteau | das Messer | tableware
@@ -201,8 +203,8 @@ wall | le mur | die Wand, Wände
 car | la voiture | das Auto, Autos | driven
 bicycle | le vélo | das Fahrrad, Fahrräder | mended
 boat | le bateau | das Boot, Boote | mended
-train | le train | der Zug, Züge | public
-bus | le bus | der Bus, Busse | public driven
+train | le train | der Zug, Züge | public rail
+bus | le bus | der Bus, Busse | public driven rail
 taxi | le taxi | das Taxi, Taxis | driven
 plane | le avion | das Flugzeug, Flugzeuge | flier
 lorry | le camion | der Lastwagen | driven
@@ -236,7 +238,8 @@ theatre | le théâtre | das Theater | goal
 cinema | le cinéma | das Kino, Kinos | goal
 library | la bibliothèque | die Bibliothek, Bibliotheken | study goal
 school | la école | die Schule, Schulen | study workplace goal
-university | la université | die Universität, Universitäten | study workplace goal
+university
+ | la université | die Universität, Universitäten | study workplace goal
 hospital | le hôpital | das Krankenhaus, Krankenhäuser | workplace goal
 factory | la usine | die Fabrik, Fabriken | workplace
 bank | la banque | die Bank, Banken | workplace goal
@@ -284,7 +287,7 @@ song | la chanson | das Lied, Lieder
 recipe | la recette | das Rezept, Rezepte
 # paper
 contract | le contrat | der Vertrag, Verträge
-bill | la addition | die Rechnung, Rechnungen
+bill | la facture | die Rechnung, Rechnungen
 invitation | la invitation | die Einladung, Einladungen | post
 # sound mass
 music | la musique | die Musik

@@ -3,7 +3,7 @@
 What ends in one would agree in gender (vingt et une).
 """
 
-from translation.grammar.entries import rows
+from translation.grammar.lexicon.entries import rows
 
 TABLE = """
 2 | two | deux | zwei

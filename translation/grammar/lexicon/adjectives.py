@@ -7,7 +7,7 @@ adjective suits. Sections stand in the order of English adjectives: opinion,
 size, age, state, colour, origin; moods are said of people only.
 """
 
-from translation.grammar.entries import read_adjective, rows
+from translation.grammar.lexicon.entries import read_adjective, rows
 
 ADJECTIVES = """
 # opinion
@@ -19,18 +19,18 @@ polite | poli, polie | höflich, höflicher | person
 rich, richer | riche, riche | reich, reicher | adult
 poor, poorer | pauvre, pauvre | arm, ärmer | adult
 lazy, lazier | paresseux, paresseuse | faul, fauler | person pet
-strong, stronger | fort, forte | stark, stärker | adult horse
+strong, stronger | fort, forte | stark, stärker | man boy farmer policeman horse
 hardworking | travailleur, travailleuse | fleißig, fleißiger | adult
 good, better | +bon, bonne | gut, besser
- | food drink text event eatery lodging idea doctor teacher
-bad, worse | +mauvais, mauvaise | schlecht, schlechter | text event idea
+ | food drink reading event eatery lodging idea doctor teacher
+bad, worse | +mauvais, mauvaise | schlecht, schlechter | reading event idea
 beautiful | +beau, belle, bel | schön, schöner
  | clothes plant place sky star landmark song view
 pretty, prettier | +joli, jolie | hübsch, hübscher
  | clothes present dwelling view girl
 interesting | intéressant, intéressante | interessant, interessanter
- | text event idea sight language
-boring | ennuyeux, ennuyeuse | langweilig, langweiliger | text event
+ | reading event idea sight language
+boring | ennuyeux, ennuyeuse | langweilig, langweiliger | reading event
 important | important, importante | wichtig, wichtiger
  | paper meeting idea question letter
 difficult | difficile, difficile | schwierig, schwieriger | language puzzle
@@ -52,17 +52,17 @@ small, smaller | +petit, petite | klein, kleiner
 tall, taller | +grand, grande | groß, größer | young man woman
 high, higher | +haut, haute | hoch, höher, hoh | mountain tower wall
 long, longer | +long, longue | lang, länger
- | text film meeting journey dress coat scarf bridge street
+ | reading film meeting journey dress coat scarf bridge street
 short, shorter | court, courte | kurz, kürzer
- | text film meeting journey dress coat scarf street
+ | reading film meeting journey dress coat scarf street
 heavy, heavier | lourd, lourde | schwer, schwerer | luggage
 light, lighter | léger, légère | leicht, leichter | luggage
 # age
 old, older | +vieux, vieille, vieil | alt, älter
  | adult animal building region vehicle furniture valuable clothes
-young, younger | jeune, jeune | jung, jünger | adult animal
+young, younger | +jeune, jeune | jung, jünger | adult animal
 new, newer | +nouveau, nouvelle, nouvel | neu, neuer
- | clothes vehicle furniture machine building text watch bag
+ | clothes vehicle furniture machine building reading watch bag
 modern | moderne, moderne | modern, moderner
  | building vehicle furniture machine
 # state
@@ -111,7 +111,6 @@ ready | prêt, prête | bereit, bereiter
 ADJECTIVES = {
     adjective.english: adjective
     for adjective in (
-        read_adjective(columns, kinds)
-        for columns, kinds in rows(ADJECTIVES.replace("\n |", " |"))
+        read_adjective(columns, kinds) for columns, kinds in rows(ADJECTIVES)
     )
 }
