@@ -2,7 +2,7 @@
 
 The finite verb stands second in main clauses, first in questions, last in
 subordinate clauses; infinitives, participles and separable prefixes close the
-clause. Between them stand pronouns, time, frequency, recipient, object,
+clause. Between them stand pronouns, time, recipient, frequency, object,
 "nicht", manner, place. Past is the Perfekt, and the preterite of sein, haben
 and the modals; the future is "werden"; "you" is Sie.
 """
@@ -217,7 +217,7 @@ def pronouns(content, object_before=False):
 def middle(content, object_before=False):
     """What stands between the verbs, but for weak pronouns.
 
-    Time, frequency, recipient, object, "nicht", complement, manner, place;
+    Time, recipient, frequency, object, "nicht", complement, manner, place;
     but manner before an indefinite object (langsam einen Apfel essen), and
     before one with a preposition (geduldig auf den Bus warten).
     """
@@ -225,12 +225,12 @@ def middle(content, object_before=False):
     tokens = []
     if content.time and not content.time_first:
         tokens += noun.prepositional(content.time)
+    if content.recipient and not is_weak(content.recipient):
+        tokens += noun.nominal(content.recipient, DAT)
     if content.negation == "never":
         tokens.append("nie")
     if content.frequency:
         tokens.append(content.frequency.german)
-    if content.recipient and not is_weak(content.recipient):
-        tokens += noun.nominal(content.recipient, DAT)
     thing = [] if object_before else object_of(content)
     preposition, _ = government(content.verb)
     early = not preposition and not (
@@ -283,8 +283,8 @@ def says_kein(content):
 
 
 def afterwards(content):
-    """What follows the closing verb: clauses, each between commas."""
-    tokens = []
+    """What follows the closing verb: comparison, and clauses."""
+    tokens = compared(content.complement)
     thing = content.object
     if isinstance(thing, NounPhrase) and thing.relative:
         tokens += noun.relative(thing.relative)
@@ -329,14 +329,17 @@ def complement(content):
 
 
 def quality(said):
-    """An adjective, compared or not: größer als der Hund."""
+    """An adjective; what it is compared with follows in `compared`."""
     adjective = said.adjective
     if said.degree == "more":
-        words = [adjective.german_comparative, "als"]
-    elif said.degree == "as":
-        words = ["so", adjective.german, "wie"]
-    else:
-        degree = {"": "", "very": "sehr", "too": "zu"}[said.degree]
-        words = [degree, adjective.german]
-    than = noun.nominal(said.than, NOM) if said.than else []
-    return [*words, *than]
+        return [adjective.german_comparative]
+    degrees = {"": "", "very": "sehr", "too": "zu", "as": "so"}
+    return [degrees[said.degree], adjective.german]
+
+
+def compared(said):
+    """Als der Hund, wie der Hund: behind the verb, "größer ist als"."""
+    if not isinstance(said, Quality) or not said.than:
+        return []
+    word = "als" if said.degree == "more" else "wie"
+    return [word, *noun.nominal(said.than, NOM)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from translation.grammar.compose import motives, people, things, usage
 from translation.grammar.compose.chance import chance, pick, weighted
-from translation.grammar.compose.clauses import NEVER_QUANTIFIED, price, time
+from translation.grammar.compose.clauses import price, time
 from translation.grammar.lexicon.adjectives import ADJECTIVES
 from translation.grammar.lexicon.adverbials import ADVERBIALS, PREPOSITIONS
 from translation.grammar.lexicon.numerals import NUMERALS
@@ -66,7 +66,7 @@ COMPARED = frozenset(
 # Things said to be so or so: nouns with an adjective, not persons.
 THINGS = tuple(
     noun
-    for noun, suitable in usage.SUITABLE.items()
+    for noun, suitable in usage.SAID_OF.items()
     if suitable and "person" not in noun.kinds and noun.english != "kilo"
 )
 PERSONAL = tuple(
@@ -78,12 +78,8 @@ PERSONAL = tuple(
 
 def being(rng, subject, complement, tense="", negatable=True, **words):
     tense = tense or pick(rng, TENSES)
-    quantified = isinstance(subject, NounPhrase) and (
-        subject.determiner in NEVER_QUANTIFIED
-    )
-    negation = ""
-    if negatable and not quantified and chance(rng, 0.12):
-        negation = "not"
+    negatable = negatable and not people.is_quantity(subject)
+    negation = "not" if negatable and chance(rng, 0.12) else ""
     return Clause(
         subject,
         BE,
@@ -138,7 +134,7 @@ def quality(rng, tense=""):
     """The soup is cold, these shoes are too expensive."""
     tense = tense or lasting(rng)
     noun = pick(rng, THINGS)
-    adjective = pick(rng, usage.SUITABLE[noun])
+    adjective = pick(rng, usage.SAID_OF[noun])
     plural = "mass" not in noun.kinds and chance(rng, 0.25)
     plural = (plural or "paired" in noun.kinds) and "unique" not in noun.kinds
     subject = NounPhrase(noun, determiner(rng, noun), plural)
@@ -161,7 +157,7 @@ def rivals(noun, adjective):
     kinds = noun.kinds - {"place", "thing", "home"}
     return [
         other
-        for other, suitable in usage.SUITABLE.items()
+        for other, suitable in usage.SAID_OF.items()
         if adjective in suitable
         and "mass" not in other.kinds
         and not kinds.isdisjoint(other.kinds)

@@ -23,9 +23,10 @@ TENSES = weighted(
     ("progressive", 14),
     ("past", 30),
     ("future", 13),
-    ("modal", 15),
+    ("modal", 11),
+    ("modal past", 4),
 )
-UNMODAL = tuple(tense for tense in TENSES if tense != "modal")
+UNMODAL = tuple(tense for tense in TENSES if "modal" not in tense)
 MODALS = weighted(("want", 5), ("can", 3), ("must", 3), ("would like", 3))
 
 
@@ -43,6 +44,7 @@ WHEN = {
     "past": _by_tense("past", "open"),
     "future": _by_tense("future", "open"),
     "modal": _by_tense("future", "open"),
+    "modal past": _by_tense("past", "open"),
 }
 # How often a clause says when; the rest of the present says how often.
 TIMED = {
@@ -51,6 +53,7 @@ TIMED = {
     "past": 0.65,
     "future": 0.65,
     "modal": 0.4,
+    "modal past": 0.4,
 }
 OFTEN = tuple(a for (kind, _), a in ADVERBIALS.items() if kind == "frequency")
 UNITS = (
@@ -59,7 +62,6 @@ UNITS = (
     ("months", "mois", "Monaten"),
     ("years", "ans", "Jahren"),
 )
-NEVER_QUANTIFIED = ("every", "all", "many", "some")
 
 
 def clock(rng):
@@ -93,8 +95,8 @@ def time(rng, tense):
 def action(rng, subject=None, tense="", row=None, spare=False):
     """Somebody or something does something.
 
-    `spare` leaves out the adverbials of manner, place and time. A tense of
-    "modal" is a present with a modal verb.
+    `spare` leaves out the adverbials of manner, place and time. The tenses
+    "modal" and "modal past" are a present and a past with a modal verb.
     """
     row = row or pick(rng, usage.HUMAN_ACTIONS if subject else usage.EVERYTHING)
     verb, who, what, how, where = row
@@ -128,8 +130,9 @@ def deed(rng, subject, tense, row, negation=""):
     clause = action(rng, subject, tense, row, spare=True)
     words = {"negation": negation, "frequency": None}
     thing = clause.object
+    definite = 1.0 if row.verb.english in usage.UPON_THE else 0.5
     if isinstance(thing, NounPhrase) and "person" not in thing.noun.kinds:
-        words["object"] = things.something(rng, thing.noun, negation, 0.5)
+        words["object"] = things.something(rng, thing.noun, negation, definite)
     if row.where and row.verb.english not in usage.GOING:
         words["phrases"] = (things.place(rng, row.where),)
     if row.how:
@@ -139,21 +142,19 @@ def deed(rng, subject, tense, row, negation=""):
 
 def tense_and_modal(rng, tense):
     if tense == "modal":
-        modal = pick(rng, MODALS)
-        past = modal in ("want", "must") and chance(rng, 0.3)
-        return {"modal": modal, "tense": "past" if past else "present"}
+        return {"modal": pick(rng, MODALS)}
+    if tense == "modal past":
+        return {"modal": pick(rng, ("want", "must")), "tense": "past"}
     return {"tense": tense}
 
 
 def negate(rng, subject, tense):
     """Now and then "not" or "never", but not of "every guest"."""
-    if isinstance(subject, NounPhrase) and (
-        subject.determiner in NEVER_QUANTIFIED or subject.number
-    ):
+    if people.is_quantity(subject):
         return ""
     if tense == "present" and chance(rng, 0.06):
         return "never"
-    if tense != "modal" and chance(rng, 0.12):
+    if "modal" not in tense and chance(rng, 0.12):
         return "not"
     return ""
 
@@ -180,9 +181,8 @@ def taking_part(rng, row, subject, negated):
 def circumstances(rng, subject, tense, negation, how, where):
     """Manner, place, and time or frequency; seldom all of them."""
     words = {}
-    manners = usage.adverbials("manner", how)
-    if manners and not negation and chance(rng, 0.3):
-        manner = pick(rng, manners)
+    if how and not negation and chance(rng, 0.3):
+        manner = pick(rng, usage.adverbials("manner", how))
         together = manner.english == "together"
         if not together or is_several(subject):
             words["manner"] = manner

@@ -47,6 +47,8 @@ def because(rng):
     tense = pick(rng, MAIN_TENSES)
     subject = subject_to_take_up(rng)
     main, cause = deed_and_cause(rng, subject, tense)
+    if main.modal == "can":  # one can whatever the cause
+        main = replace(main, modal="must")
     past = "past" if main.tense == "past" else "present"
     why = reason(rng, back_reference(subject), cause, past)
     return statement(main, subordinate=Subordinate("because", why))
@@ -54,21 +56,15 @@ def because(rng):
 
 def deed_and_cause(rng, subject, tense):
     """What somebody does or leaves undone, and the name of a cause."""
-    hindered = chance(rng, 0.2) and not is_quantity(subject)
+    hindered = chance(rng, 0.2) and not people.is_quantity(subject)
     table = motives.HINDRANCES if hindered else motives.CAUSES
     row, causes = pick(rng, table)
     if hindered:
-        tense = "future" if tense == "modal" else tense
+        tense = "future" if "modal" in tense else tense
         main = clauses.deed(rng, subject, tense, row, negation="not")
     else:
         main = clauses.deed(rng, subject, tense, row)
     return main, pick(rng, causes)
-
-
-def is_quantity(subject):
-    return isinstance(subject, NounPhrase) and (
-        subject.number > 0 or subject.determiner in clauses.NEVER_QUANTIFIED
-    )
 
 
 def reason(rng, subject, cause, tense):
@@ -233,7 +229,7 @@ def thing_with_relative(rng):
     content = clauses.action(rng, None, tense, row, spare=True)
     content = replace(content, object=gap, negation="", frequency=None)
     head = NounPhrase(noun, "the", plural, relative=Relative(content, gap))
-    suitable = usage.SUITABLE[noun]
+    suitable = usage.SAID_OF[noun]
     if suitable and chance(rng, 0.6):
         said = Quality(pick(rng, suitable))
         return statement(being.being(rng, head, said, "present"))
@@ -276,6 +272,8 @@ def attempt(rng):
 def joined(rng):
     """Anna is reading and Paul is cooking; he likes tea, but she hates it."""
     one, two = people.person(rng), people.person(rng)
+    while one == two or people.is_quantity(two):
+        two = people.person(rng)
     if chance(rng, 0.5):
         first, second = contrast(rng, one, two)
         return Utterance("statement", first, joint="but", also=second)
@@ -287,10 +285,20 @@ def joined(rng):
 
 def contrast(rng, one, two):
     """My mother likes fish, but we do not like meat."""
-    first = clauses.state(rng, one)
-    while first.verb.english not in usage.GENERIC:
-        first = clauses.state(rng, one)
-    second = clauses.state(rng, two)
-    while second.verb.english not in usage.GENERIC:
-        second = clauses.state(rng, two)
+    section = pick(rng, LIKED)
+    noun, other = (things.generic(pick(rng, section)) for _ in range(2))
+    liking, hating, negation = pick(rng, LIKINGS)
+    first = Clause(one, VERBS[liking], object=noun)
+    second = Clause(two, VERBS[hating], object=other, negation=negation)
     return first, second
+
+
+LIKED = tuple(
+    usage.nouns((section,)) for section in ("food", "drink", "animal")
+)
+LIKINGS = (
+    ("like", "hate", ""),
+    ("love", "hate", ""),
+    ("hate", "love", ""),
+    ("like", "like", "not"),
+)

@@ -59,7 +59,7 @@ dance | person ; tired sad ill
 swim | person | | | lake river sea ; cold tired ill
 run | person ; tired ill hot
 sleep | person ; worried afraid hungry thirsty
-eat | person | food ; ill sad
+eat | person | food ; ill
 speak | person ; afraid tired
 drive | adult | car bus ; tired ill snow
 go for a walk | person ; rain snow cold tired
@@ -141,7 +141,7 @@ switch off | person | lamp phone computer
 speak | person | | slowly loudly quietly
 drive | person | | carefully slowly
 wait | person | | | here outside there
-call | person | doctor taxi
+call | person | doctor
 wait for | person | bus doctor
 hurry | person
 """

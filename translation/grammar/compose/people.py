@@ -24,6 +24,7 @@ SUBJECTS = weighted(
     ("quantity", 3),
 )
 OBJECTS = weighted(("pronoun", 6), ("name", 3), ("kin", 5), ("noun", 6))
+QUANTIFIERS = ("every", "all", "many", "some")
 DETERMINERS = weighted(
     (("the", False), 15),
     (("the", True), 5),
@@ -118,3 +119,10 @@ def someone(rng, subject):
     if kind == "kin":
         return kin_of(rng, subject)
     return described(rng, pick(rng, usage.people(("person",))))
+
+
+def is_quantity(subject):
+    """Whether "not" would be ambiguous: "all the guests do not sleep"."""
+    return isinstance(subject, NounPhrase) and (
+        subject.number > 0 or subject.determiner in QUANTIFIERS
+    )

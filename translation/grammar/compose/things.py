@@ -17,7 +17,16 @@ LANDMARKS = usage.nouns(
 )
 OUT = frozenset(("street", "square", "station", "park", "here", "outside"))
 NOT_OWNED = frozenset(
-    ("person", "place", "landmark", "event", "public", "language", "sky")
+    (
+        "person",
+        "place",
+        "landmark",
+        "event",
+        "public",
+        "language",
+        "sky",
+        "star",
+    )
 )
 # Determiners and whether plural; "own" is the possessive of the subject.
 DETERMINERS = weighted(
@@ -91,7 +100,7 @@ def something(rng, noun, negated, definite=0.0):
     """A thing not spoken of before: a car, money; or the one at hand."""
     if "tongue" in noun.kinds:
         return NounPhrase(noun, "generic")
-    if "place" in noun.kinds and "garden" != noun.english:
+    if "place" in noun.kinds and noun.english not in ("garden", "house"):
         return NounPhrase(noun)
     paired = "paired" in noun.kinds
     if chance(rng, definite):

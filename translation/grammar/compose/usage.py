@@ -34,7 +34,7 @@ eat | person | food | slowly quickly | kitchen garden eatery at_home
 drink | person | drink | slowly quickly | kitchen garden eatery at_home
 prepare | person | dish | slowly quickly | kitchen at_home
 order | person | dish drink | | restaurant hotel
-buy | person | goods bicycle furniture | | shop
+buy | person | goods bicycle furniture | | market shop supermarket
 sell | adult | goods | | market shop
 pay | adult | bill | | restaurant hotel
 read | person | reading | attentively slowly | library garden at_home kitchen
@@ -147,6 +147,8 @@ MOMENTARY = frozenset(  # not "is finding"
     ("see", "find", "hear", "understand", "forget", "lose", "receive")
 )
 PLACE_NEEDED = frozenset(("stay",))
+# In motives and requests these are done to things at hand.
+UPON_THE = frozenset(("open", "close", "put on", "take off", "drive"))
 
 
 class Usage(NamedTuple):
@@ -266,5 +268,10 @@ def _suitable():
 
 
 SUITABLE = _suitable()
+# Said of it with "to be": not "new", which would be "neuf" in French.
+SAID_OF = {
+    noun: tuple(a for a in suitable if a.english != "new")
+    for noun, suitable in SUITABLE.items()
+}
 MOODS = tuple(a for a in ADJECTIVES.values() if a.kind == "mood")
 SMALL = frozenset(nouns(("small",)))

@@ -11,7 +11,7 @@ from translation.grammar.lexicon.entries import read_adjective, rows
 
 ADJECTIVES = """
 # opinion
-nice, nicer | gentil, gentille | nett, netter | person
+nice, nicer | +gentil, gentille | nett, netter | person
 friendly, friendlier | aimable, aimable | freundlich, freundlicher | person
 famous | célèbre, célèbre | berühmt, berühmter | adult sight
 clever, cleverer | intelligent, intelligente | klug, klüger | person pet
@@ -22,17 +22,17 @@ lazy, lazier | paresseux, paresseuse | faul, fauler | person pet
 strong, stronger | fort, forte | stark, stärker | man boy farmer policeman horse
 hardworking | travailleur, travailleuse | fleißig, fleißiger | adult
 good, better | +bon, bonne | gut, besser
- | food drink reading event eatery lodging idea doctor teacher
-bad, worse | +mauvais, mauvaise | schlecht, schlechter | reading event idea
+ | food drink reading event eatery lodging thought doctor teacher
+bad, worse | +mauvais, mauvaise | schlecht, schlechter | reading event thought
 beautiful | +beau, belle, bel | schön, schöner
  | clothes plant place sky star landmark song view
 pretty, prettier | +joli, jolie | hübsch, hübscher
  | clothes present dwelling view girl
 interesting | intéressant, intéressante | interessant, interessanter
- | reading event idea sight language
+ | reading event thought sight language
 boring | ennuyeux, ennuyeuse | langweilig, langweiliger | reading event
 important | important, importante | wichtig, wichtiger
- | paper meeting idea question letter
+ | paper meeting thought question letter
 difficult | difficile, difficile | schwierig, schwieriger | language puzzle
 easy, easier | facile, facile | einfach, einfacher | language puzzle
 expensive | cher, chère | teuer, teurer, teur

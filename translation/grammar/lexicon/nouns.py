@@ -247,7 +247,7 @@ pharmacy | la pharmacie | die Apotheke, Apotheken | workplace goal
 hotel | le hôtel | das Hotel, Hotels | lodging eatery
 restaurant | le restaurant | das Restaurant, Restaurants | eatery goal
 swimming pool | la piscine | das Schwimmbad, Schwimmbäder | bath goal
-# place shop
+# place store
 market | le marché | der Markt, Märkte | goal
 bakery | la boulangerie | die Bäckerei, Bäckereien | goal
 supermarket | le supermarché | der Supermarkt, Supermärkte | goal
@@ -278,7 +278,7 @@ match | le match, matchs | das Spiel, Spiele
 party | la fête | das Fest, Feste | outing
 meeting | la réunion | die Sitzung, Sitzungen
 course | le cours | der Kurs, Kurse
-# idea
+# thought
 problem | le problème | das Problem, Probleme
 idea | la idée | die Idee, Ideen
 exercise | le exercice | die Übung, Übungen
