@@ -19,11 +19,8 @@ from moe_keras.recurrent import (
     forget_bias_initializer,
     input_gates,
 )
-from translation.attention import (
-    AttentionMemory,
-    attend,
-    sum_of_outer_products,
-)
+from translation.attention import AttentionMemory
+from translation.attention_scoring import attend, sum_of_outer_products
 
 
 @dataclasses.dataclass(frozen=True)
