@@ -10,6 +10,7 @@ from translation.grammar.compose import (
     clauses,
     motives,
     people,
+    things,
     usage,
 )
 from translation.grammar.compose.chance import chance, pick
