@@ -58,8 +58,8 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
         expert_index: int32 `(N, K)`, as in `Routing`; -1 is no expert.
         num_experts: int. Number of experts E.
         mask: Optional boolean tensor `(N,)`; tokens to leave out are False.
-        capacity: int or scalar int32 tensor, slots of each expert. None makes
-            segments.
+        capacity: int or scalar int32 tensor, slots of each expert; "busiest"
+            for as many as the busiest expert needs; None makes segments.
 
     Returns:
         A `DispatchPlan`. In segments the choices without an expert come
@@ -95,6 +95,8 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
             load=load_E,
             capacity=None,
         )
+    if isinstance(capacity, str):
+        capacity = tf.maximum(tf.reduce_max(load_E), 1)
     # Into batches: slot c of expert e takes the c-th choice of its segment.
     start_E = tf.cumsum(load_E, exclusive=True)
     counts_E = tf.minimum(load_E, capacity)

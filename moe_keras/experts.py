@@ -6,12 +6,13 @@ S: slots of all experts, sorted by expert
 
 import keras
 import tensorflow as tf
-from keras import ops
+
+from moe_keras.segments import feed_forward_segments
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
 class FeedForwardExperts(keras.layers.Layer):
-    """E feed-forward networks of one hidden layer, each on its own tokens.
+    """E feed-forward networks of one hidden layer, each for its own tokens.
 
     `y = activation(x W_in + b_in) W_out + b_out`, with ReLU the paper's
     expert. The weights of all experts are stacked, so that an expert without
@@ -31,9 +32,12 @@ class FeedForwardExperts(keras.layers.Layer):
         output_dim: int. Output size D'; by default that of the input.
         activation: Name or function, applied to the hidden layer.
         use_bias: bool. Whether both layers have a bias.
-        dropout: float. Share of the hidden activations to drop in training.
-        kernel_initializer: Initializer of the kernels. It applies to each
-            expert by itself: the fan is that of one expert.
+        dropout: float. Share of the hidden activations dropped in training.
+        recompute: bool. Compute the hidden layer again in the backward pass
+            instead of keeping it: memory for time (appendix D).
+        kernel_initializer: Initializer of the kernels. Each expert is drawn
+            as if it were alone: fans are those of one expert.
+        seed: int. Seed of dropout.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -42,6 +46,9 @@ class FeedForwardExperts(keras.layers.Layer):
 
     Returns:
         Tensor `(E, C, D')`, or `(S, D')`.
+
+    Raises:
+        ValueError: If a size is below 1.
 
     Example:
 
@@ -62,18 +69,19 @@ class FeedForwardExperts(keras.layers.Layer):
         activation="relu",
         use_bias=True,
         dropout=0.0,
+        recompute=False,
         kernel_initializer="glorot_uniform",
+        seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in (
-            ("num_experts", num_experts),
-            ("hidden_dim", hidden_dim),
-            ("output_dim", 1 if output_dim is None else output_dim),
-        ):
-            if value < 1:
+        sizes = {"num_experts": num_experts, "hidden_dim": hidden_dim}
+        if output_dim is not None:
+            sizes["output_dim"] = output_dim
+        for name, size in sizes.items():
+            if size < 1:
                 raise ValueError(
-                    f"`{name}` must be at least 1. Received: {name}={value}"
+                    f"`{name}` must be at least 1. Received: {name}={size}"
                 )
         self.num_experts = num_experts
         self.hidden_dim = hidden_dim
@@ -81,80 +89,71 @@ class FeedForwardExperts(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
         self.dropout = dropout
+        self.recompute = recompute
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.dropout_layer = keras.layers.Dropout(
-            dropout, dtype=self.dtype_policy
-        )
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
         depth = input_shape[-1]
-        output_dim = self.output_dim or depth
-        self._add_layer("in", depth, self.hidden_dim)
-        self._add_layer("out", self.hidden_dim, output_dim)
-
-    def _add_layer(self, name, fan_in, fan_out):
-        kernel = self.add_weight(
-            name=f"kernel_{name}",
-            shape=(self.num_experts, fan_in, fan_out),
-            initializer=self._initialize_kernel,
-        )
-        bias = None
+        sizes = (depth, self.hidden_dim, self.output_dim or depth)
+        self.kernel_in = self._add_kernel("kernel_in", sizes[:2])
         if self.use_bias:
-            bias = self.add_weight(
-                name=f"bias_{name}",
-                shape=(self.num_experts, fan_out),
-                initializer="zeros",
-            )
-        setattr(self, f"kernel_{name}", kernel)
-        setattr(self, f"bias_{name}", bias)
+            self.bias_in = self._add_bias("bias_in", sizes[1])
+        self.kernel_out = self._add_kernel("kernel_out", sizes[1:])
+        if self.use_bias:
+            self.bias_out = self._add_bias("bias_out", sizes[2])
 
-    def _initialize_kernel(self, shape, dtype=None):
-        kernel = self.kernel_initializer(shape, dtype=dtype)
-        if isinstance(
-            self.kernel_initializer, keras.initializers.VarianceScaling
-        ):
-            # It takes the leading axis for a receptive field and both fans
-            # for E times what they are.
-            kernel = kernel * ops.cast(self.num_experts**0.5, kernel.dtype)
-        return kernel
+    def _add_kernel(self, name, shape):
+        def initialize(shape, dtype=None):
+            kernel = self.kernel_initializer(shape, dtype=dtype)
+            scaling = keras.initializers.VarianceScaling
+            if isinstance(self.kernel_initializer, scaling):
+                # It takes the axis of experts for a receptive field, and so
+                # both fans for E times what they are.
+                kernel *= self.num_experts**0.5
+            return kernel
+
+        return self.add_weight(
+            name=name, shape=(self.num_experts, *shape), initializer=initialize
+        )
+
+    def _add_bias(self, name, size):
+        return self.add_weight(
+            name=name, shape=(self.num_experts, size), initializer="zeros"
+        )
 
     def call(self, inputs, counts=None, training=False):
-        if counts is None:
-            return self._batched(inputs, training)
         weights = [self.kernel_in, self.kernel_out]
         if self.use_bias:
             weights += [self.bias_in, self.bias_out]
-        weights = [tf.unstack(tf.convert_to_tensor(w)) for w in weights]
+        # As tensors of the compute dtype; keras.Variable has its own slicing.
+        weights = [tf.convert_to_tensor(weight) for weight in weights]
+        activation = self._activation_and_dropout(training)
+        if counts is None:
+            feed_forward = _feed_forward_batches
+            if self.recompute:
+                feed_forward = tf.recompute_grad(feed_forward)
+            return feed_forward(inputs, *weights, activation=activation)
+        return feed_forward_segments(
+            inputs, counts, weights, activation, recompute=self.recompute
+        )
 
-        def expert(index, rows_CD):
-            return self._feed_forward(
-                rows_CD, *(w[index] for w in weights), training=training
+    def _activation_and_dropout(self, training):
+        if not (training and self.dropout):
+            return lambda hidden, expert=0: self.activation(hidden)
+        # One seed a call and no generator inside: recomputing must drop the
+        # same activations again.
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+
+        def activate(hidden, expert=0):
+            return tf.nn.experimental.stateless_dropout(
+                self.activation(hidden),
+                self.dropout,
+                seed=tf.stack([seed[0] + expert, seed[1]]),
             )
 
-        return map_segments(expert, inputs, counts)
-
-    def _feed_forward(
-        self, rows, kernel_in, kernel_out, bias_in=0, bias_out=0, training=False
-    ):
-        hidden = tf.matmul(rows, kernel_in)
-        if self.use_bias:
-            hidden = hidden + bias_in
-        hidden = self.activation(hidden)
-        hidden = self.dropout_layer(hidden, training=training)
-        output = tf.matmul(hidden, kernel_out)
-        return output + bias_out if self.use_bias else output
-
-    def _batched(self, inputs_ECD, training):
-        biases = ()
-        if self.use_bias:
-            biases = (self.bias_in[:, None, :], self.bias_out[:, None, :])
-        return self._feed_forward(
-            inputs_ECD,
-            self.kernel_in,
-            self.kernel_out,
-            *biases,
-            training=training,
-        )
+        return activate
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.output_dim or input_shape[-1])
@@ -168,9 +167,11 @@ class FeedForwardExperts(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "dropout": self.dropout,
+            "recompute": self.recompute,
             "kernel_initializer": keras.initializers.serialize(
                 self.kernel_initializer
             ),
+            "seed": self.seed,
         }
 
 
@@ -213,16 +214,22 @@ class ExpertList(keras.layers.Layer):
                 expert.build((None, input_shape[-1]))
 
     def call(self, inputs, counts=None, training=False):
-        def run(index, rows_CD):
-            expert = self.experts[index]
-            if expert._call_has_training_arg:
-                return expert(rows_CD, training=training)
-            return expert(rows_CD)
-
-        if counts is not None:
-            return map_segments(run, inputs, counts)
-        batches = tf.unstack(inputs, self.num_experts)
-        return tf.stack([run(i, rows) for i, rows in enumerate(batches)])
+        # Keras hands `training` on to the experts that ask for it.
+        if counts is None:
+            batches = tf.unstack(inputs, self.num_experts)
+        else:
+            sizes = tf.convert_to_tensor(counts, tf.int32)
+            rest = tf.shape(inputs)[:1] - tf.reduce_sum(sizes)
+            sizes = tf.concat([sizes, rest], 0)
+            *batches, nobody = tf.split(inputs, sizes, self.num_experts + 1)
+        outputs = [
+            expert(batch)
+            for expert, batch in zip(self.experts, batches, strict=True)
+        ]
+        if counts is None:
+            return tf.stack(outputs)
+        shape = tf.stack([rest[0], outputs[0].shape[-1]])
+        return tf.concat([*outputs, tf.zeros(shape, outputs[0].dtype)], 0)
 
     def compute_output_shape(self, input_shape):
         one = self.experts[0].compute_output_shape((None, input_shape[-1]))
@@ -242,30 +249,19 @@ class ExpertList(keras.layers.Layer):
         return cls(**{**config, "experts": experts})
 
 
-def map_segments(function, slots, counts):
-    """Applies `function(index, rows)` to the rows of each expert.
-
-    Args:
-        function: Maps an expert's index and its rows `(C, D)` to `(C, D')`.
-        slots: Tensor `(S, D)`, sorted by expert.
-        counts: int32 `(E,)`, with E static. Rows behind the last expert's
-            give zeros.
-
-    Returns:
-        Tensor `(S, D')`.
-
-    Example:
-
-    >>> rows = tf.ones((4, 1))
-    >>> doubled = map_segments(lambda e, x: x * (e + 1), rows, [1, 2])
-    >>> doubled.numpy().ravel().tolist()
-    [1.0, 2.0, 2.0, 0.0]
-    """
-    counts_E = tf.convert_to_tensor(counts, tf.int32)
-    num_experts = counts_E.shape[0]
-    rest = tf.shape(slots)[0] - tf.reduce_sum(counts_E)
-    sizes = tf.concat([counts_E, rest[None]], 0)
-    *segments, _ = tf.split(slots, sizes, num=num_experts + 1)
-    outputs = [function(i, rows) for i, rows in enumerate(segments)]
-    nobody = tf.zeros([rest, outputs[0].shape[-1]], outputs[0].dtype)
-    return tf.concat([*outputs, nobody], 0)
+def _feed_forward_batches(
+    inputs_ECD,
+    kernel_in,
+    kernel_out,
+    bias_in=None,
+    bias_out=None,
+    *,
+    activation,
+):
+    hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
+    if bias_in is not None:
+        hidden_ECH += bias_in[:, None, :]
+    outputs_ECD = tf.matmul(activation(hidden_ECH), kernel_out)
+    if bias_out is not None:
+        outputs_ECD += bias_out[:, None, :]
+    return outputs_ECD

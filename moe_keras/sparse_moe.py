@@ -91,7 +91,14 @@ class SparseMoE(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
+        if kwargs.get("name") is None:
+            kwargs["name"] = _default_name()  # not "sparse_mo_e"
         super().__init__(**kwargs)
+        if capacity_factor is not None and capacity_factor <= 0:
+            raise ValueError(
+                "`capacity_factor` must be above 0, or None for experts that "
+                f"take every token. Received: {capacity_factor}"
+            )
         self.num_experts = num_experts
         self.k = k
         self.hidden_dim = hidden_dim
@@ -100,22 +107,40 @@ class SparseMoE(keras.layers.Layer):
         self.load_loss_weight = load_loss_weight
         self.capacity_factor = capacity_factor
         self.seed = seed
-        self._custom_gate = gate
-        self._custom_expert = expert
         self.gate = gate or NoisyTopKGate(
             num_experts, k=k, seed=seed, dtype=self.dtype_policy, name="gate"
         )
         self.experts = self._make_experts(expert)
+        self._default_gate = gate is None
+        self._default_experts = expert is None
+        for name, part in (("gate", self.gate), ("expert", self.experts)):
+            theirs = getattr(part, "num_experts", num_experts)
+            if theirs != num_experts:
+                raise ValueError(
+                    f"`{name}` must have as many experts as the layer. "
+                    f"Received: {name}.num_experts={theirs}, "
+                    f"num_experts={num_experts}"
+                )
         self.monitor = RoutingMonitor(num_experts, name=self.name)
         self.supports_masking = True
-        # Experts' batches have dynamic shapes, unless capacity fixes them.
+        # Only a capacity makes the shapes static that XLA wants.
         self.supports_jit = capacity_factor is not None
 
     def _make_experts(self, expert):
+        if expert is not None and self.hidden_dim is not None:
+            raise ValueError(
+                "`hidden_dim` is for the default experts; with `expert` leave "
+                f"it out. Received: hidden_dim={self.hidden_dim}"
+            )
         if isinstance(expert, keras.layers.Layer):
             return expert
         if expert is not None:
             return ExpertList([expert() for _ in range(self.num_experts)])
+        if self.hidden_dim is None:
+            raise ValueError(
+                "`hidden_dim` must be given, or `expert`. "
+                "Received: hidden_dim=None, expert=None"
+            )
         return FeedForwardExperts(
             self.num_experts,
             self.hidden_dim,
@@ -126,12 +151,20 @@ class SparseMoE(keras.layers.Layer):
 
     def build(self, input_shape):
         depth = input_shape[-1]
-        self.gate.build((None, depth))
-        self.experts.build((self.num_experts, None, depth))
+        if depth is None:
+            raise ValueError(
+                "The last dimension of the inputs must be known. "
+                f"Received: input_shape={input_shape}"
+            )
+        for part, shape in (
+            (self.gate, (None, depth)),
+            (self.experts, (self.num_experts, None, depth)),
+        ):
+            if not part.built:
+                part.build(shape)
 
     def call(self, inputs, mask=None, training=False):
-        depth = inputs.shape[-1]
-        tokens_ND = tf.reshape(inputs, [-1, depth])
+        tokens_ND = tf.reshape(inputs, [-1, inputs.shape[-1]])
         mask_N = None
         if mask is not None:
             mask_N = tf.reshape(tf.cast(mask, "bool"), [-1])
@@ -142,19 +175,22 @@ class SparseMoE(keras.layers.Layer):
             mask=mask_N,
             capacity=self._capacity(routing.expert_index),
         )
-        slots = self._run_experts(dispatch(tokens_ND, plan), plan, training)
-        output_ND = combine(slots, plan, routing.gate)
+        slots_SD = self._run_experts(dispatch(tokens_ND, plan), plan)
+        outputs_ND = combine(slots_SD, plan, routing.gate)
         if training:
             self.add_loss(self._balancing_loss(routing))
         self._count(routing, plan, mask_N)
-        return tf.reshape(
-            output_ND,
-            tf.concat([tf.shape(inputs)[:-1], [output_ND.shape[-1]]], 0),
+        leading = tf.shape(inputs)[:-1]
+        outputs = tf.reshape(
+            outputs_ND, tf.concat([leading, [outputs_ND.shape[-1]]], 0)
         )
+        outputs.set_shape((*inputs.shape[:-1], outputs_ND.shape[-1]))
+        return outputs
 
     def _capacity(self, expert_NK):
         if self.capacity_factor is None:
-            return None
+            as_segments = getattr(self.experts, "supports_segments", False)
+            return None if as_segments else "busiest"
         num_tokens, k = expert_NK.shape
         share = self.capacity_factor * k / self.num_experts
         if num_tokens is not None:
@@ -163,27 +199,32 @@ class SparseMoE(keras.layers.Layer):
         slots = tf.math.ceil(share * tf.cast(num_tokens, "float64"))
         return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
 
-    def _run_experts(self, slots_SD, plan, training):
+    def _run_experts(self, slots_SD, plan):
+        # Keras hands `training` on to the experts.
         if plan.capacity is None:
-            return self.experts(slots_SD, counts=plan.counts, training=training)
-        batch_ECD = tf.reshape(
-            slots_SD, [self.num_experts, plan.capacity, slots_SD.shape[-1]]
+            return self.experts(slots_SD, counts=plan.counts)
+        depth = slots_SD.shape[-1]
+        outputs_ECD = self.experts(
+            tf.reshape(slots_SD, [self.num_experts, plan.capacity, depth])
         )
-        output_ECD = self.experts(batch_ECD, training=training)
-        return tf.reshape(output_ECD, [-1, output_ECD.shape[-1]])
+        return tf.reshape(outputs_ECD, [-1, outputs_ECD.shape[-1]])
 
     def _balancing_loss(self, routing):
+        importance_E = _sum_over_replicas(routing.importance)
+        load_E = _sum_over_replicas(routing.load)
         return self.importance_loss_weight * importance_loss(
-            routing.importance
-        ) + self.load_loss_weight * load_loss(routing.load)
+            importance_E
+        ) + self.load_loss_weight * load_loss(load_E)
 
     def _count(self, routing, plan, mask_N):
-        tokens = tf.shape(routing.gate)[0]
+        num_tokens = tf.shape(routing.gate)[0]
         if mask_N is not None:
-            tokens = tf.math.count_nonzero(mask_N)
-        overflow = tf.reduce_sum(plan.load) - tf.reduce_sum(plan.counts)
+            num_tokens = tf.math.count_nonzero(mask_N)
         self.monitor.update_state(
-            routing.importance, plan.load, tokens, overflow
+            routing.importance,
+            plan.load,
+            tokens=num_tokens,
+            overflow=tf.reduce_sum(plan.load - plan.counts),
         )
 
     def routing_statistics(self):
@@ -207,14 +248,15 @@ class SparseMoE(keras.layers.Layer):
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
-        expert = None if self._custom_expert is None else self.experts
+        gate = None if self._default_gate else self.gate
+        expert = None if self._default_experts else self.experts
         return {
             **super().get_config(),
             "num_experts": self.num_experts,
             "k": self.k,
             "hidden_dim": self.hidden_dim,
             "activation": keras.activations.serialize(self.activation),
-            "gate": serialize(self._custom_gate),
+            "gate": serialize(gate),
             "expert": serialize(expert),
             "importance_loss_weight": self.importance_loss_weight,
             "load_loss_weight": self.load_loss_weight,
@@ -228,3 +270,16 @@ class SparseMoE(keras.layers.Layer):
         for name in ("gate", "expert"):
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+
+def _default_name():
+    uid = keras.backend.get_uid("sparse_moe")
+    return "sparse_moe" if uid == 1 else f"sparse_moe_{uid - 1}"
+
+
+def _sum_over_replicas(totals_E):
+    # CV squared of the whole batch is not the mean of its replicas' values.
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return totals_E
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, totals_E)
