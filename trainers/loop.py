@@ -54,9 +54,19 @@ class Loop:
         config: `LoopConfig`.
         model_dir: str. Checkpoints and TensorBoard logs go there.
         log: Function of one line of text.
+        static_shapes: bool. Whether batches have so few shapes that the step
+            is worth compiling for each of them.
     """
 
-    def __init__(self, model, loss, config, model_dir, log=print):
+    def __init__(
+        self,
+        model,
+        loss,
+        config,
+        model_dir,
+        log=print,
+        static_shapes=False,
+    ):
         self.model = model
         self.config = config
         self._loss = loss
@@ -85,7 +95,9 @@ class Loop:
             step=self.step,
             seconds=self.seconds,
         )
-        self._train_step = tf.function(self._train_step_eagerly)
+        self._train_step = tf.function(
+            self._train_step_eagerly, reduce_retracing=not static_shapes
+        )
 
     def run(self, batches, evaluate):
         """Trains until the steps or the minutes are used up.

@@ -148,7 +148,14 @@ def _with_vocabulary(config, tokenizer):
 
 def _train(config, folder, model, tokenizer, train, dev, log):
     loss = functools.partial(training_loss, smoothing=config.label_smoothing)
-    loop = Loop(model, loss, config.loop, folder.path, log)
+    loop = Loop(
+        model,
+        loss,
+        config.loop,
+        folder.path,
+        log,
+        static_shapes=config.batches.static_shapes,
+    )
     if loop.checkpoints.restore():
         log(f"Resuming after step {int(loop.step)}.")
     batches = training_batches(

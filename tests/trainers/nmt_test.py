@@ -1,0 +1,66 @@
+"""The program: its help, its errors, and the main job."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def _run(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "trainers.nmt", *arguments],
+        capture_output=True,
+        text=True,
+        **kwargs,
+    )
+
+
+def test_help_teaches_every_mode_and_flag():
+    text = _run("--help").stdout
+    for word in (
+        "--mode",
+        "--preset",
+        "--pair",
+        "--model_dir",
+        "--train",
+        "--dev",
+        "--test",
+        "--set",
+        "--mode=translate",
+        "resumes",
+    ):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("--preset=large", "Unknown preset 'large'. Known: phrasebook"),
+        ("--set=size=3", "Known fields: "),
+        ("--train=missing/prefix", "missing/prefix"),
+        ("--mode=export", "config.json is missing"),
+    ],
+)
+def test_mistakes_are_one_line_without_a_traceback(flag, message, tmp_path):
+    process = _run(flag, f"--model_dir={tmp_path / 'model'}")
+    assert process.returncode == 1
+    last = process.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ") and message in last
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", ["en-fr", "en-de"])
+def test_main_job_reaches_85_bleu(pair, tmp_path):
+    process = _run(f"--pair={pair}", f"--model_dir={tmp_path}")
+    assert process.returncode == 0, process.stderr[-2000:]
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["bleu"] >= 85
+    assert results["signature"] in process.stdout
+    assert "5 of 5 of these translations" in process.stdout
+    source = results["examples"][0]["source"]
+    translated = _run(
+        "--mode=translate", f"--model_dir={tmp_path}", input=source + "\n"
+    )
+    assert translated.stdout.strip() == results["examples"][0]["translation"]
