@@ -85,6 +85,18 @@ PRONOUNS = {
     "what": ("was", "was", "was", "sich", "er"),
 }
 
+# Not by the rule: loans, and a doubled s.
+GENITIVES = {
+    "Bus": "Busses",
+    "Chef": "Chefs",
+    "Ei": "Eis",
+    "Film": "Films",
+    "Park": "Parks",
+    "Schal": "Schals",
+    "See": "Sees",
+    "Tee": "Tees",
+}
+
 CONTRACTIONS = {
     ("in", "dem"): "im",
     ("an", "dem"): "am",
@@ -131,6 +143,8 @@ def noun(entry, case, plural):
         return word if case == NOM else entry.german_plural
     if case != GEN or entry.german_gender == "f":
         return word
+    if word in GENITIVES:
+        return GENITIVES[word]
     syllables = sum(
         letter in "aeiouyäöü" and (i == 0 or word[i - 1] not in "aeiouäöü")
         for i, letter in enumerate(word.lower())

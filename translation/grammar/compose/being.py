@@ -138,6 +138,8 @@ def quality(rng, tense=""):
     plural = "mass" not in noun.kinds and chance(rng, 0.25)
     plural = (plural or "paired" in noun.kinds) and "unique" not in noun.kinds
     subject = NounPhrase(noun, determiner(rng, noun), plural)
+    if chance(rng, 0.15) and not noun.kinds.isdisjoint(OWNED):
+        subject = people.owned(rng, subject)
     compares = adjective in COMPARED and noun.kinds.isdisjoint(
         {"unique", "mass"}
     )

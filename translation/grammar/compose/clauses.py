@@ -56,6 +56,7 @@ TIMED = {
     "modal past": 0.4,
 }
 OFTEN = tuple(a for (kind, _), a in ADVERBIALS.items() if kind == "frequency")
+NOT_SOMEBODYS = things.NOT_OWNED | {"mass", "food"}
 UNITS = (
     ("days", "jours", "Tagen"),
     ("weeks", "semaines", "Wochen"),
@@ -175,7 +176,10 @@ def taking_part(rng, row, subject, negated):
             return {"object": things.weighed(rng, noun)}
     if "person" in noun.kinds and "person" in what:
         return {"object": people.someone(rng, subject)}
-    return {"object": things.thing(rng, noun, subject, negated)}
+    thing = things.thing(rng, noun, subject, negated)
+    if chance(rng, 0.06) and noun.kinds.isdisjoint(NOT_SOMEBODYS):
+        thing = people.owned(rng, thing)
+    return {"object": thing}
 
 
 def circumstances(rng, subject, tense, negation, how, where):

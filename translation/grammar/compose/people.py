@@ -1,5 +1,7 @@
 """Chooses people to speak of."""
 
+from dataclasses import replace
+
 from translation.grammar.compose import usage
 from translation.grammar.compose.chance import chance, pick, weighted
 from translation.grammar.compose.reference import possessive
@@ -89,6 +91,22 @@ def kin_of(rng, someone):
     return kin(rng, possessive(someone) or pick(rng, POSSESSIVES))
 
 
+def owner(rng):
+    """Whose things are spoken of: Anna's, my brother's, the doctor's."""
+    kind = pick(rng, ("name", "kin", "noun"))
+    if kind == "name":
+        return pick(rng, FIRST_NAMES)
+    if kind == "noun":
+        return NounPhrase(pick(rng, usage.people(("adult",))))
+    someone = kin(rng, pick(rng, POSSESSIVES))
+    return replace(someone, number=0)
+
+
+def owned(rng, phrase):
+    """The same things, somebody's."""
+    return replace(phrase, determiner="owner", number=0, owner=owner(rng))
+
+
 def quantity(rng, noun):
     """Every guest, all the guests, many guests, three guests."""
     kind = pick(rng, ("every", "all", "many", "some", "bare"))
@@ -99,6 +117,8 @@ def quantity(rng, noun):
 
 def described(rng, noun):
     """The old woman, the women, this woman, a woman."""
+    if "unique" in noun.kinds:
+        return NounPhrase(noun)
     kind, plural = pick(rng, DETERMINERS)
     return NounPhrase(noun, kind, plural, 0, adjectives(rng, noun))
 

@@ -44,7 +44,7 @@ repeat | person | language | slowly loudly quietly | school
 learn | person | word sentence song tongue | quickly slowly | school
 understand | person | question text sentence word problem idea tongue
 sign | adult | contract letter bill | quickly | bank office
-accept | person | invitation gift contract idea
+accept | person | invitation gift contract
 open | person | door window box suitcase letter package | carefully quietly
 close | person | door window box suitcase book | quietly quickly
 switch on | person | lamp computer | | kitchen office bedroom
@@ -74,7 +74,7 @@ steal | adult | valuable money car bicycle wallet bag
 put on | person | warmth hat shoe | quickly slowly | bedroom
 take off | person | warmth hat shoe | quickly slowly | bedroom
 visit | person | sight | | city
-finish | person | letter exercise book poem | quickly
+finish | person | letter exercise course journey | quickly
 feed | person | animal | | farm garden park
 call | person | person taxi | | at_home
 meet | person | person | | eatery station park cinema
@@ -107,6 +107,8 @@ rest | person | | | at_home garden hotel here beach
 go for a walk | person | | together | park forest city
 bark | dog | | loudly | garden street
 fly | flier | | quickly slowly
+bloom | flower rose tree | | | garden park
+shine | sun moon star
 """
 
 # where one moves to

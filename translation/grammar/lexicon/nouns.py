@@ -198,7 +198,7 @@ sofa | le canapé | das Sofa, Sofas | top
 # part
 door | la porte | die Tür, Türen
 window | la fenêtre | das Fenster
-wall | le mur | die Wand, Wände
+wall | le mur | die Mauer, Mauern
 # vehicle
 car | la voiture | das Auto, Autos | driven
 bicycle | le vélo | das Fahrrad, Fahrräder | mended
