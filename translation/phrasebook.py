@@ -18,6 +18,7 @@ from translation.grammar import english, french, german
 from translation.grammar.compose import compose
 
 HELD_OUT_EVERY = 20  # one sentence in so many is held out
+GIVE_UP_AFTER = 10_000  # sentences in a row that are not new
 
 
 class Sentence(NamedTuple):
@@ -68,7 +69,7 @@ def phrasebook(size, seed=0, held_out=False):
         list with the same seed begins with the shorter one.
 
     Raises:
-        ValueError: if `size` is less than 1.
+        ValueError: if `size` is less than 1, or more than the grammar bears.
 
     Example:
 
@@ -82,7 +83,17 @@ def phrasebook(size, seed=0, held_out=False):
             f"Received: size={size}"
         )
     distinct = {}
+    in_vain = 0
     for sentence in stream(seed, held_out):
-        distinct.setdefault(sentence.english, sentence)
+        if sentence.english in distinct:
+            in_vain += 1
+        else:
+            distinct[sentence.english] = sentence
+            in_vain = 0
         if len(distinct) == size:
             return list(distinct.values())
+        if in_vain == GIVE_UP_AFTER:
+            raise ValueError(
+                "`size` must not exceed what the grammar bears, about "
+                f"{len(distinct)} sentences. Received: size={size}"
+            )

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from translation import phrasebook as module
 from translation.grammar.lexicon.nouns import NOUNS
 from translation.phrasebook import Sentence, is_held_out, phrasebook, stream
 
@@ -36,6 +37,12 @@ class TestPhrasebook:
     def test_size_below_one_is_refused(self, size):
         with pytest.raises(ValueError, match=f"size={size}"):
             phrasebook(size)
+
+    def test_size_beyond_the_grammar_is_refused(self, monkeypatch):
+        again = itertools.repeat(Sentence("Yes.", "Oui.", "Ja."))
+        monkeypatch.setattr(module, "stream", lambda seed, held_out: again)
+        with pytest.raises(ValueError, match="about 1 sentences"):
+            phrasebook(2)
 
     def test_sentences_are_distinct(self):
         texts = [sentence.english for sentence in phrasebook(3000)]

@@ -120,6 +120,8 @@ def character(rng, subject, tense=""):
     """She is clever, he is older than Anna."""
     tense = tense or lasting(rng)
     adjective = pick(rng, PERSONAL)
+    if isinstance(subject, NounPhrase) and adjective in subject.adjectives:
+        subject = replace(subject, adjectives=())
     if adjective in COMPARED and chance(rng, 0.4):
         degree = pick(rng, ("more", "as"))
         than = people.someone(rng, subject)

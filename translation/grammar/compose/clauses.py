@@ -132,7 +132,8 @@ def deed(rng, subject, tense, row, negation=""):
     words = {"negation": negation, "frequency": None}
     thing = clause.object
     definite = 1.0 if row.verb.english in usage.UPON_THE else 0.5
-    if isinstance(thing, NounPhrase) and "person" not in thing.noun.kinds:
+    fresh = isinstance(thing, NounPhrase) and not thing.contents
+    if fresh and "person" not in thing.noun.kinds:
         words["object"] = things.something(rng, thing.noun, negation, definite)
     if row.where and row.verb.english not in usage.GOING:
         words["phrases"] = (things.place(rng, row.where),)

@@ -52,6 +52,8 @@ def because(rng):
         main = replace(main, modal="must")
     past = "past" if main.tense == "past" else "present"
     why = reason(rng, back_reference(subject), cause, past)
+    if why.verb.english in ("rain", "snow") and past == "present":
+        why = replace(why, tense="progressive")  # "because it is raining"
     return statement(main, subordinate=Subordinate("because", why))
 
 
@@ -100,6 +102,8 @@ def conditional(rng):
     subject = subject_to_take_up(rng)
     tense = pick(rng, ("future", "future", "present"))
     main, cause = deed_and_cause(rng, subject, tense)
+    while main.verb.english in motives.UNINTENDED:
+        main, cause = deed_and_cause(rng, subject, tense)
     if tense == "present":
         modal = pick(rng, ("can", "must"))
         main = replace(main, modal="can" if main.negation else modal)
@@ -117,7 +121,8 @@ def temporal(rng):
         inner = "past" if main.tense == "past" else "present"
         moment = reason(rng, back_reference(subject), cause, inner)
     else:
-        main = clauses.action(rng, subject, tense, spare=True)
+        row = pick(rng, usage.MOMENTS)
+        main = clauses.action(rng, subject, tense, row, spare=True)
         main = replace(main, negation="", frequency=None)
         inner = "past" if main.tense == "past" else "present"
         moment = arrival(rng, subject, inner)

@@ -15,7 +15,7 @@ NEAR = tuple(
 LANDMARKS = usage.nouns(
     ("building", "station", "tower", "bridge", "bakery", "park")
 )
-OUT = frozenset(("street", "square", "station", "park", "here", "outside"))
+OUT = frozenset(("street", "square", "station", "park", "outside"))
 NOT_OWNED = frozenset(
     (
         "person",

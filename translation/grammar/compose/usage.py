@@ -181,6 +181,8 @@ HUMAN = (("person",), ("adult",))
 HUMAN_ACTIONS = tuple(
     row for row in ACTIONS + TRANSFERS + MOVES if row.who in HUMAN
 )
+LASTING = frozenset(("understand", "learn", "study", "build", "rent"))
+MOMENTS = tuple(row for row in HUMAN_ACTIONS if row.verb.english not in LASTING)
 HUMAN_STATES = tuple(row for row in STATES if row.who in HUMAN)
 # Moves and transfers come more often than their few rows would.
 EVERYTHING = ACTIONS + ACTIONS + (TRANSFERS + MOVES) * 2 + MOVES
