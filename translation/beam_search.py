@@ -1,11 +1,11 @@
 """Beam search (GNMT, Wu et al. 2016, section 7) for any step function.
 
-B: sentences still open    W: beam width    N: hypotheses, B * W
+B: sentences    W: beam width, slots of a sentence    N: rows of a step
 V: vocabulary    K: tokens looked at for each hypothesis
 S: source length    L: longest output and the bos in front of it
 
 Every sentence has W slots. A step extends its open hypotheses and keeps the
-most probable; one that ends in eos keeps its slot for good, so that the beam
+most probable; one that ends in eos keeps a slot for good, so that the beam
 narrows as hypotheses finish (a beam of 1 is greedy search). What has finished
 is ranked by equation 14, see `beam_options.py`. Only core TensorFlow operations
 are used, so that any server can run the search.
@@ -21,20 +21,25 @@ from translation.beam_options import (
     coverage_penalty,
     length_penalty,
 )
+from translation.beam_rows import (
+    from_slots,
+    next_rows,
+    parent_rows,
+    rows_for,
+    to_slots,
+)
 from translation.beams import (
     NEVER,
     PAD_ID,
-    Sentences,
     best_hypotheses,
     first_beams,
     gather_rows,
-    store_rows,
+    open_slots,
 )
 from translation.best_tokens import best_tokens
 
-# Once no more than this share of the sentences is open, the others leave the
-# batch. Lower saves copies of the memory, higher saves steps.
-COMPACT_BELOW = 0.8
+# What may become of a hypothesis, in the order in which slots are filled.
+OPEN, FINISHED, ENDED, GONE = range(4)
 
 
 def beam_search(
@@ -59,18 +64,18 @@ def beam_search(
     Args:
         step: Function `(ids (N,) int32, state) -> (scores (N, V), state)`,
             of the last token of each hypothesis, where `scores` are log
-            probabilities or logits of the next one. Rows `W * b` to
-            `W * b + W - 1` belong to sentence `b`. With `memory`, it is
-            called as `step(ids, state, memory)`.
+            probabilities or logits of the next one. Rows are whatever is
+            left to do, N changes: what depends on the sentence has to come
+            from the state or the memory. With `memory`, it is called as
+            `step(ids, state, memory)`.
         state: Nest of tensors with leading dimension B: the state before the
-            first token, `()` if there is none. The search repeats it to N
-            rows, and reorders these after each step.
+            first token, `()` if there is none. After each step the search
+            puts its rows in their new order.
         max_lengths: Tensor `(B,)` int32. Longest output, eos included.
         options: `BeamOptions`.
         memory: Nest of tensors with leading dimension B that no step changes,
-            such as an encoder's output. It is neither repeated nor reordered
-            (W is N / B), but sentences that are done leave it: a step must
-            use the memory it is given, not one it has from elsewhere.
+            such as an encoder's output. A step gets it with a row for each
+            hypothesis; it is copied only when the layout of rows changes.
         alignment: Function `state -> (N, S)`, the attention of the last step.
             Coverage and alignments need it.
         source_mask: Tensor `(B, S)`, false on padding. Goes with `alignment`.
@@ -113,27 +118,21 @@ def beam_search(
     search = _Search(
         step=step if memory is not None else lambda i, s, _: step(i, s),
         options=options,
-        alignment=alignment if attentive else None,
-        keep_alignments=return_alignments,
+        max_length=tf.maximum(tf.cast(max_lengths, tf.int32), 1),
+        source_mask=source_mask if attentive else None,
+        alignment=alignment,
         eos_id=eos_id,
         forbidden_ids=tuple(sorted(set(forbidden_ids))),
     )
-    max_lengths = tf.maximum(tf.cast(max_lengths, tf.int32), 1)
-    # All of them, which only the running program can know: the graph optimizer
-    # folds `tf.size` of a batch of known size to a constant, although the
-    # batch shrinks in the loop.
-    index = tf.cast(tf.where(max_lengths > 0)[:, 0], tf.int32)
-    everything = Sentences(
-        index=tf.range(tf.size(index)),
-        max_length=max_lengths,
-        source_mask=source_mask if attentive else (),
-        memory=() if memory is None else memory,
-    )
-    sentences = gather_rows(everything, index)
     beams = first_beams(
-        sentences, options.beam_width, bos_id, return_alignments
+        search.max_length,
+        search.source_mask,
+        options.beam_width,
+        bos_id,
+        return_alignments,
     )
-    beams = search.run(sentences, beams, state)
+    memory = () if memory is None else memory
+    beams = search.run(beams, state, memory)
     return best_hypotheses(beams, options.num_translations)
 
 
@@ -143,105 +142,67 @@ class _Search:
 
     step: Callable
     options: BeamOptions
-    alignment: Callable | None
-    keep_alignments: bool
+    max_length: tf.Tensor  # (B,)
+    source_mask: tf.Tensor | None  # (B, S), if attention is needed
+    alignment: Callable
     eos_id: int
     forbidden_ids: tuple
 
-    def run(self, sentences, beams, state):
-        """Steps until all sentences are settled; returns all their beams."""
-        row_N = tf.repeat(sentences.index, self.options.beam_width)
-        state = gather_rows(state, row_N)
-        some_open = tf.size(sentences.index) > 0
-        # The last one is for the caller's whole batch: it is filled in as
-        # sentences leave the loop.
-        loop_vars = (0, some_open, sentences, beams, state, beams)
-        *_, sentences, beams, _, done = tf.while_loop(
-            lambda time, some_open, *_: some_open,
+    def run(self, beams, state, memory):
+        """Steps until nothing is open; returns the beams."""
+        # All sentences, which only the running program can know: the graph
+        # optimizer folds `tf.size` of N rows to a constant where it knows
+        # the N of the start, although N changes in the loop.
+        all_B = tf.cast(tf.where(self.max_length > 0)[:, 0], tf.int32)
+        rows = rows_for(tf.ones_like(all_B))
+        state, memory = gather_rows((state, memory), all_B)
+        loop_vars = (tf.constant(0), rows, beams, state, memory)
+        _, _, beams, _, _ = tf.while_loop(
+            lambda time, rows, *_: tf.size(rows.sentence) > 0,
             self.advance,
-            tf.nest.map_structure(tf.convert_to_tensor, loop_vars),
+            loop_vars,
             shape_invariants=tf.nest.map_structure(_any_rows, loop_vars),
         )
-        return store_rows(done, sentences, beams)
+        return beams
 
-    def advance(self, time, _, sentences, beams, state, done):
+    def advance(self, time, rows, beams, state, memory):
         """One step of the loop: a token more for each open hypothesis."""
-        ids_N = tf.reshape(beams.ids[:, :, time], [-1])
-        scores_NV, stepped = self.step(ids_N, state, sentences.memory)
+        ids_N = from_slots(rows, beams.ids[:, :, time])
+        scores_NV, stepped = self.step(ids_N, state, memory)
         tf.nest.assert_same_structure(state, stepped, check_types=False)
-        if self.alignment is not None:
-            beams = self.attend(time, beams, self.alignment(stepped))
-        beams, parent_BW = self.extend(time, sentences, beams, scores_NV)
+        if self.source_mask is not None:
+            beams = self.attend(time, rows, beams, self.alignment(stepped))
+        tokens = self.candidates(time, rows, scores_NV)
+        beams, parent_BW = self.extend(time, beams, *tokens)
+        beams = self.give_up(time, beams)
 
-        open_B = ~self.settled(sentences, beams)
-        keep_B, sentences, beams, done = self.compact(
-            open_B, sentences, beams, done
-        )
-        row_BW = keep_B[:, None] * self.options.beam_width
-        row_N = tf.reshape(row_BW + tf.gather(parent_BW, keep_B), [-1])
+        open_BW = tf.cast(open_slots(beams), tf.int32)
+        fresh, memory = next_rows(rows, tf.reduce_sum(open_BW, axis=1), memory)
+        row_N = parent_rows(fresh, rows, parent_BW)
         state = tf.nest.pack_sequence_as(
-            state, [tf.gather(x, row_N) for x in tf.nest.flatten(stepped)]
+            state, gather_rows(tf.nest.flatten(stepped), row_N)
         )
-        return time + 1, tf.reduce_any(open_B), sentences, beams, state, done
+        return time + 1, fresh, beams, state, memory
 
-    def attend(self, time, beams, alignment_NS):
+    def attend(self, time, rows, beams, alignment_NS):
         """Adds up the attention that each source position receives."""
-        alignment_BWS = tf.reshape(
-            tf.cast(alignment_NS, tf.float32), tf.shape(beams.coverage)
+        alignment_BWS = to_slots(
+            rows,
+            tf.cast(alignment_NS, tf.float32),
+            self.options.beam_width,
+            fill=0.0,
         )
-        if self.keep_alignments:
-            now_L11 = tf.range(tf.shape(beams.ids)[2])[:, None] == time + 1
-            beams = beams._replace(
-                alignments=tf.where(
-                    now_L11, alignment_BWS[:, :, None], beams.alignments
-                )
+        beams = beams._replace(coverage=beams.coverage + alignment_BWS)
+        if isinstance(beams.alignments, tuple):
+            return beams
+        now_L1 = tf.range(tf.shape(beams.ids)[2])[:, tf.newaxis] == time + 1
+        return beams._replace(
+            alignments=tf.where(
+                now_L1, alignment_BWS[:, :, tf.newaxis], beams.alignments
             )
-        return beams._replace(coverage=beams.coverage + alignment_BWS)
+        )
 
-    def extend(self, time, sentences, beams, scores_NV):
-        """The W most probable continuations of each sentence."""
-        token_BWK, log_prob_BWK = self.candidates(
-            time, sentences.max_length, scores_NV
-        )
-        # What is finished has one continuation: itself, before all others.
-        count = token_BWK.shape[2]
-        itself_K = tf.one_hot(0, count, float("inf"), NEVER)
-        total_BWK = tf.where(
-            beams.finished[..., None],
-            itself_K,
-            beams.log_prob[..., None] + log_prob_BWK,
-        )
-        best_BW, place_BW = tf.math.top_k(
-            _join_slots(total_BWK), self.options.beam_width
-        )
-        parent_BW = place_BW // count
-        token_BW = tf.gather(_join_slots(token_BWK), place_BW, batch_dims=1)
-        beams = gather_rows(beams, parent_BW, batch_dims=1)
-
-        # Only the first copy of what is finished has a place in the beam.
-        finished_BW = beams.finished & (best_BW > NEVER)
-        open_BW = ~beams.finished & (best_BW > NEVER)
-        ended_BW = open_BW & (token_BW == self.eos_id)
-        log_prob_BW = tf.where(finished_BW, beams.log_prob, best_BW)
-        score_BW = self.score(time + 1, sentences, log_prob_BW, beams.coverage)
-        now_L = tf.range(tf.shape(beams.ids)[2]) == time + 1
-        token_BW1 = tf.where(open_BW, token_BW, PAD_ID)[..., None]
-        beams = beams._replace(
-            ids=tf.where(now_L, token_BW1, beams.ids),
-            log_prob=log_prob_BW,
-            score=tf.where(
-                ended_BW,
-                score_BW,
-                tf.where(finished_BW, beams.score, NEVER),
-            ),
-            length=tf.where(
-                ended_BW, time + 1, tf.where(finished_BW, beams.length, 0)
-            ),
-            finished=finished_BW | ended_BW,
-        )
-        return beams, parent_BW
-
-    def candidates(self, time, max_length_B, scores_NV):
+    def candidates(self, time, rows, scores_NV):
         """Tokens and log probabilities `(B, W, K)` that may come next."""
         width, size = self.options.beam_width, scores_NV.shape[1]
         if size is None:
@@ -255,74 +216,117 @@ class _Search:
         best_NK, token_NK, normalizer_N = best_tokens(scores_NV, count)
         for forbidden_id in self.forbidden_ids:
             best_NK = tf.where(token_NK == forbidden_id, NEVER, best_NK)
+        worst_N1 = tf.reduce_max(best_NK, 1, True) - self.options.prune
+        best_NK = tf.where(best_NK >= worst_N1, best_NK, NEVER)
 
-        last_N1 = tf.repeat(time + 1 >= max_length_B, width)[:, None]
-        eos_N1 = tf.cast(scores_NV[:, self.eos_id, None], tf.float32)
+        longest_N1 = tf.gather(self.max_length, rows.sentence)[:, tf.newaxis]
+        is_last_N1 = time + 1 >= longest_N1
+        eos_N1 = tf.cast(scores_NV[:, self.eos_id, tf.newaxis], tf.float32)
         only_eos_NK = tf.where(tf.range(count) == 0, eos_N1, NEVER)
-        best_NK = tf.where(last_N1, only_eos_NK, best_NK)
-        token_NK = tf.where(last_N1, self.eos_id, token_NK)
+        best_NK = tf.where(is_last_N1, only_eos_NK, best_NK)
+        token_NK = tf.where(is_last_N1, self.eos_id, token_NK)
 
         # Nothing can follow where the scores are not finite. Rounding must
-        # not lift a log probability above 0: `settled` relies on that.
-        log_prob_NK = tf.minimum(best_NK - normalizer_N[:, None], 0.0)
-        finite_N1 = tf.math.is_finite(normalizer_N)[:, None]
-        log_prob_NK = tf.where(finite_N1, log_prob_NK, NEVER)
-        shape_BWK = [-1, width, count]
+        # not lift a log probability above 0: `give_up` relies on that.
+        log_prob_NK = tf.minimum(best_NK - normalizer_N[:, tf.newaxis], 0.0)
+        is_finite_N1 = tf.math.is_finite(normalizer_N)[:, tf.newaxis]
+        log_prob_NK = tf.where(is_finite_N1, log_prob_NK, NEVER)
         return (
-            tf.reshape(token_NK, shape_BWK),
-            tf.reshape(log_prob_NK, shape_BWK),
+            to_slots(rows, token_NK, width, fill=PAD_ID),
+            to_slots(rows, log_prob_NK, width, fill=NEVER),
         )
 
-    def score(self, length, sentences, log_prob_BW, coverage_BWS):
+    def extend(self, time, beams, token_BWK, log_prob_BWK):
+        """The most probable continuations, in slots; what each continues."""
+        width, count = token_BWK.shape[1:]
+        total_BWK = tf.where(
+            open_slots(beams)[..., tf.newaxis],
+            beams.log_prob[..., tf.newaxis] + log_prob_BWK,
+            NEVER,
+        )
+        flat = [-1, width * count]
+        best_BW, place_BW = tf.math.top_k(tf.reshape(total_BWK, flat), width)
+        token_BW = tf.gather(
+            tf.reshape(token_BWK, flat), place_BW, batch_dims=1
+        )
+        finished_B = tf.reduce_sum(tf.cast(beams.finished, tf.int32), axis=1)
+        has_slot_BW = tf.range(width) < width - finished_B[:, tf.newaxis]
+        kind_BW = tf.where(token_BW == self.eos_id, ENDED, OPEN)
+        kind_BW = tf.where(has_slot_BW & (best_BW > NEVER), kind_BW, GONE)
+
+        # Beside them, what is in the slots now; then a stable sort by kind.
+        old_kind_BW = tf.where(beams.finished, FINISHED, GONE)
+        slot_BW = tf.range(width) + tf.zeros_like(place_BW)
+        found = (
+            tf.concat([kind_BW, old_kind_BW], 1),
+            tf.concat([place_BW // count, slot_BW], 1),
+            tf.concat([token_BW, tf.fill(tf.shape(token_BW), PAD_ID)], 1),
+            tf.concat([best_BW, beams.log_prob], 1),
+        )
+        _, order_BW = tf.math.top_k(-found[0], width)
+        kind_BW, parent_BW, token_BW, log_prob_BW = gather_rows(
+            found, order_BW, batch_dims=1
+        )
+        beams = gather_rows(beams, parent_BW, batch_dims=1)
+        log_prob_BW = tf.where(kind_BW == GONE, NEVER, log_prob_BW)
+        beams = self.fill(time, beams, kind_BW, token_BW, log_prob_BW)
+        return beams, parent_BW
+
+    def fill(self, time, beams, kind_BW, token_BW, log_prob_BW):
+        """Writes what is new into slots that hold their parents."""
+        now_L = tf.range(tf.shape(beams.ids)[2]) == time + 1
+        ended_BW = kind_BW == ENDED
+        kept_BW = kind_BW == FINISHED
+        score_BW = self.score(time + 1, log_prob_BW, beams.coverage)
+        old_score_BW = tf.where(kept_BW, beams.score, NEVER)
+        old_length_BW = tf.where(kept_BW, beams.length, 0)
+        return beams._replace(
+            ids=tf.where(now_L, token_BW[..., tf.newaxis], beams.ids),
+            log_prob=log_prob_BW,
+            score=tf.where(ended_BW, score_BW, old_score_BW),
+            length=tf.where(ended_BW, time + 1, old_length_BW),
+            finished=ended_BW | kept_BW,
+        )
+
+    def score(self, length, log_prob_BW, coverage_BWS):
         """Equation 14, for hypotheses that end here."""
         options = self.options
         score_BW = log_prob_BW / length_penalty(length, options.length_penalty)
         if options.coverage_penalty:
-            mask_B1S = sentences.source_mask[:, None]
+            mask_B1S = self.source_mask[:, tf.newaxis]
             score_BW += coverage_penalty(
                 coverage_BWS, mask_B1S, options.coverage_penalty
             )
         return tf.where(tf.math.is_nan(score_BW), NEVER, score_BW)
 
-    def settled(self, sentences, beams):
-        """Whether the best translations of a sentence are certain, `(B,)`.
+    def give_up(self, time, beams):
+        """Drops open hypotheses where none can win, and what is pruned.
 
         Log probabilities only fall, lp only grows up to the maximum length
-        and cp is at most 0: an open hypothesis cannot end above its log
-        probability over lp(maximum length).
+        and cp is at most 0: no hypothesis can end above its log probability
+        over lp(maximum length). A hopeless one stays while there is hope for
+        another, lest the beam be wider than without early stop.
         """
-        open_BW = tf.where(beams.finished, NEVER, beams.log_prob)
-        best_open_B = tf.reduce_max(open_BW, axis=1)
-        if not self.options.early_stop:
-            return best_open_B <= NEVER
-        bound_B = best_open_B / length_penalty(
-            sentences.max_length, self.options.length_penalty
-        )
-        count = self.options.num_translations
-        return tf.math.top_k(beams.score, count)[0][:, -1] >= bound_B
-
-    def compact(self, open_B, sentences, beams, done):
-        """Lets settled sentences leave, when there are enough of them."""
-
-        def leave():
-            keep_B = tf.cast(tf.where(open_B)[:, 0], tf.int32)
-            kept = gather_rows((sentences, beams), keep_B)
-            return keep_B, *kept, store_rows(done, sentences, beams)
-
-        def stay():
-            return tf.range(size), sentences, beams, done
-
-        size = tf.size(open_B)
-        count = tf.reduce_sum(tf.cast(open_B, tf.float32))
-        enough = count <= COMPACT_BELOW * tf.cast(size, tf.float32)
-        return tf.cond(enough, leave, stay)
-
-
-def _join_slots(x_BWK):
-    return tf.reshape(x_BWK, [-1, x_BWK.shape[1] * x_BWK.shape[2]])
+        options = self.options
+        best_Bn, _ = tf.math.top_k(beams.score, options.num_translations)
+        gone_BW = tf.zeros_like(beams.finished)
+        if options.early_stop:
+            best_open_B = tf.where(
+                beams.finished[:, 0], NEVER, beams.log_prob[:, 0]
+            )
+            bound_B = best_open_B / length_penalty(
+                self.max_length, options.length_penalty
+            )
+            gone_BW |= (bound_B <= best_Bn[:, -1])[:, tf.newaxis]
+        if options.prune < float("inf"):
+            score_BW = beams.log_prob / length_penalty(
+                time + 1, options.length_penalty
+            )
+            gone_BW |= score_BW < best_Bn[:, :1] - options.prune
+        gone_BW &= ~beams.finished
+        return beams._replace(log_prob=tf.where(gone_BW, NEVER, beams.log_prob))
 
 
 def _any_rows(x):
-    """Shape invariant: the leading dimension may shrink."""
-    shape = tf.convert_to_tensor(x).shape
-    return tf.TensorShape([None, *shape[1:]]) if shape.rank else shape
+    """Shape invariant: the leading dimension may change."""
+    return tf.TensorShape([None, *x.shape[1:]]) if x.shape.rank else x.shape

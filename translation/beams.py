@@ -26,20 +26,12 @@ class Hypotheses(NamedTuple):
     alignments: Any = None  # (B, n, longest, S) float32, on request
 
 
-class Sentences(NamedTuple):
-    """What belongs to a sentence and never changes."""
-
-    index: Any  # (B,) place in the caller's batch
-    max_length: Any  # (B,)
-    source_mask: Any  # (B, S), or () without attention
-    memory: Any  # nest, leading B
-
-
 class Beams(NamedTuple):
-    """The slots. Open: not finished, and a log probability above -inf."""
+    """The slots: first open hypotheses, the best first, then finished ones
+    in the order in which they finished, then empty slots."""
 
     ids: Any  # (B, W, L) int32, bos first
-    log_prob: Any  # (B, W)
+    log_prob: Any  # (B, W), -inf in empty slots
     score: Any  # (B, W), -inf until finished
     length: Any  # (B, W) int32, 0 until finished
     finished: Any  # (B, W) bool
@@ -47,15 +39,18 @@ class Beams(NamedTuple):
     alignments: Any  # (B, W, L, S), or ()
 
 
-def first_beams(sentences, width, bos_id, keep_alignments):
-    """One open hypothesis for each sentence; the other slots are dead."""
-    size = tf.size(sentences.index)
-    longest = tf.maximum(tf.reduce_max(sentences.max_length), 0) + 1
+def first_beams(max_length_B, source_mask, width, bos_id, keep_alignments):
+    """One open hypothesis for each sentence; the other slots are empty.
+
+    Without `source_mask`, there is no attention to remember.
+    """
+    size = tf.size(max_length_B)
+    longest = tf.maximum(tf.reduce_max(max_length_B), 0) + 1
     first_L = tf.one_hot(0, longest, bos_id, PAD_ID, dtype=tf.int32)
     first_W = tf.one_hot(0, width, 0.0, NEVER)
     coverage = alignments = ()
-    if not isinstance(sentences.source_mask, tuple):
-        length = tf.shape(sentences.source_mask)[1]
+    if source_mask is not None:
+        length = tf.shape(source_mask)[1]
         coverage = tf.zeros([size, width, length])
         if keep_alignments:
             alignments = tf.zeros([size, width, longest, length])
@@ -90,17 +85,13 @@ def best_hypotheses(beams, count):
     )
 
 
-def store_rows(done, sentences, beams):
-    """Writes the beams of some sentences to their places in the batch."""
-    index_B1 = sentences.index[:, None]
-    return tf.nest.map_structure(
-        lambda all_, some: tf.tensor_scatter_nd_update(all_, index_B1, some),
-        done,
-        beams,
-    )
+def open_slots(beams):
+    """`(B, W)`: whether a slot holds a hypothesis that can go on."""
+    return ~beams.finished & (beams.log_prob > NEVER)
 
 
 def gather_rows(nest, indices, batch_dims=0):
+    """`tf.gather` of every tensor of a nest."""
     return tf.nest.map_structure(
         lambda x: tf.gather(x, indices, batch_dims=batch_dims), nest
     )

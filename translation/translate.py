@@ -1,6 +1,6 @@
 """From source sentences to translations: a model and a beam search.
 
-B: sentences    S: source length    N: hypotheses, B * beam width
+B: sentences    S: source length    N: hypotheses in work
 V: vocabulary    n: translations wanted of each sentence
 """
 
@@ -27,8 +27,9 @@ class TranslationModel(Protocol):
 
     A state is any nest of tensors with a row for each hypothesis, and comes
     back from `step` with the same structure, dtypes and trailing dimensions.
-    The search reorders its rows. A memory is a nest of tensors that stay the
-    same while a sentence is decoded; its rows are never reordered.
+    A memory is a nest of tensors that no step changes, with a row for each
+    hypothesis too. The search keeps rows only for what is left to do: N
+    changes from step to step, starting with one hypothesis a sentence.
     """
 
     def encode(self, source_ids):
@@ -47,10 +48,9 @@ class TranslationModel(Protocol):
 
         Args:
             ids: `(N,)` int32, the last token of each hypothesis, at first
-                bos. After the end of a hypothesis it is pad, and its row
-                does not matter.
+                bos. Pad stands in rows that do not matter.
             state: nest with leading dimension N.
-            memory: nest with leading dimension N, a row for each hypothesis.
+            memory: nest with leading dimension N.
 
         Returns:
             `(scores, state)`: log probabilities or logits of the next token,
@@ -93,23 +93,12 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
     lengths_B = tf.reduce_sum(tf.cast(source_mask, tf.int32), axis=1)
     memory, state = translator.encode(source_ids)
 
-    # The memory of each hypothesis, repeated once and not in every step, with
-    # the sentence in front, so that the search can let sentences leave.
-    memory_BW = tf.nest.map_structure(
-        lambda x: tf.repeat(x[:, tf.newaxis], options.beam_width, axis=1),
-        memory,
-    )
-
-    def step(ids, state, memory_BW):
-        memory = tf.nest.map_structure(_join_leading, memory_BW)
-        return translator.step(ids, state, memory)
-
     return beam_search(
-        step,
+        translator.step,
         state,
         options.max_lengths(lengths_B),
         options,
-        memory=memory_BW,
+        memory=memory,
         alignment=translator.alignment,
         source_mask=source_mask,
         bos_id=BOS_ID,
@@ -117,13 +106,6 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
         forbidden_ids=(PAD_ID, BOS_ID, UNK_ID),
         **kwargs,
     )
-
-
-def _join_leading(x):
-    shape = tf.concat([[-1], tf.shape(x)[2:]], axis=0)
-    joined = tf.reshape(x, shape)
-    joined.set_shape([None, *x.shape[2:]])
-    return joined
 
 
 class TextTranslator:

@@ -24,14 +24,10 @@ def compiled_search(vocabulary, options, **kwargs):
     """A search in tables, in a graph with unknown batch and length."""
 
     def step(ids, state, memory):
-        width = tf.size(ids) // tf.shape(memory["table"])[0]
-        at = tf.stack([tf.range(tf.size(ids)) // width, ids], axis=1)
-        seen = tf.gather_nd(memory["attention"], at)
-        scores = tf.gather_nd(memory["table"], at)
-        return tf.ensure_shape(scores, [None, vocabulary]), [
-            state[0] + 1,
-            seen,
-        ]
+        seen = tf.gather(memory["attention"], ids, batch_dims=1)
+        scores = tf.gather(memory["table"], ids, batch_dims=1)
+        scores = tf.ensure_shape(scores, [None, vocabulary])
+        return scores, [state[0] + 1, seen]
 
     def search(table, attention, mask, max_lengths):
         return beam_search(
@@ -210,6 +206,23 @@ class TestIndependence:
         np.testing.assert_array_equal(found.ids, expected.ids)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
 
+    def test_early_stop_does_not_widen_the_beam(self):
+        # W = 3. The first step finishes (eos) and keeps 3 and the hopeless 4,
+        # which ends in the second and takes the slot that (3 5 7) would need
+        # in the third. (3 5 7 eos) would win: .6 * .49 against .6 * .5 * .5.
+        table = np.full((8, 8), 1e-9)
+        table[1, [2, 3, 4]] = 0.3, 0.6, 1e-4
+        table[3, 5] = table[4, 2] = table[7, 2] = 1.0
+        table[5, [6, 7]] = 0.5, 0.49
+        table[6, 2] = 0.5
+        table[:, 0] = np.maximum(1e-9, 1 - table[:, 1:].sum(axis=1))
+        model = Markov([2], vocabulary=8)
+        model.table = np.log(table)[None].astype("float32")
+        for early_stop in (True, False):
+            options = BeamOptions(3, 1, 0.9, 0.0, early_stop=early_stop)
+            found = model.search(options, [4])
+            assert outputs(found, 0) == [(EOS,)]
+
     def test_the_best_is_the_same_whatever_the_number_returned(self):
         one = self.model.search(BeamOptions(5, 1, 0.9, 0.3), self.longest)
         five = self.model.search(BeamOptions(5, 5, 0.9, 0.3), self.longest)
@@ -318,6 +331,54 @@ class TestEdges:
             self.search([0.0] * 4, forbidden_ids=(0, 2))
 
 
+class TestPruning:
+    def test_only_tokens_near_the_best_of_a_step_are_followed(self):
+        # 4 is less than a nat below 3, 5 is more than a nat below; so is eos,
+        # but it is all that may come last.
+        log_probs = np.log([1e-9, 1e-9, 0.1, 0.5, 0.3, 0.1])
+        options = BeamOptions(9, 9, coverage_penalty=0.0, prune=1.0)
+        found = TestEdges().search(log_probs, [3], options)
+        outs = outputs(found, 0)
+        assert set(outs[:4]) == {(a, b, EOS) for a in (3, 4) for b in (3, 4)}
+        assert outs[4:] == [()] * 5
+
+    @pytest.mark.parametrize("prune, lengths", [(0.5, [1, 0]), (9, [1, 4])])
+    def test_what_falls_behind_the_best_finished_is_dropped(
+        self, prune, lengths
+    ):
+        # W = 2: the first step finishes (eos), score log .4 = -.92, and keeps
+        # (3); then comes (3 3), at 2 log .45 / (7 / 6) = -1.37, .45 below,
+        # and (3 3 3), at 3 log .45 / (8 / 6) = -1.80, .88 below.
+        log_probs = np.log([0.15, 1e-9, 0.4, 0.45])
+        options = BeamOptions(2, 2, 1.0, 0.0, prune=prune, early_stop=False)
+        found = TestEdges().search(log_probs, [4], options)
+        assert found.lengths[0].numpy().tolist() == lengths
+
+    def test_generous_pruning_changes_nothing(self):
+        model = Markov([3] * 30, vocabulary=9, seed=7)
+        plain = BeamOptions(3, 2, 0.8, 0.2)
+        pruned = BeamOptions(3, 2, 0.8, 0.2, prune=100.0)
+        expected = model.search(plain, [12] * 30)
+        found = model.search(pruned, [12] * 30)
+        np.testing.assert_array_equal(found.ids, expected.ids)
+
+    def test_a_step_is_asked_for_open_hypotheses_only(self):
+        sizes = []
+
+        def step(ids, state):
+            sizes.append(len(ids))
+            scores = tf.math.log([[0.02, 0.01, 0.3, 0.4, 0.27]])
+            return tf.tile(scores, [len(ids), 1]), state
+
+        options = BeamOptions(4, 4, 1.0, 0.0, early_stop=False)
+        found = beam_search(step, (), tf.constant([1, 30]), options)
+        # A row each at first. Sentence 1 is done then, and 2 has kept (3) and
+        # (4) beside the finished (eos). (3 eos) takes a slot, then (3 3 eos).
+        assert sizes[:2] == [2, 2]
+        assert max(sizes) <= 3 and sizes[-1] == 1
+        assert len(sizes) == max(found.lengths[1].numpy())
+
+
 class TestOptions:
     @pytest.mark.parametrize(
         "bad",
@@ -327,6 +388,7 @@ class TestOptions:
             {"num_translations": 0},
             {"length_penalty": -0.1},
             {"coverage_penalty": float("nan")},
+            {"prune": 0.0},
         ],
     )
     def test_what_cannot_be_is_refused_by_name(self, bad):
