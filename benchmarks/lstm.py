@@ -3,11 +3,12 @@
     python benchmarks/lstm.py --rounds=20 --json=lstm.json
 
 Every contender runs once in each round, in an order that alternates, because
-the speed of a shared machine drifts; a ratio is the median of the rounds'
-ratios to the first contender of its table. The LSTMs are compared with
-`keras.layers.LSTM`, the attentive one with the same steps in a loop that
-TensorFlow differentiates by itself. "static" knows batch and time when it is
-traced, "dynamic" does not.
+the speed of a shared machine drifts. A ratio is the median of the rounds'
+ratios to the first contender of its table, in wall time and in processor time
+(of all threads, which other work on the machine disturbs less). The LSTMs are
+compared with `keras.layers.LSTM`, the attentive one with the same steps in a
+loop that TensorFlow differentiates by itself. "static" knows batch and time
+when it is traced, "dynamic" does not.
 """
 
 import argparse
@@ -22,6 +23,10 @@ from moe_keras.recurrent import ProjectedLSTM
 from translation.attention import ProductAttention
 from translation.attentive_lstm import AttentiveLSTM
 
+LINE = (
+    "{subject:10}{size:12}{shapes:9}{contender:19}{milliseconds:8.1f} ms"
+    "{wall_ratio:7.2f} wall{processor_ratio:7.2f} processor"
+)
 SIZES = ("64x24x512", "128x16x256", "64x16x256", "32x50x128")
 
 
@@ -130,7 +135,7 @@ def gradient_step(layer, call, spec):
 
 
 def measure(contenders, x, static, rounds):
-    """Seconds of each contender in each round: `{name: [seconds]}`."""
+    """`{name: [(wall seconds, processor seconds) of each round]}`."""
     spec = tf.TensorSpec([None, None, x.shape[-1]])
     if static:
         spec = tf.TensorSpec(x.shape)
@@ -142,21 +147,31 @@ def measure(contenders, x, static, rounds):
     seconds = {name: [] for name in steps}
     for number in range(rounds):
         for name in list(steps)[:: 1 if number % 2 else -1]:
-            begin = time.perf_counter()
+            begin = time.perf_counter(), time.process_time()
             steps[name](x)[0].numpy()
-            seconds[name].append(time.perf_counter() - begin)
+            end = time.perf_counter(), time.process_time()
+            seconds[name].append(
+                [b - a for a, b in zip(begin, end, strict=True)]
+            )
     return seconds
 
 
 def summary(seconds):
-    """Rows `(name, median milliseconds, median ratio to the first)`."""
+    """Yields a record for each contender."""
     reference = next(iter(seconds.values()))
-    rows = []
     for name, own in seconds.items():
-        ratios = [a / b for a, b in zip(own, reference, strict=True)]
-        median = 1000 * statistics.median(own)
-        rows.append((name, median, statistics.median(ratios)))
-    return rows
+        wall, processor = (
+            statistics.median(
+                x[kind] / y[kind] for x, y in zip(own, reference, strict=True)
+            )
+            for kind in (0, 1)
+        )
+        yield {
+            "contender": name,
+            "milliseconds": 1000 * statistics.median(x[0] for x in own),
+            "wall_ratio": wall,
+            "processor_ratio": processor,
+        }
 
 
 def main():
@@ -171,22 +186,10 @@ def main():
                 seconds = measure(
                     contenders, x, kind == "static", arguments.rounds
                 )
-                for name, median, ratio in summary(seconds):
-                    print(
-                        f"{subject:10}{size:12}{kind:9}{name:19}"
-                        f"{median:8.1f} ms {ratio:6.2f}",
-                        flush=True,
-                    )
-                    records.append(
-                        {
-                            "subject": subject,
-                            "size": size,
-                            "shapes": kind,
-                            "contender": name,
-                            "milliseconds": median,
-                            "ratio": ratio,
-                        }
-                    )
+                for record in summary(seconds):
+                    record |= {"subject": subject, "size": size, "shapes": kind}
+                    records.append(record)
+                    print(LINE.format(**record), flush=True)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(records, file, indent=2)

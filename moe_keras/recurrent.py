@@ -127,9 +127,9 @@ class ProjectedLSTM(keras.layers.Layer):
     def call(self, sequence, initial_state=None, mask=None, training=False):
         outputs_TBP, state, _ = recurrence(
             self.feedback,
-            input_gates(sequence, self.kernel, self.bias),
+            input_gates(self, ops.transpose(sequence, (1, 0, 2))),
             self._state(sequence, initial_state),
-            ops.convert_to_tensor(self.recurrent_kernel),
+            as_computed(self, self.recurrent_kernel),
             parameters=self._parameters(),
             mask=None if mask is None else ops.transpose(mask),
             go_backwards=self.go_backwards,
@@ -153,9 +153,10 @@ class ProjectedLSTM(keras.layers.Layer):
         Returns:
             `(output (B, P), [h, c])`, where `output` is `h`.
         """
-        gates_BZ = ops.matmul(inputs, self.kernel) + self.bias
         hidden, cell, _ = lstm_step.cell_step(
-            gates_BZ, *state, ops.convert_to_tensor(self.recurrent_kernel)
+            input_gates(self, inputs),
+            *state,
+            as_computed(self, self.recurrent_kernel),
         )
         output, _ = self.feedback.forward(hidden, self._parameters(), ())
         return output, [output, cell]
@@ -173,7 +174,7 @@ class ProjectedLSTM(keras.layers.Layer):
     def _parameters(self):
         if self.projection_dim is None:
             return ()
-        return (ops.convert_to_tensor(self.projection_kernel),)
+        return (as_computed(self, self.projection_kernel),)
 
     def compute_mask(self, sequence, mask=None):
         output_mask = mask if self.return_sequences else None
@@ -212,10 +213,16 @@ class ProjectedLSTM(keras.layers.Layer):
         }
 
 
-def input_gates(sequence, kernel, bias):
-    """`(B, T, D)` to preactivations `(T, B, Z)`: one product of all steps."""
-    sequence_TBD = ops.transpose(sequence, (1, 0, 2))
-    return ops.matmul(sequence_TBD, kernel) + ops.cast(bias, sequence.dtype)
+def as_computed(layer, weight):
+    """The tensor of a weight in the compute dtype, outside of calls too."""
+    return tf.cast(tf.convert_to_tensor(weight), layer.compute_dtype)
+
+
+def input_gates(layer, inputs):
+    """`(..., D)` to preactivations `(..., Z)`: one product for all steps."""
+    inputs = ops.cast(inputs, layer.compute_dtype)
+    gates = ops.matmul(inputs, as_computed(layer, layer.kernel))
+    return gates + as_computed(layer, layer.bias)
 
 
 def cell_dtype(compute_dtype):

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from moe_keras.recurrent import as_computed
 from translation.attention_scoring import (
     AdditiveScoring,
     DotScoring,
@@ -33,6 +34,7 @@ class AttentionMemory(NamedTuple):
 
 
 def softmax_dtype(compute_dtype):
+    """The softmax is done in float32, or wider where products are."""
     return "float64" if compute_dtype == "float64" else "float32"
 
 
@@ -68,6 +70,9 @@ class Attention(keras.layers.Layer):
         return ()
 
     def call(self, query, memory):
+        # Keras has cast the memory on its way here.
+        bias_BS = ops.cast(memory.bias, softmax_dtype(self.compute_dtype))
+        memory = memory._replace(bias=bias_BS)
         context, alignment, _ = attend(
             self.scoring, query, memory, self.parameters()
         )
@@ -110,8 +115,8 @@ class _LearnedAttention(Attention):
 
     def parameters(self):
         return (
-            tf.convert_to_tensor(self.query_kernel),
-            tf.convert_to_tensor(self.scale),
+            as_computed(self, self.query_kernel),
+            as_computed(self, self.scale),
         )
 
     def get_config(self):

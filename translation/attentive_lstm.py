@@ -14,6 +14,7 @@ from keras import ops
 from moe_keras import lstm_step
 from moe_keras.recurrence import recurrence
 from moe_keras.recurrent import (
+    as_computed,
     cell_dtype,
     check_sizes,
     forget_bias_initializer,
@@ -141,6 +142,7 @@ class AttentiveLSTM(keras.layers.Layer):
 
     Example:
 
+    >>> from translation.attention import ProductAttention
     >>> lstm = AttentiveLSTM(8, 3, ProductAttention(6))
     >>> memory = lstm.attention.prepare(keras.random.normal((2, 5, 4)))
     >>> outputs, contexts = lstm(keras.random.normal((2, 7, 9)), memory)
@@ -226,9 +228,9 @@ class AttentiveLSTM(keras.layers.Layer):
         c_BH = ops.cast(c_BH, cell_dtype(self.compute_dtype))
         feedback_TBR, _, saved = recurrence(
             self.feedback,
-            input_gates(inputs, self.kernel, self.bias),
+            input_gates(self, ops.transpose(inputs, (1, 0, 2))),
             (tf.concat([h_BP, context_BD], axis=1), c_BH),
-            tf.convert_to_tensor(self.recurrent_kernel),
+            as_computed(self, self.recurrent_kernel),
             parameters=self._parameters(memory),
             constants=(self._bias(memory),),
             mask=None if mask is None else ops.transpose(mask),
@@ -253,12 +255,11 @@ class AttentiveLSTM(keras.layers.Layer):
             `(output (B, P), context (B, D), alignment (B, S), state)`.
         """
         h_BP, c_BH, context_BD = state
-        gates_BZ = ops.matmul(inputs, self.kernel) + self.bias
         hidden, cell, _ = lstm_step.cell_step(
-            gates_BZ,
+            input_gates(self, inputs),
             tf.concat([h_BP, context_BD], axis=1),
             c_BH,
-            tf.convert_to_tensor(self.recurrent_kernel),
+            as_computed(self, self.recurrent_kernel),
         )
         feedback_BR, (alignment, _) = self.feedback.forward(
             hidden, self._parameters(memory), (self._bias(memory),)
@@ -282,7 +283,7 @@ class AttentiveLSTM(keras.layers.Layer):
     def _parameters(self, memory):
         projection = ()
         if self.projection_dim is not None:
-            projection = (tf.convert_to_tensor(self.projection_kernel),)
+            projection = (as_computed(self, self.projection_kernel),)
         return (
             *projection,
             memory.keys,
