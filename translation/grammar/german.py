@@ -227,12 +227,15 @@ def middle(content, object_before=False):
         tokens += noun.prepositional(content.time)
     if content.recipient and not is_weak(content.recipient):
         tokens += noun.nominal(content.recipient, DAT)
+    thing = [] if object_before else object_of(content)
+    preposition, _ = government(content.verb)
+    if noun.is_definite_person(content.object) and not preposition:
+        tokens += thing  # "antwortet Anna nie", "ruft ihn oft an"
+        thing = []
     if content.negation == "never":
         tokens.append("nie")
     if content.frequency:
         tokens.append(content.frequency.german)
-    thing = [] if object_before else object_of(content)
-    preposition, _ = government(content.verb)
     early = not preposition and not (
         content.manner and noun.is_indefinite(content.object)
     )

@@ -100,6 +100,14 @@ def is_indefinite(meaning):
     )
 
 
+def is_definite_person(meaning):
+    """Whether a nominal is somebody known, who stands early."""
+    if isinstance(meaning, NounPhrase):
+        person = "person" in meaning.noun.kinds
+        return person and not is_indefinite(meaning)
+    return isinstance(meaning, Name | Pair)
+
+
 def relative(meaning):
     """A relative clause between commas: ", der in Wien wohnt,"."""
     clause, gap = meaning.clause, meaning.gap

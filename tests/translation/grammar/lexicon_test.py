@@ -69,7 +69,6 @@ class TestLexicon:
             usage.EVERYTHING,
             usage.STATES,
             motives.DUTIES,
-            motives.WISHES,
             motives.ATTEMPTS,
             motives.BEGINNINGS,
             motives.REQUESTS,

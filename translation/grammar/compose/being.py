@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from translation.grammar.compose import motives, people, things, usage
 from translation.grammar.compose.chance import chance, pick, weighted
-from translation.grammar.compose.clauses import price, time
+from translation.grammar.compose.clauses import WHEN, price, time
 from translation.grammar.lexicon.adjectives import ADJECTIVES
 from translation.grammar.lexicon.adverbials import ADVERBIALS, PREPOSITIONS
 from translation.grammar.lexicon.numerals import NUMERALS
@@ -250,7 +250,7 @@ def weather(rng, tense=""):
     words = {}
     if chance(rng, 0.6):
         moment = "progressive" if tense == "present" else tense
-        words["time"] = time(rng, moment)
+        words["time"] = pick(rng, WHEN[moment])
         words["time_first"] = chance(rng, 0.6)
     if chance(rng, 0.4):
         places = ("city", "country", "here", "outside")

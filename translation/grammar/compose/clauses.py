@@ -106,6 +106,8 @@ def action(rng, subject=None, tense="", row=None, spare=False):
         tense = pick(rng, TENSES if who in usage.HUMAN else UNMODAL)
     if tense == "progressive" and verb.english in usage.MOMENTARY:
         tense = "present"
+    if "modal" in tense and verb.english in usage.INVOLUNTARY:
+        tense = "past"
     if tense == "past" and verb.english == verb.english_past:
         if agreement(subject) != "third":  # "they read" may be the present
             tense = "future"
@@ -119,6 +121,8 @@ def action(rng, subject=None, tense="", row=None, spare=False):
     )
     if not spare:
         words |= circumstances(rng, subject, tense, negation, how, where)
+        if verb.english in usage.LASTING:
+            words.pop("frequency", None)
     if verb.english in usage.PLACE_NEEDED and "phrases" not in words:
         words["phrases"] = (things.place(rng, where, subject),)
     if verb.english in usage.GOING and where:
@@ -135,6 +139,8 @@ def deed(rng, subject, tense, row, negation=""):
     fresh = isinstance(thing, NounPhrase) and not thing.contents
     if fresh and "person" not in thing.noun.kinds:
         words["object"] = things.something(rng, thing.noun, negation, definite)
+    elif fresh and "person" not in row.what:
+        words["object"] = NounPhrase(thing.noun, pick(rng, ("the", "a")))
     if row.where and row.verb.english not in usage.GOING:
         words["phrases"] = (things.place(rng, row.where),)
     if row.how:
@@ -213,6 +219,8 @@ def state(rng, subject=None):
     else:
         subject = people.described(rng, pick(rng, usage.nouns(who)))
     negation = negate(rng, subject, "stative")
+    if name in ("love", "hate"):
+        negation = ""  # "Sie hasst keine Musik" would not do
     words = {}
     if where:
         words["phrases"] = (things.place(rng, where),)

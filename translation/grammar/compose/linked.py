@@ -89,10 +89,10 @@ def reason(rng, subject, cause, tense):
         )
     if cause == "duty":
         row, modal = pick(rng, motives.DUTIES), "must"
-    elif cause == "journey":
-        row, modal = motives.TRAVELLING, "want"
+    elif cause.startswith("to_"):
+        row, modal = usage.usage(f"travel | person | | | {cause}"), "want"
     else:
-        row, modal = pick(rng, motives.WISHES), "want"
+        row, modal = motives.TRAVELLING, "want"
     inner = clauses.deed(rng, subject, "present", row)
     return replace(inner, modal=modal, tense=tense)
 
@@ -106,6 +106,7 @@ def conditional(rng):
         main, cause = deed_and_cause(rng, subject, tense)
     if tense == "present":
         modal = pick(rng, ("can", "must"))
+        modal = "must" if cause == "duty" else modal
         main = replace(main, modal="can" if main.negation else modal)
     condition = reason(rng, back_reference(subject), cause, "present")
     link = Subordinate("if", condition, chance(rng, 0.45))

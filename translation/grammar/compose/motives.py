@@ -5,7 +5,7 @@ from translation.grammar.lexicon.entries import rows
 from translation.grammar.lexicon.verbs import VERBS
 
 # action (as in `usage.py`) ; causes. Causes are moods, states, weathers, or
-# duty, wish and money, which `linked.py` turns into clauses.
+# duty, journey, to_France and money: `linked.py` makes clauses of them.
 CAUSES = """
 eat | person | food ; hungry
 order | person | dish ; hungry
@@ -40,7 +40,11 @@ open | person | window ; hot
 close | person | window door ; cold rain afraid
 work | person ; money
 sell | person | guitar watch camera computer ; money
-learn | person | tongue ; journey
+learn | person | French ; to_France
+learn | person | German ; to_Germany
+learn | person | English ; to_England
+learn | person | Italian ; to_Italy
+learn | person | Spanish ; to_Spain
 study | person | tongue ; journey
 buy | person | ticket map suitcase ; journey
 call | person | person ; sad worried afraid ill
@@ -73,19 +77,7 @@ take | person | train bus
 wait for | person | train bus
 clean | person | kitchen bathroom office
 repair | person | car bicycle computer
-call | person | doctor boss
-"""
-
-WISHES = """
-sleep | person
-rest | person
-go | person | | | home cinema theatre museum restaurant market
-see | person | film
-visit | person | castle museum church
-buy | person | book bread flower gift
-dance | person
-read | person | book newspaper letter
-learn | person | tongue
+call | person | person
 """
 
 # What one tries to do, and what one begins to do.
@@ -232,7 +224,6 @@ def _existing():
 CAUSES = tuple(_caused(CAUSES))
 HINDRANCES = tuple(_caused(HINDRANCES))
 DUTIES = _usages(DUTIES)
-WISHES = _usages(WISHES)
 ATTEMPTS = _usages(ATTEMPTS)
 BEGINNINGS = _usages(BEGINNINGS)
 REQUESTS = _usages(REQUESTS)

@@ -38,7 +38,10 @@ DETERMINERS = weighted(
 
 def person(rng, who=("person",)):
     """Somebody as a subject; `who` as in `usage.py`."""
+    if "person" in who and chance(rng, 0.7):
+        who = ("person",)
     if who not in usage.HUMAN:
+        who = tuple(name for name in who if name != "person")
         return described(rng, pick(rng, usage.nouns(who)))
     kind = pick(rng, SUBJECTS)
     if kind == "pronoun":

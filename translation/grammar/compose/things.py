@@ -50,7 +50,7 @@ NEGATED = weighted(
     (("the", True), 3),
     (("bare", True), 3),
 )
-OF_SUBSTANCE = weighted(("bare", 50), ("the", 32), ("own", 9), ("this", 9))
+OF_SUBSTANCE = weighted(("bare", 55), ("the", 32), ("own", 3), ("this", 10))
 
 
 def adjectives(rng, noun, probability=0.35):

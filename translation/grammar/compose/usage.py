@@ -50,7 +50,7 @@ close | person | door window box suitcase book | quietly quickly
 switch on | person | lamp computer | | kitchen office bedroom
 switch off | person | lamp computer phone | | kitchen office bedroom
 see | person | person animal car train tourist | | street forest park garden
-look at | person | view star clothes | attentively | museum office at_home
+look at | person | view star clothes | attentively | at_home
 hear | person | song bird music dog | | street garden
 look for | person | pocket clothes bag umbrella | | at_home garden street
 find | person | pocket clothes bag umbrella toy | | garden street park
@@ -87,7 +87,7 @@ listen to | person | person | attentively patiently
 wait for | person | person train bus taxi | patiently | station here
 sleep | person animal | | well badly | bedroom garden hotel at_home
 work | adult | | slowly quickly together | workplace city at_home
-study | adult student | | | city university
+study | adult | | | city university
 cook | adult | | well badly together | kitchen restaurant
 wait | person | | patiently together | station airport here there
 speak | person | | slowly loudly quietly | school
@@ -114,7 +114,7 @@ shine | sun moon star
 # where one moves to
 MOVES = """
 go | person | | on_foot | goal room garden church home
-come | person | | by_bus by_train by_bicycle | goal
+come | person | | by_bus by_train by_bicycle | goal city country
 come back | person | | by_train by_bus | city country
 travel | person | | by_train by_bus by_bicycle | city country
 arrive | person | | early late | stop hotel city
@@ -148,6 +148,7 @@ GENERIC = frozenset(("like", "love", "hate"))  # said of kinds
 MOMENTARY = frozenset(  # not "is finding"
     ("see", "find", "hear", "understand", "forget", "lose", "receive")
 )
+INVOLUNTARY = frozenset(("forget", "lose", "receive", "hear", "find"))
 PLACE_NEEDED = frozenset(("stay",))
 # In motives and requests these are done to things at hand.
 UPON_THE = frozenset(("open", "close", "put on", "take off", "drive"))
@@ -213,7 +214,7 @@ def adverbials(kind, names):
         if section == kind
         and (
             english.replace(" ", "_") in names
-            or adverbial.kinds.intersection(names)
+            or (adverbial.kinds - {kind}).intersection(names)
         )
     )
 
