@@ -181,7 +181,8 @@ class TestEveryPhenomenonComes:
         "pattern",
         [
             r"\bdu\b", r"\baux\b", r"\bdes\b", r"\bde l'", r"l'h", r"qu'il",
-            r"n'a ", r"j'ai|J'ai", r"d'eau", r"[Cc]et ", r"\b(bel|vieil|nouvel) ",
+            r"n'a ", r"j'ai|J'ai", r"d'eau", r"[Cc]et ",
+            r"\b(bel|vieil|nouvel) ",
             r"mon a|mon é|son a|son é", r"ne .* pas", r"jamais",
             r"[Ee]st-ce que", r"s'est ", r"ées\b", r"s'il vous plaît",
         ],

@@ -2,12 +2,24 @@
 
 A meaning is chosen once and put into words three times:
 
-- `entries.py`: what an entry of the dictionary is; the dictionary itself
-  stands in `nouns.py`, `verbs.py`, `adjectives.py`, `adverbials.py`,
-  `numerals.py`, one entry a line, three languages beside each other.
+- `lexicon/`: the dictionary, one entry a line, three languages side by side.
 - `meaning.py`: the tree that says what a sentence means.
-- `english.py`, `french.py`, `german.py`: word order of a language; beside
-  them `*_nominals.py` for its noun phrases, `*_forms.py` and `*_verbs.py` for
-  its forms.
-- `usage.py`: which words go together; `compose*.py`: chooses meanings.
+- `english.py`, `french.py`, `german.py`: the word order of a language, and
+  `utterance`, which says a whole sentence; beside them `*_nominals.py` (noun
+  phrases), `*_verbs.py` (verbs) and `*_forms.py` (inflection, elision).
+- `compose/`: chooses meanings; `usage.py` says which words go together.
+
+Example:
+
+>>> from translation.grammar import english, french, german
+>>> from translation.grammar.lexicon.nouns import NOUNS
+>>> from translation.grammar.lexicon.verbs import VERBS
+>>> from translation.grammar.meaning import Clause, NounPhrase, Utterance
+>>> man, water = (NounPhrase(NOUNS[noun]) for noun in ("man", "water"))
+>>> meaning = Utterance("statement", Clause(man, VERBS["drink"], water))
+>>> for language in (english, french, german):
+...     print(language.utterance(meaning))
+The man drinks the water.
+L'homme boit l'eau.
+Der Mann trinkt das Wasser.
 """

@@ -9,6 +9,7 @@ and the modals; the future is "werden"; "you" is Sie.
 
 from translation.grammar import german_forms as form
 from translation.grammar import german_nominals as noun
+from translation.grammar import german_verbs as verbs
 from translation.grammar.german_forms import ACC, DAT, NOM
 from translation.grammar.lexicon.numerals import NUMERALS
 from translation.grammar.meaning import (
@@ -53,7 +54,7 @@ def question(meaning):
     if asks(content.subject):
         return clause(content, SECOND)
     if asks(content.object):
-        preposition, case = government(content.verb)
+        preposition, case = verbs.government(content.verb)
         front = noun.nominal(content.object, case)
         if preposition:
             front = noun.contract(preposition, front)
@@ -89,14 +90,14 @@ KINDS = {"statement": statement, "question": question, "request": request}
 
 def clause(content, place, object_before=False):
     """Tokens of a clause with its finite verb in `place`."""
-    finite, closing = verb_group(content)
+    finite, closing = verbs.verb_group(content)
     if isinstance(content.complement, Existence):
         subject = ["es"]
     else:
         subject = noun.nominal(content.subject, NOM)
     reflexive = []
     if content.verb.german_reflexive:
-        reflexive = [reflexive_pronoun(content.subject)]
+        reflexive = [verbs.reflexive_pronoun(content.subject)]
     light = isinstance(content.subject, Pronoun)
     pair = [*subject, *reflexive] if light else [*reflexive, *subject]
     rest = [
@@ -143,69 +144,13 @@ def subordinate(content):
     return [",", conjunction, *clause(link.clause, FINAL), ","]
 
 
-def verb_group(content):
-    """The finite verb and what closes the clause.
-
-    A separable prefix is marked with "+": `closed` joins it again.
-    """
-    verb, tense = content.verb, content.tense
-    person = noun.person(content.subject)
-    if isinstance(content.complement, Existence):
-        return existence(tense)
-    if isinstance(content.complement, State):
-        return possession(tense, person)
-    infinitive = verb.german_prefix + verb.german
-    if content.modal:
-        time = "past" if tense == "past" else "present"
-        forms = form.MODALS[content.modal, time]
-        return forms[("ich", "er", "plural").index(person)], [infinitive]
-    if tense == "future":
-        return form.WILL[person], [infinitive]
-    if tense != "past":
-        prefix = verb.german_prefix
-        closing = [prefix + "+"] if prefix else []
-        return form.present(verb, person), closing
-    if verb.german in form.PRETERITE:
-        return form.PRETERITE[verb.german][person == "plural"], []
-    auxiliary = form.AUXILIARY[verb.german_auxiliary][person]
-    return auxiliary, [verb.german_participle]
-
-
-def existence(tense):
-    """es gibt, es gab, es wird geben."""
-    if tense == "future":
-        return "wird", ["geben"]
-    return ("gab" if tense == "past" else "gibt"), []
-
-
-def possession(tense, person):
-    """Hat Hunger: states are had in German, not been."""
-    if tense == "future":
-        return form.WILL[person], ["haben"]
-    if tense == "past":
-        return form.PRETERITE["haben"][person == "plural"], []
-    return form.AUXILIARY["haben"][person], []
-
-
-def reflexive_pronoun(subject):
-    if isinstance(subject, Pronoun):
-        return form.PRONOUNS[subject.english][3]
-    return "sich"
-
-
-def government(verb):
-    """(preposition or "", case) of the object of a verb."""
-    preposition, _, case = verb.german_object.rpartition(" ")
-    return preposition, case or ACC
-
-
 def is_weak(meaning):
     return isinstance(meaning, Pronoun) and not asks(meaning)
 
 
 def pronouns(content, object_before=False):
     """Weak pronouns: object, then recipient."""
-    preposition, case = government(content.verb)
+    preposition, case = verbs.government(content.verb)
     tokens = []
     if is_weak(content.object) and not preposition and not object_before:
         tokens += noun.nominal(content.object, case)
@@ -219,7 +164,7 @@ def middle(content, object_before=False):
 
     Time, recipient, frequency, object, "nicht", complement, manner, place;
     but manner before an indefinite object (langsam einen Apfel essen), and
-    before one with a preposition (geduldig auf den Bus warten).
+    manner and place before one with a preposition (dort auf den Bus warten).
     """
     negated = content.negation == "not"
     tokens = []
@@ -228,7 +173,7 @@ def middle(content, object_before=False):
     if content.recipient and not is_weak(content.recipient):
         tokens += noun.nominal(content.recipient, DAT)
     thing = [] if object_before else object_of(content)
-    preposition, _ = government(content.verb)
+    preposition, _ = verbs.government(content.verb)
     if noun.is_definite_person(content.object) and not preposition:
         tokens += thing  # "antwortet Anna nie", "ruft ihn oft an"
         thing = []
@@ -251,15 +196,18 @@ def middle(content, object_before=False):
         tokens += complement(content)
     if content.manner:
         tokens.append(content.manner.german)
+    where = sum(where, [])
+    if preposition:
+        return [*tokens, *where, *thing]  # am Bahnhof auf den Bus
     if not early:
         tokens += thing
-    return tokens + sum(where, [])
+    return tokens + where
 
 
 def object_of(content):
     """The tokens of an object that is no weak pronoun."""
     thing = content.object
-    preposition, case = government(content.verb)
+    preposition, case = verbs.government(content.verb)
     if isinstance(content.complement, Existence):
         case = ACC
     if not thing or isinstance(thing, Gap):
@@ -278,7 +226,7 @@ def says_kein(content):
     if isinstance(content.complement, Role | State):
         return True
     thing = content.object
-    preposition, _ = government(content.verb)
+    preposition, _ = verbs.government(content.verb)
     if isinstance(thing, Pair):
         thing = thing.first
     plain = isinstance(thing, NounPhrase) and not preposition
@@ -304,7 +252,7 @@ def with_zu(content):
     """Das Buch zu lesen, sich auszuruhen."""
     reflexive = []
     if content.verb.german_reflexive:
-        reflexive = [reflexive_pronoun(content.subject)]
+        reflexive = [verbs.reflexive_pronoun(content.subject)]
     return [
         *reflexive,
         *pronouns(content),

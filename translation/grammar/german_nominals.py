@@ -1,6 +1,9 @@
 """German noun phrases: case, gender, endings, relatives."""
 
-from translation.grammar import german  # a noun may hold a clause again
+from translation.grammar import (
+    german,  # a noun may hold a clause again
+    german_verbs,
+)
 from translation.grammar import german_forms as form
 from translation.grammar.german_forms import ACC, DAT, GEN, NOM
 from translation.grammar.lexicon.numerals import NUMERALS
@@ -115,6 +118,6 @@ def relative(meaning):
     if isinstance(clause.subject, Gap):
         pronoun = [form.RELATIVE[NOM, gender]]
     else:
-        preposition, case = german.government(clause.verb)
+        preposition, case = german_verbs.government(clause.verb)
         pronoun = [preposition, form.RELATIVE[case, gender]]
     return [",", *pronoun, *german.clause(clause, german.FINAL), ","]

@@ -278,7 +278,7 @@ def event(rng, tense=""):
 
 def price(rng):
     """The shirt costs twenty euros."""
-    noun = pick(rng, usage.nouns(("clothes", "valuable", "text", "ticket")))
+    noun = pick(rng, usage.nouns(("clothes", "valuable", "book", "ticket")))
     plural = "paired" in noun.kinds
     euros = NounPhrase(NOUNS["euro"], "bare", True, pick(rng, tuple(NUMERALS)))
     return Clause(

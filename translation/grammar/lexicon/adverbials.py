@@ -87,7 +87,6 @@ last year | l'année dernière | letztes Jahr
 last month | le mois dernier | letzten Monat
 # time future
 tomorrow | demain | morgen
-soon | bientôt | bald
 this evening | ce soir | heute Abend
 next week | la semaine prochaine | nächste Woche
 next month | le mois prochain | nächsten Monat
@@ -139,7 +138,7 @@ at the time | à | um | acc
 PLACES = """
 kitchen bathroom living_room cellar garage | in | dans | in | in acc
 bedroom garden forest church house castle shop | in | dans | in | in acc
-office | in | à | in | in acc
+office | in | dans | in | in acc
 street | in | dans | auf | auf acc
 square | in | sur | auf | auf acc
 balcony island | on | sur | auf | auf acc
