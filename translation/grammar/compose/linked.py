@@ -114,7 +114,7 @@ def conditional(rng):
 
 
 def temporal(rng):
-    """When I am tired, I rest; she was cooking when her father came back."""
+    """When I am tired, I rest; she cried when the train left."""
     tense = pick(rng, ("present", "past", "past", "future"))
     subject = subject_to_take_up(rng)
     if chance(rng, 0.5):

@@ -83,11 +83,7 @@ class Verb:
 
 @dataclass(frozen=True, eq=False)
 class Adverbial:
-    """An adverb or a fixed phrase: "slowly", "at home", "every day".
-
-    `german_negation` is where "nicht" goes: before manner, place and
-    direction, after time.
-    """
+    """An adverb or a fixed phrase: "slowly", "at home", "every day"."""
 
     english: str
     french: str
