@@ -131,10 +131,13 @@ class FeedForwardExperts(keras.layers.Layer):
         weights = [tf.convert_to_tensor(weight) for weight in weights]
         activation = self._activation_and_dropout(training)
         if counts is None:
-            feed_forward = _feed_forward_batches
+
+            def feed_forward(inputs_ECD, *weights):
+                return _feed_forward_batches(inputs_ECD, weights, activation)
+
             if self.recompute:
                 feed_forward = tf.recompute_grad(feed_forward)
-            return feed_forward(inputs, *weights, activation=activation)
+            return feed_forward(inputs, *weights)
         return feed_forward_segments(
             inputs, counts, weights, activation, recompute=self.recompute
         )
@@ -221,7 +224,7 @@ class ExpertList(keras.layers.Layer):
             sizes = tf.convert_to_tensor(counts, tf.int32)
             rest = tf.shape(inputs)[:1] - tf.reduce_sum(sizes)
             sizes = tf.concat([sizes, rest], 0)
-            *batches, nobody = tf.split(inputs, sizes, self.num_experts + 1)
+            *batches, nobody = tf.split(inputs, sizes, num=self.num_experts + 1)
         outputs = [
             expert(batch)
             for expert, batch in zip(self.experts, batches, strict=True)
@@ -249,19 +252,10 @@ class ExpertList(keras.layers.Layer):
         return cls(**{**config, "experts": experts})
 
 
-def _feed_forward_batches(
-    inputs_ECD,
-    kernel_in,
-    kernel_out,
-    bias_in=None,
-    bias_out=None,
-    *,
-    activation,
-):
+def _feed_forward_batches(inputs_ECD, weights, activation):
+    kernel_in, kernel_out, *biases = weights
     hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
-    if bias_in is not None:
-        hidden_ECH += bias_in[:, None, :]
+    if biases:
+        hidden_ECH += biases[0][:, None, :]
     outputs_ECD = tf.matmul(activation(hidden_ECH), kernel_out)
-    if bias_out is not None:
-        outputs_ECD += bias_out[:, None, :]
-    return outputs_ECD
+    return outputs_ECD + biases[1][:, None, :] if biases else outputs_ECD

@@ -1,0 +1,174 @@
+"""Experts: segments and batches against one network after another."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from moe_keras import FeedForwardExperts
+from moe_keras.experts import ExpertList
+
+E, C, D, H, OUT = 4, 3, 5, 6, 2
+COUNTS = [3, 0, 1, 2]  # one idle expert; 2 more rows belong to nobody
+ROWS = 8
+
+
+def built_experts(**kwargs):
+    """Experts with biases that are not zero."""
+    kwargs = {"output_dim": OUT, "dtype": "float64", "seed": 0, **kwargs}
+    experts = FeedForwardExperts(E, H, **kwargs)
+    experts.build((E, None, D))
+    rng = np.random.default_rng(0)
+    for weight in experts.weights:
+        weight.assign(rng.normal(size=weight.shape))
+    return experts
+
+
+def one_expert(experts, e, x):
+    w = {v.name: v.numpy()[e] for v in experts.trainable_variables}
+    hidden = x @ w["kernel_in"] + w.get("bias_in", 0)
+    hidden = experts.activation(hidden).numpy()
+    return hidden @ w["kernel_out"] + w.get("bias_out", 0)
+
+
+def random_rows():
+    return np.random.default_rng(1).normal(size=(ROWS, D))
+
+
+class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.product(
+        activation=("relu", "gelu"),
+        use_bias=(True, False),
+        recompute=(True, False),
+    )
+    def test_batches_and_segments_equal_one_network_at_a_time(self, **kwargs):
+        experts = built_experts(**kwargs)
+        x_ECD = np.random.default_rng(1).normal(size=(E, C, D))
+        expected = [one_expert(experts, e, x_ECD[e]) for e in range(E)]
+        self.assertAllClose(experts(x_ECD), expected)
+        x_SD = random_rows()
+        parts = np.split(x_SD, np.cumsum(COUNTS))
+        expected = [one_expert(experts, e, parts[e]) for e in range(E)]
+        nobody = np.zeros((2, OUT))
+        self.assertAllClose(
+            experts(x_SD, counts=COUNTS), np.concatenate([*expected, nobody])
+        )
+
+    @parameterized.product(
+        activation=("relu", "gelu"),
+        use_bias=(True, False),
+        recompute=(True, False),
+        as_function=(True, False),
+    )
+    def test_gradients_of_segments_equal_those_of_batches(
+        self, as_function, **kwargs
+    ):
+        experts = built_experts(**kwargs)
+        x_SD = tf.constant(random_rows())
+        d_SD = np.random.default_rng(2).normal(size=(ROWS, OUT))
+
+        def as_segments(x_SD):
+            return experts(x_SD, counts=COUNTS)
+
+        def as_batches(x_SD):
+            parts = tf.split(x_SD, [*COUNTS, 2])[:-1]
+            batches = [tf.pad(x, [[0, C - len(x)], [0, 0]]) for x in parts]
+            outputs = experts(tf.stack(batches))
+            rows = [outputs[e, :count] for e, count in enumerate(COUNTS)]
+            return tf.concat([*rows, np.zeros((2, OUT))], 0)
+
+        def gradients(run):
+            with tf.GradientTape() as tape:
+                tape.watch(x_SD)
+                loss = tf.reduce_sum(run(x_SD) * d_SD)
+            return tape.gradient(loss, [x_SD, *experts.trainable_variables])
+
+        if as_function:
+            gradients = tf.function(gradients)
+        for ours, theirs in zip(
+            gradients(as_segments), gradients(as_batches), strict=True
+        ):
+            self.assertAllClose(ours, theirs)
+            self.assertGreater(np.abs(ours).max(), 0)
+
+    def test_idle_expert_has_a_gradient_of_zero(self):
+        experts = built_experts()
+        with tf.GradientTape() as tape:
+            y = experts(random_rows(), counts=COUNTS)
+        for gradient in tape.gradient(y, experts.trainable_variables):
+            self.assertAllEqual(gradient[1], np.zeros(gradient.shape[1:]))
+
+    def test_no_rows_at_all(self):
+        experts = built_experts()
+        with tf.GradientTape() as tape:
+            y = experts(tf.zeros((0, D)), counts=[0] * E)
+        self.assertEqual(y.shape, (0, OUT))
+        for gradient in tape.gradient(y, experts.trainable_variables):
+            self.assertAllEqual(gradient, np.zeros(gradient.shape))
+
+    def test_rows_of_nobody_have_no_gradient_even_if_they_are_nan(self):
+        experts = built_experts()
+        x_SD = random_rows()
+        x_SD[-2:] = np.nan
+        x_SD = tf.constant(x_SD)
+        with tf.GradientTape() as tape:
+            tape.watch(x_SD)
+            y = experts(x_SD, counts=COUNTS)
+        d_x, *d_weights = tape.gradient(y, [x_SD, *experts.trainable_variables])
+        self.assertAllEqual(d_x[-2:], np.zeros((2, D)))
+        for gradient in d_weights:
+            self.assertAllEqual(np.isfinite(gradient).all(), True)
+
+    @parameterized.parameters((None,), (COUNTS,))
+    def test_dropout_is_for_training_and_equal_when_recomputed(self, counts):
+        x = tf.ones((E, 50, D) if counts is None else (ROWS, D), tf.float64)
+
+        def run(recompute):
+            experts = built_experts(dropout=0.5, recompute=recompute)
+            with tf.GradientTape() as tape:
+                y = experts(x, counts=counts, training=True)
+            gradients = tape.gradient(y, experts.trainable_variables)
+            return [y, *gradients], experts(x, counts=counts)
+
+        (kept, still), (recomputed, _) = run(False), run(True)
+        self.assertNotAllClose(kept[0], still)
+        for ours, theirs in zip(kept, recomputed, strict=True):
+            self.assertAllClose(ours, theirs)
+
+    def test_each_expert_is_initialized_as_if_alone(self):
+        # Glorot: uniform within sqrt(6 / (fan in + fan out)).
+        experts = FeedForwardExperts(40, 20, seed=0)
+        experts.build((40, None, 10))
+        for kernel in (experts.kernel_in, experts.kernel_out):
+            limit = np.sqrt(6 / 30)
+            self.assertAllClose(np.abs(kernel).max(), limit, rtol=0.01)
+            self.assertNotAllClose(kernel[0], kernel[1])
+
+    def test_sizes_below_one(self):
+        for name in ("num_experts", "hidden_dim", "output_dim"):
+            sizes = {"num_experts": 2, "hidden_dim": 3, name: 0}
+            with self.assertRaisesRegex(ValueError, f"`{name}`.*{name}=0"):
+                FeedForwardExperts(**sizes)
+
+
+class ExpertListTest(tf.test.TestCase):
+    def test_segments_equal_batches_equal_each_expert(self):
+        experts = ExpertList([keras.layers.Dense(OUT) for _ in range(E)])
+        x_ECD = np.random.default_rng(1).normal(size=(E, C, D))
+        one_by_one = [
+            layer(x_ECD[e]) for e, layer in enumerate(experts.experts)
+        ]
+        self.assertAllClose(experts(x_ECD), one_by_one)
+        rows = tf.concat(
+            [x_ECD[0], x_ECD[2][:1], x_ECD[3][:2], x_ECD[1][:2]], 0
+        )
+        y_SD = experts(rows, counts=COUNTS)
+        expected = [one_by_one[0], one_by_one[2][:1], one_by_one[3][:2]]
+        self.assertAllClose(y_SD[:6], np.concatenate(expected))
+        self.assertAllEqual(y_SD[6:], np.zeros((2, OUT)))
+
+    def test_experts_hear_that_they_train(self):
+        experts = ExpertList([keras.layers.Dropout(0.5) for _ in range(2)])
+        x = tf.ones((2, 50, 1))
+        self.assertAllEqual(experts(x), x)
+        self.assertNotAllEqual(experts(x, training=True), x)
