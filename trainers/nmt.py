@@ -24,6 +24,7 @@ Any field of the configuration that is printed at the start can be changed:
 import functools
 import sys
 
+import tensorflow as tf
 from absl import app, flags
 
 from trainers import translation_task
@@ -104,6 +105,7 @@ def _run(paths):
 
 
 def main(argv):
+    tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
     try:
         _run(argv[1:])
     except (ValueError, OSError, TrainingError) as error:
