@@ -162,7 +162,8 @@ def _train(config, folder, model, tokenizer, train, dev, log):
         train,
         tokenizer,
         dataclasses.replace(
-            config.batches, seed=config.loop.seed + int(loop.step)
+            config.batches,
+            shuffle_seed=config.batches.shuffle_seed + int(loop.step),
         ),
     )
     evaluate_dev = DevEvaluation(config, model, tokenizer, dev)

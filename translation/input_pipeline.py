@@ -49,7 +49,7 @@ class PipelineOptions:
     # Pairs held in memory to draw from; more than a corpus has is fine.
     shuffle_buffer: int = 50_000
     # Of the order of pairs, new in each epoch.
-    seed: int = 0
+    shuffle_seed: int = 0
     # Above 0, training draws subwords anew each time: `Tokenizer.tokenize`.
     subword_sampling: float = 0.0
     # Lengths of buckets are multiples of this.
@@ -185,7 +185,7 @@ def training_batches(corpus, tokenizer, options):
 
     rows = (
         corpus.dataset()
-        .shuffle(options.shuffle_buffer, seed=options.seed)
+        .shuffle(options.shuffle_buffer, seed=options.shuffle_seed)
         .repeat()
         .batch(_CHUNK)
         .map(tokenize)

@@ -181,7 +181,7 @@ class TestTrainingBatches:
 
     def test_the_seed_decides_the_order(self, corpus):
         def stream(seed):
-            options = dataclasses.replace(OPTIONS, seed=seed)
+            options = dataclasses.replace(OPTIONS, shuffle_seed=seed)
             return first_rows(training_batches(corpus, TOKENIZER, options), 200)
 
         assert stream(1) == stream(1) != stream(2)
