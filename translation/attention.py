@@ -87,6 +87,7 @@ class _LearnedAttention(Attention):
     """An attention with maps of keys and queries to `units` dimensions."""
 
     key_activation = None
+    scale_initializer = "glorot_uniform"
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
@@ -108,7 +109,11 @@ class _LearnedAttention(Attention):
         self.query_kernel = self.add_weight(
             name="query_kernel", shape=(query_shape[-1], self.units)
         )
-        self.scale = self.add_weight(name="scale", shape=(self.units,))
+        self.scale = self.add_weight(
+            name="scale",
+            shape=(self.units,),
+            initializer=self.scale_initializer,
+        )
 
     def keys(self, values):
         return self.key_map(values)
@@ -155,6 +160,9 @@ class ProductAttention(_LearnedAttention):
 
     scoring = ProductScoring()
     key_activation = "tanh"
+    # Products of two small numbers: from a small scale as well, attention
+    # would stay even for a long time.
+    scale_initializer = "ones"
 
 
 @keras.saving.register_keras_serializable(package="translation")
