@@ -64,12 +64,12 @@ class Decoder(keras.layers.Layer):
             if place in config.decoder_moe_after:
                 self.blocks.append(moe_block(config, f"decoder_moe_{place}"))
 
-    def build(self, input_shape, encoded_shape):
+    def build(self, inputs_shape, encoded_shape):
         memory_shape = (encoded_shape, encoded_shape, encoded_shape[:2])
-        self.attentive.build(input_shape, memory_shape)
+        self.attentive.build(inputs_shape, memory_shape)
         for block in self.blocks:
             context = encoded_shape if self._takes_context(block) else None
-            block.build(input_shape, context)
+            block.build(inputs_shape, context)
 
     def call(
         self, inputs, encoded, source_mask=None, mask=None, training=False
@@ -146,8 +146,8 @@ class Decoder(keras.layers.Layer):
         is_lstm = isinstance(block.layer, ProjectedLSTM)
         return is_lstm and self.config.context_to == "all"
 
-    def compute_output_shape(self, input_shape, encoded_shape=None):
-        return input_shape
+    def compute_output_shape(self, inputs_shape, encoded_shape=None):
+        return inputs_shape
 
     def get_config(self):
         config = dataclasses.asdict(self.config)

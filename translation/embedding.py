@@ -37,7 +37,7 @@ class SubwordEmbedding(keras.layers.Layer):
         self.vocab_size = vocab_size
         self.depth = depth
         self.scores = scores
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape=None):
         self.table = self.add_weight(

@@ -37,14 +37,14 @@ class Residual(keras.layers.Layer):
         super().__init__(**kwargs)
         self.layer = layer
         self.supports_masking = True
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.activation = keras.activations.get(activation)
 
-    def build(self, input_shape, context_shape=None):
-        width = input_shape[-1]
+    def build(self, inputs_shape, context_shape=None):
+        width = inputs_shape[-1]
         if context_shape is not None:
             width += context_shape[-1]
-        self.layer.build((*input_shape[:-1], width))
+        self.layer.build((*inputs_shape[:-1], width))
 
     def call(self, inputs, context=None, mask=None, training=False):
         joined = _join(inputs, context)
@@ -69,8 +69,8 @@ class Residual(keras.layers.Layer):
         outputs, state = self.layer.step(_join(inputs, context), state)
         return inputs + self.finish(outputs), state
 
-    def compute_output_shape(self, input_shape, context_shape=None):
-        return input_shape
+    def compute_output_shape(self, inputs_shape, context_shape=None):
+        return inputs_shape
 
     def get_config(self):
         return {
