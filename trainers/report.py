@@ -1,5 +1,7 @@
 """What a run tells the person who started it."""
 
+import shlex
+
 from trainers.presets import field_paths
 from translation.sizes import count_ops, count_parameters
 
@@ -60,10 +62,11 @@ def show_results(results, log):
 
 def show_next_commands(folder, log):
     """Commands to go on with."""
-    program = f"python -m trainers.nmt --model_dir={folder.path}"
+    path = shlex.quote(str(folder.path))
+    program = f"python -m trainers.nmt --model_dir={path}"
     log("")
     log("Go on with:")
     log(f"  echo 'Text.' | {program} --mode=translate")
     log(f"  {program} --mode=evaluate --test=PREFIX")
     log(f"  {program} --mode=export")
-    log(f"  tensorboard --logdir={folder.path}/logs")
+    log(f"  tensorboard --logdir={path}/logs")
