@@ -47,7 +47,10 @@ class SubwordEmbedding(keras.layers.Layer):
         )
         if self.scores:
             self.bias = self.add_weight(
-                name="bias", shape=(self.vocab_size,), initializer="zeros"
+                name="bias",
+                shape=(self.vocab_size,),
+                initializer="zeros",
+                autocast=False,  # is added to logits, which are not cast
             )
 
     def call(self, ids, training=False):

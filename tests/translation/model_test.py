@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,6 +73,27 @@ def test_every_variable_gets_a_gradient():
         assert gradient is not None, variable.path
         norm = tf.norm(tf.convert_to_tensor(gradient))
         assert norm > 0, variable.path
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_computes_logits_in_float32(policy):
+    float32 = _model()
+    expected = float32({"source": SOURCE, "target_in": TARGET})
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = _model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.set_weights(float32.get_weights())
+    logits = model({"source": SOURCE, "target_in": TARGET})
+    assert logits.dtype == tf.float32
+    np.testing.assert_allclose(logits, expected, atol=0.1)
+    memory, state = model.encode(tf.constant(SOURCE))
+    first, _ = model.step(tf.constant(TARGET[:, 0]), state, memory)
+    assert first.dtype == tf.float32
+    np.testing.assert_allclose(first, expected[:, 0], atol=0.1)
+    model({"source": SOURCE, "target_in": TARGET}, training=True)
+    assert np.isfinite(tf.add_n(model.losses))
 
 
 def test_residual_blocks_hold_the_layers_in_the_papers_order():
