@@ -1,0 +1,150 @@
+"""The folder of a run: what it refuses, and what it never loses."""
+
+import json
+import pathlib
+
+import keras
+import pytest
+
+from trainers import model_folder
+from trainers.model_folder import FolderError, ModelFolder, build_model
+from trainers.presets import NmtConfig, with_overrides
+from translation.config import TranslatorConfig
+from translation.tokenizer import train_tokenizer
+
+CONFIG = NmtConfig(
+    model=TranslatorConfig(
+        vocab_size=40,
+        depth=4,
+        lstm_units=4,
+        num_experts=2,
+        expert_hidden_dim=3,
+        attention_units=3,
+    )
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = ModelFolder(tmp_path / "runs/one")
+    folder.save_config(CONFIG)
+    return folder
+
+
+def _sizes(model):
+    return {weight.path: tuple(weight.shape) for weight in model.weights}
+
+
+def test_nothing_is_made_before_something_is_saved(tmp_path):
+    folder = ModelFolder(tmp_path / "runs/one")
+    folder.check_same(CONFIG)
+    assert folder.load_results() is None
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folder_without_configuration_names_the_way_out(tmp_path):
+    with pytest.raises(FolderError, match="config.json is missing. Train one"):
+        ModelFolder(tmp_path).load_config()
+
+
+def test_configuration_comes_back_equal(folder):
+    assert folder.load_config() == CONFIG
+    other = with_overrides(
+        CONFIG, ["encoder_moe_after=(1, 3)", "capacity_factor=1.5", "steps=9"]
+    )
+    folder.save_config(other)
+    assert folder.load_config() == other
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("pair=en-de", r"pair \(there 'en-fr', now 'en-de'\)"),
+        ("vocabulary_type=bpe", r"vocabulary_type \(there 'unigram'"),
+        ("precision=mixed_bfloat16", r"precision \(there 'float32'"),
+        ("depth=8", r"model.depth \(there 4, now 8\)"),
+        ("decoder_moe_after=2", r"model.decoder_moe_after \(there \(1,\)"),
+    ],
+)
+def test_another_model_is_refused_and_the_field_named(folder, change, message):
+    with pytest.raises(FolderError, match=message):
+        folder.check_same(with_overrides(CONFIG, [change]))
+
+
+def test_all_differences_are_told_at_once(folder):
+    other = with_overrides(CONFIG, ["depth=8", "pair=en-de"])
+    with pytest.raises(FolderError, match="pair .*model.depth .*Take another"):
+        folder.check_same(other)
+
+
+@pytest.mark.parametrize(
+    "change", ["steps=9", "learning_rate=0.1", "beam_width=2", "train=mine"]
+)
+def test_what_is_not_the_model_may_change(folder, change):
+    folder.check_same(with_overrides(CONFIG, [change]))
+
+
+def test_interrupted_write_leaves_the_old_configuration(folder, monkeypatch):
+    def fill_the_disk(file, text, **kwargs):
+        with file.open("w") as opened:
+            opened.write(text[:10])
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_text", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        folder.save_config(with_overrides(CONFIG, ["steps=9"]))
+    assert folder.load_config() == CONFIG
+
+
+def test_finished_write_leaves_one_file(folder):
+    assert [file.name for file in folder.path.iterdir()] == ["config.json"]
+
+
+def test_results_are_readable_by_people(folder):
+    results = {"bleu": 1.5, "examples": [{"source": "Où est-ce ?"}]}
+    folder.save_results(results)
+    assert folder.load_results() == results
+    text = (folder.path / "results.json").read_text(encoding="utf-8")
+    assert "Où est-ce ?" in text and text.count("\n") > 3
+    assert json.loads(text) == results
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_model_is_built_in_its_precision_which_is_then_put_back(precision):
+    before = keras.config.dtype_policy()
+    model = build_model(with_overrides(CONFIG, [f"precision={precision}"]))
+    assert keras.config.dtype_policy() is before
+    layers = model._flatten_layers()
+    assert {layer.dtype_policy.name for layer in layers if layer.weights} == {
+        precision
+    }
+    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+
+
+def test_precision_is_put_back_when_the_model_fails(monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("too large")
+
+    before = keras.config.dtype_policy()
+    monkeypatch.setattr(model_folder, "Translator", fail)
+    with pytest.raises(ValueError, match="too large"):
+        build_model(with_overrides(CONFIG, ["precision=mixed_bfloat16"]))
+    assert keras.config.dtype_policy() is before
+
+
+def test_two_models_of_one_configuration_have_the_same_names():
+    sizes = _sizes(build_model(CONFIG))
+    assert all(path.startswith("translator/") for path in sizes)
+    assert _sizes(build_model(CONFIG)) == sizes
+
+
+def test_folder_without_checkpoint_says_to_train_on(folder):
+    tokenizer = train_tokenizer(["one dog", "two cats", "un chien"], 280)
+    tokenizer.save(folder.tokenizer_path)
+    with pytest.raises(FolderError, match="No checkpoint in .*best yet"):
+        folder.load_model(folder.load_config())
+
+
+def test_folder_without_vocabulary_names_the_file(folder):
+    with pytest.raises(ValueError, match="tokenizer.model: No such file"):
+        folder.load_model(CONFIG)
