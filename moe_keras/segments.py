@@ -137,7 +137,9 @@ def _forward(segments, rows, weights, activation, recompute):
         segments.empty_list(rows, depth),
         segments.empty_list(rows, hidden_dim),
     )
-    return segments.join(outputs, rows), None if recompute else kept
+    # A list cannot be captured by the gradient of a SavedModel; a tensor can.
+    kept = None if recompute else segments.join(kept, rows)
+    return segments.join(outputs, rows), kept
 
 
 def _backward(segments, rows, weights, activation, kept, d_outputs):
@@ -147,7 +149,7 @@ def _backward(segments, rows, weights, activation, kept, d_outputs):
         if kept is None:
             before = _hidden(segments, rows, weights, expert)
         else:
-            before = kept.read(turn)
+            before = segments.take(expert, kept)
         with tf.GradientTape() as tape:
             tape.watch(before)
             hidden = activation(before, expert)

@@ -1,0 +1,80 @@
+"""Every public layer, once. `conformance_test.py` checks each in every way."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+import moe_keras
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCase:
+    """How to make one layer, and what to feed it."""
+
+    name: str
+    make: Callable  # makes a new layer, always with the same arguments
+    shape: tuple  # of its input, batch first
+    unknown: tuple = (0,)  # axes whose size a model need not know
+    splits: bool = True  # whether replicas may share out the batch
+    choose: Callable = staticmethod(lambda outputs: outputs)  # one tensor
+
+
+def _dense_expert():
+    return keras.layers.Dense(4, activation="tanh")
+
+
+LAYER_CASES = [
+    LayerCase(
+        "sparse_moe",
+        lambda: moe_keras.SparseMoE(5, k=2, hidden_dim=6, seed=1),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_with_capacity",
+        lambda: moe_keras.SparseMoE(
+            5, k=2, hidden_dim=6, capacity_factor=1.5, seed=1
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_of_own_parts",
+        lambda: moe_keras.SparseMoE(
+            5,
+            gate=moe_keras.NoisyTopKGate(5, k=1, noise_epsilon=0.1, seed=1),
+            expert=moe_keras.FeedForwardExperts(
+                5, 6, activation="gelu", dropout=0.1, recompute=True, seed=1
+            ),
+            importance_loss_weight=0.2,
+            load_loss_weight=0.3,
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_of_keras_layers",
+        lambda: moe_keras.SparseMoE(3, k=3, expert=_dense_expert, seed=1),
+        (8, 4),
+    ),
+    LayerCase(
+        "noisy_top_k_gate",
+        lambda: moe_keras.NoisyTopKGate(5, k=2, seed=1),
+        (8, 4),
+        choose=lambda routing: routing.gate,
+    ),
+    LayerCase(
+        "feed_forward_experts",
+        lambda: moe_keras.FeedForwardExperts(4, 6, output_dim=2, seed=1),
+        (4, 5, 3),
+        unknown=(1,),
+        splits=False,
+    ),
+    LayerCase(
+        "projected_lstm",
+        lambda: moe_keras.ProjectedLSTM(6, 3, return_sequences=True),
+        (4, 5, 2),
+        unknown=(0, 1),
+    ),
+]
