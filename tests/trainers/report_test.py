@@ -23,6 +23,7 @@ ROUTING = {
 }
 RESULTS = {
     "perplexity": 3.14159,
+    "sentences_per_second": 12.3,
     "bleu": 87.654,
     "signature": "nrefs:1|case:mixed",
     "bleu_lowercased": 88.0,
