@@ -25,7 +25,7 @@ import functools
 import sys
 
 import tensorflow as tf
-from absl import app, flags
+from absl import app, flags, logging
 
 from trainers import translation_task
 from trainers.loop import TrainingError
@@ -105,6 +105,7 @@ def _run(paths):
 
 
 def main(argv):
+    logging.set_verbosity(logging.WARNING)
     tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
     try:
         _run(argv[1:])

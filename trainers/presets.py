@@ -23,21 +23,61 @@ class NmtConfig:
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
     label_smoothing: float = 0.1  # share of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU
-    precision: str = "float32"  # float32, mixed_bfloat16 or mixed_float16
+    precision: str = "float32"  # or mixed_bfloat16
     model: TranslatorConfig = TranslatorConfig()
     loop: LoopConfig = LoopConfig()
     batches: PipelineOptions = PipelineOptions()
     search: BeamOptions = BeamOptions()
 
 
-_PHRASEBOOK = NmtConfig()
+_PHRASEBOOK = NmtConfig(
+    dev_sentences=100,
+    model=TranslatorConfig(
+        vocab_size=1500,
+        depth=128,
+        lstm_units=128,
+        num_experts=8,
+        expert_hidden_dim=256,
+        attention_units=128,
+        moe_activation="linear",
+        dropout=0.1,
+    ),
+    loop=LoopConfig(
+        steps=1300,
+        learning_rate=3e-3,
+        warmup_steps=100,
+        constant_steps=700,
+        average_decay=0.99,
+        evaluate_every=325,
+        save_every=325,
+    ),
+)
 
 _MULTI30K = NmtConfig(
     train="train",
     dev="val",
     test="test_2016_flickr",
-    model=TranslatorConfig(vocab_size=5000),
-    loop=LoopConfig(steps=1_000_000, max_minutes=55),
+    dev_sentences=200,
+    model=TranslatorConfig(
+        vocab_size=4000,
+        depth=192,
+        lstm_units=192,
+        num_experts=16,
+        expert_hidden_dim=256,
+        attention_units=192,
+        moe_activation="linear",
+        dropout=0.2,
+    ),
+    loop=LoopConfig(
+        steps=1_000_000,
+        max_minutes=55,
+        learning_rate=2e-3,
+        warmup_steps=200,
+        constant_steps=2300,
+        average_decay=0.998,
+        evaluate_every=1000,
+        save_every=500,
+    ),
 )
 
 _WMT14 = NmtConfig(

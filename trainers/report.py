@@ -53,6 +53,7 @@ def show_results(results, log):
         log(f"  {name:24}{shown}")
     log("")
     log(f"Perplexity {results['perplexity']:.3f} for each subword")
+    log(f"Beam search {results['sentences_per_second']:.1f} sentences/s")
     log(f"BLEU {results['bleu']:.2f}  {results['signature']}")
     log(
         f"BLEU {results['bleu_lowercased']:.2f}  "

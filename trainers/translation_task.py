@@ -7,6 +7,7 @@ of `trainers.nmt` alone.
 import dataclasses
 import functools
 import math
+import time
 
 import tensorflow as tf
 
@@ -43,6 +44,7 @@ def train_and_evaluate(config, model_dir, log=print):
             training starts.
     """
     folder = ModelFolder(model_dir)
+    log(f"Reading {config.train}, {config.dev} and {config.test} ...")
     train, dev, test = (
         open_corpus(getattr(config, split), config.pair, split)
         for split in ("train", "dev", "test")
@@ -227,8 +229,11 @@ def _final_figures(config, model, tokenizer, dev, test, log):
     pairs = list(test.pairs())
     log(f"Translating {len(pairs)} test sentences ...")
     sources, references = zip(*pairs, strict=True)
-    translations = translate_texts(model, tokenizer, sources, config.search)
-    hypotheses = [text for text, _ in translations]
+    translate_all = TextTranslator(model, tokenizer, config.search)
+    translate_all(sources[:1])  # builds the graph
+    start = time.monotonic()
+    hypotheses = [text for text, _ in translate_all(sources)]
+    seconds = time.monotonic() - start
     for layer in monitoring.routing_layers(model):
         layer.reset_routing_statistics()
     no_bleu = dataclasses.replace(config, dev_sentences=0)
@@ -237,6 +242,7 @@ def _final_figures(config, model, tokenizer, dev, test, log):
     uncased = corpus_bleu(hypotheses, references, lowercase=True)
     return {
         "perplexity": perplexity,
+        "sentences_per_second": len(pairs) / seconds,
         "bleu": cased.score,
         "signature": cased.signature,
         "bleu_lowercased": uncased.score,

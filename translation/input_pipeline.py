@@ -56,7 +56,7 @@ class PipelineOptions:
     length_multiple: int = 4
     # Whether a batch is padded to the length of its bucket (and the last
     # ones in evaluation with empty rows), or only to its longest sentence.
-    static_shapes: bool = True
+    static_shapes: bool = False
 
     def __post_init__(self):
         for name in (
