@@ -7,7 +7,20 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
-from moe_keras.segments import feed_forward_segments
+from moe_keras.segments import Activation, feed_forward_segments
+
+# Activations whose slope can be told from their output.
+_BACKWARD_OF_OUTPUT = {
+    keras.activations.relu: lambda output, gradient: tf.raw_ops.ReluGrad(
+        gradients=gradient, features=output
+    ),
+    keras.activations.tanh: lambda output, gradient: tf.raw_ops.TanhGrad(
+        y=output, dy=gradient
+    ),
+    keras.activations.sigmoid: lambda output, gradient: tf.raw_ops.SigmoidGrad(
+        y=output, dy=gradient
+    ),
+}
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -129,34 +142,43 @@ class FeedForwardExperts(keras.layers.Layer):
             weights += [self.bias_in, self.bias_out]
         # As tensors of the compute dtype; keras.Variable has its own slicing.
         weights = [tf.convert_to_tensor(weight) for weight in weights]
-        activation = self._activation_and_dropout(training)
-        if counts is None:
+        activation = self._activation(training)
+        if counts is not None:
+            # At inference nothing is kept: no gradient is expected, and that
+            # of a SavedModel cannot capture the list in which it is kept.
+            return feed_forward_segments(
+                inputs,
+                counts,
+                weights,
+                activation,
+                recompute=self.recompute or not training,
+            )
 
-            def feed_forward(inputs_ECD, *weights):
-                return _feed_forward_batches(inputs_ECD, weights, activation)
+        def feed_forward(inputs_ECD, *weights):
+            return _feed_forward_batches(inputs_ECD, weights, activation)
 
-            if self.recompute:
-                feed_forward = tf.recompute_grad(feed_forward)
-            return feed_forward(inputs, *weights)
-        return feed_forward_segments(
-            inputs, counts, weights, activation, recompute=self.recompute
-        )
+        if self.recompute:
+            feed_forward = tf.recompute_grad(feed_forward)
+        return feed_forward(inputs, *weights)
 
-    def _activation_and_dropout(self, training):
+    def _activation(self, training):
         if not (training and self.dropout):
-            return lambda hidden, expert=0: self.activation(hidden)
+            return Activation(
+                lambda hidden, expert: self.activation(hidden),
+                _BACKWARD_OF_OUTPUT.get(self.activation),
+            )
         # One seed a call and no generator inside: recomputing must drop the
         # same activations again.
         seed = tf.cast(self.seed_generator.next(), tf.int32)
 
-        def activate(hidden, expert=0):
+        def activate_and_drop(hidden, expert):
             return tf.nn.experimental.stateless_dropout(
                 self.activation(hidden),
                 self.dropout,
                 seed=tf.stack([seed[0] + expert, seed[1]]),
             )
 
-        return activate
+        return Activation(activate_and_drop)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.output_dim or input_shape[-1])
@@ -257,5 +279,5 @@ def _feed_forward_batches(inputs_ECD, weights, activation):
     hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
     if biases:
         hidden_ECH += biases[0][:, None, :]
-    outputs_ECD = tf.matmul(activation(hidden_ECH), kernel_out)
+    outputs_ECD = tf.matmul(activation.apply(hidden_ECH, 0), kernel_out)
     return outputs_ECD + biases[1][:, None, :] if biases else outputs_ECD

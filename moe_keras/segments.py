@@ -14,11 +14,48 @@ S: rows of all experts    C: rows of one    D: depth    H: hidden size
 E: experts
 """
 
+from typing import Any, NamedTuple
+
 import tensorflow as tf
 
 # Iterations do not depend on each other, forward or backward, so several run
 # at once: more than there are cores, because experts are uneven.
 _PARALLEL_EXPERTS = 8
+
+
+class Activation(NamedTuple):
+    """What happens to the hidden layer.
+
+    Attributes:
+        apply: Function `(tensor (C, H), expert index) -> (C, H)`, which
+            answers the same whenever it is asked the same.
+        backward: Function `(output, gradient of it) -> gradient of the
+            input`, for activations such as ReLU whose slope can be told from
+            their output; None for others. With it the output alone is kept,
+            and TensorFlow can fuse product, bias and activation.
+
+    Example:
+
+    >>> square = Activation(lambda hidden, expert: hidden**2)
+    >>> square.apply(3.0, expert=0)
+    9.0
+    """
+
+    apply: Any
+    backward: Any = None
+
+    def to_keep(self, before, after):
+        """What `replay` needs, of the hidden layer before and after."""
+        return after if self.backward else before
+
+    def replay(self, kept, expert):
+        """The hidden layer, and the function that takes its gradient back."""
+        if self.backward:
+            return kept, lambda gradient: self.backward(kept, gradient)
+        with tf.GradientTape() as tape:
+            tape.watch(kept)
+            hidden = self.apply(kept, expert)
+        return hidden, lambda gradient: tape.gradient(hidden, kept, gradient)
 
 
 def feed_forward_segments(rows, counts, weights, activation, recompute=False):
@@ -31,8 +68,7 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
         counts: int32 tensor `(E,)`.
         weights: List of tensors `kernel_in (E, D, H)`, `kernel_out (E, H,
             D')` and, with biases, `bias_in (E, H)` and `bias_out (E, D')`.
-        activation: Function `(tensor (C, H), expert index) -> (C, H)`, which
-            answers the same whenever it is asked the same.
+        activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass
             instead of keeping it.
 
@@ -46,7 +82,7 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
     ...     rows=tf.ones((4, 1)),
     ...     counts=[1, 2],
     ...     weights=[scale, tf.ones((2, 1, 1))],
-    ...     activation=lambda x, expert: x,
+    ...     activation=Activation(lambda hidden, expert: hidden),
     ... )
     >>> y.numpy().ravel().tolist()
     [2.0, 3.0, 3.0, 0.0]
@@ -125,10 +161,10 @@ def _forward(segments, rows, weights, activation, recompute):
 
     def run_expert(turn, expert, outputs, kept):
         before = _hidden(segments, rows, weights, expert)
-        hidden = activation(before, expert)
+        hidden = activation.apply(before, expert)
         output = _affine(hidden, weights[1], bias, expert)
         if not recompute:
-            kept = kept.write(turn, before)
+            kept = kept.write(turn, activation.to_keep(before, hidden))
         return outputs.write(turn, output), kept
 
     hidden_dim, depth = weights[1].shape[1:]
@@ -137,9 +173,7 @@ def _forward(segments, rows, weights, activation, recompute):
         segments.empty_list(rows, depth),
         segments.empty_list(rows, hidden_dim),
     )
-    # A list cannot be captured by the gradient of a SavedModel; a tensor can.
-    kept = None if recompute else segments.join(kept, rows)
-    return segments.join(outputs, rows), kept
+    return segments.join(outputs, rows), None if recompute else kept
 
 
 def _backward(segments, rows, weights, activation, kept, d_outputs):
@@ -148,14 +182,15 @@ def _backward(segments, rows, weights, activation, kept, d_outputs):
     def run_expert(turn, expert, d_rows, *d_weights):
         if kept is None:
             before = _hidden(segments, rows, weights, expert)
+            after = activation.apply(before, expert)
+            saved = activation.to_keep(before, after)
         else:
-            before = segments.take(expert, kept)
-        with tf.GradientTape() as tape:
-            tape.watch(before)
-            hidden = activation(before, expert)
+            saved = kept.read(turn)
+        hidden, back = activation.replay(saved, expert)
         d_output = segments.take(expert, d_outputs)
-        d_hidden = tf.matmul(d_output, kernel_out[expert], transpose_b=True)
-        d_hidden = tape.gradient(hidden, before, d_hidden)
+        d_hidden = back(
+            tf.matmul(d_output, kernel_out[expert], transpose_b=True)
+        )
         d_input = tf.matmul(d_hidden, kernel_in[expert], transpose_b=True)
         gradients = [
             tf.matmul(segments.take(expert, rows), d_hidden, transpose_a=True),

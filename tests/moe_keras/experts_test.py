@@ -55,7 +55,7 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
         )
 
     @parameterized.product(
-        activation=("relu", "gelu"),
+        activation=("relu", "gelu", "tanh", "sigmoid"),
         use_bias=(True, False),
         recompute=(True, False),
         as_function=(True, False),
@@ -68,7 +68,7 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
         d_SD = np.random.default_rng(2).normal(size=(ROWS, OUT))
 
         def as_segments(x_SD):
-            return experts(x_SD, counts=COUNTS)
+            return experts(x_SD, counts=COUNTS, training=True)
 
         def as_batches(x_SD):
             parts = tf.split(x_SD, [*COUNTS, 2])[:-1]
