@@ -7,6 +7,14 @@ it, and the median ignores the gusts.
 
 import statistics
 import time
+from typing import NamedTuple
+
+
+class Times(NamedTuple):
+    """Seconds of each round."""
+
+    wall: list
+    processor: list  # of all threads; other work disturbs it less
 
 
 def interleaved_times(candidates, rounds=20, warmup=2):
@@ -19,24 +27,25 @@ def interleaved_times(candidates, rounds=20, warmup=2):
         warmup: int. Calls of each before that, for tracing and caches.
 
     Returns:
-        Dict from name to a list of `rounds` times in seconds; the i-th
-        entries of all candidates belong to the same round.
+        Dict from name to `Times`; the i-th entries of all candidates belong
+        to the same round.
 
     Example:
 
     >>> times = interleaved_times({"nothing": lambda: None}, rounds=3)
-    >>> len(times["nothing"])
+    >>> len(times["nothing"].wall)
     3
     """
     for _ in range(warmup):
         for run in candidates.values():
             run()
-    times = {name: [] for name in candidates}
+    times = {name: Times([], []) for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
-            start = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             run()
-            times[name].append(time.perf_counter() - start)
+            times[name].wall.append(time.perf_counter() - wall)
+            times[name].processor.append(time.process_time() - processor)
     return times
 
 

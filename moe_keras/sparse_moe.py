@@ -40,6 +40,10 @@ class SparseMoE(keras.layers.Layer):
     Tokens under a padding mask take no part in anything: they go to no
     expert, count in no loss and no statistic, and their outputs are zeros.
 
+    To save memory let the experts recompute (`FeedForwardExperts(...,
+    recompute=True)`). `keras.RematScope` around the whole layer would keep the
+    value of its losses and silently drop their gradient.
+
     Args:
         num_experts: int. Number of experts E.
         k: int. Experts per token, from 1 to E. See `NoisyTopKGate` for what

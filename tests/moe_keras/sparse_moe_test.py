@@ -78,6 +78,17 @@ class OutputTest(tf.test.TestCase, parameterized.TestCase):
         layer, x_ND = built_layer()
         self.assertAllEqual(layer(x_ND), layer(x_ND))
 
+    @parameterized.parameters(*CAPACITIES)
+    def test_experts_hear_that_they_train(self, capacity_factor):
+        experts = FeedForwardExperts(E, H, dropout=0.5)
+        layer = SparseMoE(E, 2, expert=experts, capacity_factor=capacity_factor)
+        layer.build((None, D))
+        # A constant gate: what differs is dropout alone.
+        layer.gate.gate_kernel.assign(100 * np.eye(D, E))
+        x = tf.ones((N, D)) * [2.0, 1.0, 0.0, 0.0]
+        self.assertAllEqual(layer(x), layer(x))
+        self.assertNotAllClose(layer(x), layer(x, training=True))
+
     def test_expert_of_another_output_size(self):
         layer = SparseMoE(E, 2, expert=FeedForwardExperts(E, H, output_dim=3))
         self.assertEqual(layer(tf.ones((2, 7, D))).shape, (2, 7, 3))
