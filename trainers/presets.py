@@ -201,12 +201,11 @@ def _parsed(name, old, text):
     """Reads `text` as a value of the same type as `old`."""
     if isinstance(old, str):
         return text
+    read = float if isinstance(old, float) else ast.literal_eval
     try:
-        value = ast.literal_eval(text)
+        value = read(text)
     except (ValueError, SyntaxError):
         value = text
-    if isinstance(old, float) and type(value) is int:
-        value = float(value)
     if isinstance(old, tuple) and type(value) is int:
         value = (value,)
     fits = old is None or value is None or type(value) is type(old)

@@ -44,7 +44,8 @@ def train_and_evaluate(config, model_dir, log=print):
             training starts.
     """
     folder = ModelFolder(model_dir)
-    log(f"Reading {config.train}, {config.dev} and {config.test} ...")
+    names = dict.fromkeys([config.train, config.dev, config.test])
+    log(f"Reading {', '.join(names)} ...")
     train, dev, test = (
         open_corpus(getattr(config, split), config.pair, split)
         for split in ("train", "dev", "test")

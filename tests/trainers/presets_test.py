@@ -16,6 +16,15 @@ def test_fields_are_found_by_name_and_by_path():
     assert config.pair == "en-de"
 
 
+def test_numbers_are_read_as_people_write_them():
+    config = with_overrides(
+        NmtConfig(), ["learning_rate=2e-3", "prune=inf", "max_minutes=5"]
+    )
+    assert config.loop.learning_rate == 0.002
+    assert config.search.prune == float("inf")
+    assert config.loop.max_minutes == 5.0
+
+
 def test_single_place_becomes_a_tuple():
     config = with_overrides(NmtConfig(), ["encoder_moe_after=1"])
     assert config.model.encoder_moe_after == (1,)
@@ -32,6 +41,7 @@ def test_no_two_fields_share_a_name():
         ("experts=3", "Known fields: .*num_experts"),
         ("steps", "takes FIELD=VALUE"),
         ("steps=many", "`steps` takes a int"),
+        ("dropout=much", "`dropout` takes a float"),
         ("depth=0", "`depth` must be a positive integer"),
     ],
 )
