@@ -82,9 +82,12 @@ class ModelFolder:
         """Writes the figures of the finished run."""
         self._write_json("results.json", results)
 
-    def load_results(self):
-        """The figures of the finished run, or None."""
-        return self._read_json("results.json")
+    def load_results(self, config):
+        """The figures of the run if it finished with this config, or None."""
+        results = self._read_json("results.json")
+        if results and _as_dataclass(NmtConfig, results["config"]) == config:
+            return results
+        return None
 
     def load_model(self, config):
         """The best translator of the run and its tokenizer.

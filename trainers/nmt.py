@@ -85,7 +85,7 @@ def _translate(model_dir, paths):
             with open(path, encoding="utf-8") as file:
                 lines += file.read().splitlines()
     for text in translation_task.translate(model_dir, lines):
-        _say(text)
+        _say(text.replace("\n", " "))  # one translation a line
 
 
 def _run(paths):

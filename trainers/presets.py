@@ -31,6 +31,7 @@ class NmtConfig:
 
 
 _PHRASEBOOK = NmtConfig(
+    label_smoothing=0.05,
     dev_sentences=100,
     model=TranslatorConfig(
         vocab_size=1500,
@@ -40,16 +41,17 @@ _PHRASEBOOK = NmtConfig(
         expert_hidden_dim=256,
         attention_units=128,
         moe_activation="linear",
-        dropout=0.1,
+        dropout=0.05,
     ),
     loop=LoopConfig(
-        steps=1300,
-        learning_rate=3e-3,
+        steps=1500,
+        learning_rate=4e-3,
         warmup_steps=100,
         constant_steps=700,
         average_decay=0.99,
-        evaluate_every=325,
-        save_every=325,
+        clip_norm=1.0,
+        evaluate_every=500,
+        save_every=500,
     ),
 )
 

@@ -56,8 +56,8 @@ def train_and_evaluate(config, model_dir, log=print):
     tokenizer = _tokenizer(config, folder, train, log)
     config = _with_vocabulary(config, tokenizer)
     folder.check_same(config)
-    results = folder.load_results()
-    if results and results["config"] == dataclasses.asdict(config):
+    results = folder.load_results(config)
+    if results:
         log(f"{folder.path} is done: {results['steps']} steps.")
         report.show_results(results, log)
         report.show_next_commands(folder, log)

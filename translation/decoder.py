@@ -8,7 +8,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from moe_keras.recurrent import ProjectedLSTM
+from moe_keras import ProjectedLSTM
 from translation.attentive_lstm import AttentiveLSTM
 from translation.config import TranslatorConfig
 from translation.layers import attention_layer, lstm_block, moe_block

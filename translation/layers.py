@@ -2,9 +2,7 @@
 
 import keras
 
-from moe_keras import SparseMoE
-from moe_keras.experts import FeedForwardExperts
-from moe_keras.recurrent import ProjectedLSTM
+from moe_keras import FeedForwardExperts, ProjectedLSTM, SparseMoE
 from translation.attention import (
     AdditiveAttention,
     DotAttention,

@@ -1,5 +1,6 @@
 """The folder of a run: what it refuses, and what it never loses."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -38,7 +39,7 @@ def _sizes(model):
 def test_nothing_is_made_before_something_is_saved(tmp_path):
     folder = ModelFolder(tmp_path / "runs/one")
     folder.check_same(CONFIG)
-    assert folder.load_results() is None
+    assert folder.load_results(CONFIG) is None
     assert not (tmp_path / "runs").exists()
 
 
@@ -96,14 +97,21 @@ def test_interrupted_write_leaves_the_old_configuration(folder, monkeypatch):
     assert folder.load_config() == CONFIG
 
 
+def test_results_of_a_shorter_run_do_not_count(folder):
+    folder.save_results({"config": dataclasses.asdict(CONFIG)})
+    assert folder.load_results(with_overrides(CONFIG, ["steps=9"])) is None
+
+
 def test_finished_write_leaves_one_file(folder):
     assert [file.name for file in folder.path.iterdir()] == ["config.json"]
 
 
 def test_results_are_readable_by_people(folder):
-    results = {"bleu": 1.5, "examples": [{"source": "Où est-ce ?"}]}
+    results = {"bleu": 1.5, "config": dataclasses.asdict(CONFIG)}
+    results["examples"] = [{"source": "Où est-ce ?"}]
     folder.save_results(results)
-    assert folder.load_results() == results
+    # JSON has no tuples: what comes back equals what was written otherwise.
+    assert folder.load_results(CONFIG)["examples"] == results["examples"]
     text = (folder.path / "results.json").read_text(encoding="utf-8")
     assert "Où est-ce ?" in text and text.count("\n") > 3
     assert json.loads(text) == results

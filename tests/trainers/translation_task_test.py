@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -34,25 +35,33 @@ PAIRS = [
 ]
 
 
-@pytest.fixture
-def config(tmp_path):
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpora")
     for split in ("train", "dev", "test"):
         for column, language in enumerate(("en", "fr")):
             lines = "".join(f"{pair[column]}\n" for pair in PAIRS)
-            (tmp_path / f"{split}.{language}").write_text(lines)
-    prefixes = [
-        f"{split}={tmp_path / split}" for split in ("train", "dev", "test")
-    ]
-    return with_overrides(SMALL, prefixes)
+            (folder / f"{split}.{language}").write_text(lines)
+    return folder
 
 
-def test_main_job_leaves_everything_and_the_second_run_is_done(
-    config, tmp_path
-):
-    folder = tmp_path / "model"
+@pytest.fixture(scope="module")
+def config(corpora):
+    splits = ("train", "dev", "test")
+    return with_overrides(SMALL, [f"{s}={corpora / s}" for s in splits])
+
+
+@pytest.fixture(scope="module")
+def trained(config, tmp_path_factory):
+    """A finished run: its folder, what it logged and what it returned."""
+    folder = tmp_path_factory.mktemp("run") / "model"
     lines = []
     results = translation_task.train_and_evaluate(config, folder, lines.append)
-    text = "\n".join(lines)
+    return folder, lines, results
+
+
+def test_main_job_shows_what_it_does(trained):
+    text = "\n".join(trained[1])
     for expected in (
         "loop.steps = 2",
         "Parameters: ",
@@ -61,52 +70,64 @@ def test_main_job_leaves_everything_and_the_second_run_is_done(
         "reference    un chien",
         "encoder_moe_2",
         "tok:13a",
-        "SavedModel",
+        "gives 4 of 4 of these translations",
         "--mode=translate",
     ):
         assert expected in text
+
+
+def test_main_job_leaves_all_that_is_needed_later(trained):
+    folder, _, results = trained
     assert results["steps"] == 2
     for name in ("config.json", "tokenizer.model", "results.json"):
         assert (folder / name).stat().st_size
     for name in ("checkpoints", "best", "logs/train", "export/1"):
         assert list((folder / name).iterdir())
-    lines.clear()
-    again = translation_task.train_and_evaluate(config, folder, lines.append)
-    assert any("is done: 2 steps." in line for line in lines)
-    assert again == json.loads((folder / "results.json").read_text())
 
 
-def test_more_steps_resume_and_other_sizes_are_refused(config, tmp_path):
-    folder = tmp_path / "model"
-    translation_task.train_and_evaluate(config, folder, lambda _: None)
+def test_second_run_says_that_it_is_done(trained, config):
+    folder, _, results = trained
     lines = []
+    again = translation_task.train_and_evaluate(config, folder, lines.append)
+    assert f"{folder} is done: 2 steps." in lines
+    assert again == json.loads((folder / "results.json").read_text())
+    assert again["bleu"] == results["bleu"]
+
+
+def test_more_steps_resume(trained, config, tmp_path, monkeypatch):
+    folder = tmp_path / "moved"
+    shutil.copytree(trained[0], folder)
     longer = with_overrides(config, ["steps=3"])
-    translation_task.train_and_evaluate(longer, folder, lines.append)
+    monkeypatch.setattr(translation_task, "_export_and_check", lambda *_: None)
+    lines = []
+    results = translation_task.train_and_evaluate(longer, folder, lines.append)
     assert "Resuming after step 2." in lines
+    assert results["steps"] == 3
+
+
+def test_other_sizes_in_the_same_folder_are_refused(trained, config):
     other = with_overrides(config, ["num_experts=4"])
     with pytest.raises(FolderError, match=r"model.num_experts \(there 2, now"):
-        translation_task.train_and_evaluate(other, folder, print)
+        translation_task.train_and_evaluate(other, trained[0], print)
 
 
-def test_evaluate_translate_and_export_use_the_folder(config, tmp_path):
-    folder = tmp_path / "model"
-    trained = translation_task.train_and_evaluate(
-        config, folder, lambda _: None
-    )
+def test_evaluate_translate_and_export_use_the_folder(trained):
+    folder, _, results = trained
     figures = translation_task.evaluate(folder, log=lambda _: None)
-    assert figures["bleu"] == trained["bleu"]
-    assert figures["perplexity"] == pytest.approx(trained["perplexity"])
+    assert figures["bleu"] == results["bleu"]
+    assert figures["perplexity"] == pytest.approx(results["perplexity"])
     translations = translation_task.translate(folder, ["one dog", ""])
-    assert translations[0] == trained["examples"][0]["translation"]
+    assert translations[0] == results["examples"][0]["translation"]
     assert translations[1] == ""
     assert translation_task.export(folder).name == "2"
 
 
-def test_unequal_files_are_refused_before_training(config, tmp_path):
-    with (tmp_path / "train.fr").open("a") as file:
-        file.write("encore\n")
+def test_unequal_files_are_refused_before_training(config, corpora, tmp_path):
+    for language, count in (("en", 4), ("fr", 5)):
+        (tmp_path / f"uneven.{language}").write_text("encore\n" * count)
+    uneven = with_overrides(config, [f"train={tmp_path / 'uneven'}"])
     with pytest.raises(ValueError, match="4.*5|5.*4"):
-        translation_task.train_and_evaluate(config, tmp_path / "m", print)
+        translation_task.train_and_evaluate(uneven, tmp_path / "m", print)
     assert not (tmp_path / "m").exists()
 
 
