@@ -44,14 +44,14 @@ _PHRASEBOOK = NmtConfig(
         dropout=0.05,
     ),
     loop=LoopConfig(
-        steps=1500,
+        steps=1400,
         learning_rate=4e-3,
         warmup_steps=100,
         constant_steps=700,
         average_decay=0.99,
         clip_norm=1.0,
-        evaluate_every=500,
-        save_every=500,
+        evaluate_every=350,
+        save_every=350,
     ),
 )
 
@@ -76,6 +76,7 @@ _MULTI30K = NmtConfig(
         learning_rate=2e-3,
         warmup_steps=200,
         constant_steps=2300,
+        clip_norm=1.0,
         average_decay=0.998,
         evaluate_every=1000,
         save_every=500,
