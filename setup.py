@@ -31,7 +31,7 @@ setuptools.setup(
         "tensorflow-text>=2.21,<2.22",
     ],
     extras_require={
-        "dev": ["pytest>=8", "ruff>=0.14"],
+        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.14"],
     },
     entry_points={
         "console_scripts": ["moe-train-nmt = trainers.cli:nmt"],

@@ -114,7 +114,7 @@ def test_results_are_readable_by_people(folder):
     assert folder.load_results(CONFIG)["examples"] == results["examples"]
     text = (folder.path / "results.json").read_text(encoding="utf-8")
     assert "Où est-ce ?" in text and text.count("\n") > 3
-    assert json.loads(text) == results
+    assert json.loads(text)["examples"] == results["examples"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])

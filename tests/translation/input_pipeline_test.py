@@ -24,7 +24,7 @@ LETTERS = "abcdefghij"
 TOKENIZER = train_tokenizer([LETTERS], 260 + 1 + len(LETTERS))
 
 OPTIONS = PipelineOptions(
-    tokens_per_batch=64, max_length=16, shuffle_buffer=1_000
+    static_shapes=True, tokens_per_batch=64, max_length=16, shuffle_buffer=1_000
 )
 
 
