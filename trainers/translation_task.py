@@ -67,7 +67,7 @@ def train_and_evaluate(config, model_dir, log=print):
     model = build_model(config)
     loop = _train(config, folder, model, tokenizer, train, dev, log)
     model, tokenizer = folder.load_model(config)
-    results = _final_figures(config, model, tokenizer, dev, test, log)
+    results = _final_figures(config, model, tokenizer, test, log)
     results["steps"] = int(loop.step)
     results["training_minutes"] = float(loop.seconds) / 60
     report.show_results(results, log)
@@ -94,7 +94,7 @@ def evaluate(model_dir, test=None, log=print):
     corpus = open_corpus(test or config.test, config.pair, "test")
     corpus.check()
     model, tokenizer = folder.load_model(config)
-    results = _final_figures(config, model, tokenizer, corpus, corpus, log)
+    results = _final_figures(config, model, tokenizer, corpus, log)
     report.show_results(results, log)
     return results
 
@@ -225,7 +225,7 @@ def _first(items, count):
         yield item
 
 
-def _final_figures(config, model, tokenizer, dev, test, log):
+def _final_figures(config, model, tokenizer, test, log):
     """Everything that is reported of a trained model."""
     pairs = list(test.pairs())
     log(f"Translating {len(pairs)} test sentences ...")
