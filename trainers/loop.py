@@ -29,7 +29,7 @@ class LoopConfig:
     """How long, how fast and how carefully to train."""
 
     steps: int = 1000  # updates of the weights
-    max_minutes: float = 0.0  # stop training after this time; 0: no limit
+    max_minutes: float = 0.0  # of training, evaluation apart; 0: no limit
     learning_rate: float = 1e-3  # Adam, at its peak
     warmup_steps: int = 100  # linear growth of the rate
     constant_steps: int = 10_000_000  # steps at the peak, then 1/sqrt(step)
@@ -40,7 +40,29 @@ class LoopConfig:
     save_every: int = 500  # steps between checkpoints
     log_every: int = 50  # steps between lines of progress
     keep_checkpoints: int = 3  # last checkpoints kept, beside the best
-    seed: int = 1  # of initial weights, dropout, gating noise and shuffling
+    seed: int = 1  # of initial weights, dropout and gating noise
+
+    def __post_init__(self):
+        for name in (
+            "steps",
+            "learning_rate",
+            "warmup_steps",
+            "clip_norm",
+            "evaluate_every",
+            "save_every",
+            "log_every",
+            "keep_checkpoints",
+        ):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"`{name}` must be above zero. "
+                    f"Received: {getattr(self, name)}"
+                )
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(
+                "`average_decay` must be at least 0 and below 1. "
+                f"Received: {self.average_decay}"
+            )
 
 
 class Loop:
@@ -112,6 +134,7 @@ class Loop:
             TrainingError: when the loss is not a finite number.
         """
         progress = Progress(self.config, self._log, self.seconds)
+        self.summaries.begin_window(self.model)
         batches = iter(batches)
         while not self._is_over():
             start = time.monotonic()
@@ -121,8 +144,8 @@ class Loop:
             if step % self.average.every == 0:
                 self.average.update()
             self.seconds.assign_add(time.monotonic() - start)
+            self._check_finite(float(loss), float(norm), step)
             figures = progress.add(step, float(loss), float(tokens))
-            self._check_finite(float(loss), step)
             if figures:
                 self.summaries.write_training(
                     step, figures, self.learning_rate(), norm, self.model
@@ -141,6 +164,7 @@ class Loop:
         with self.average.swapped_in():
             metrics = evaluate()
             is_best = self.checkpoints.save_if_best(step, metrics["score"])
+        self.summaries.begin_window(self.model)
         self.summaries.write_evaluation(step, metrics)
         shown = "  ".join(f"{k} {v:.2f}" for k, v in metrics.items())
         self._log(f"dev at step {step}  {shown}{'  (best)' * is_best}")
@@ -161,19 +185,21 @@ class Loop:
             loss = loss_sum / tf.maximum(tokens, 1.0)
             total = tf.add_n([loss, *self.model.losses])
         gradients = tape.gradient(total, variables)
+        # Rows of an embedding may come twice: sum them before the norm.
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
         gradients, norm = tf.clip_by_global_norm(
             gradients, self.config.clip_norm
         )
         self.optimizer.apply(gradients, variables)
         return loss, tokens, norm
 
-    def _check_finite(self, loss, step):
-        if math.isfinite(loss):
+    def _check_finite(self, loss, norm, step):
+        if math.isfinite(loss) and math.isfinite(norm):
             return
         raise TrainingError(
-            f"The loss of step {step} is {loss}. Try a lower learning_rate or "
-            "clip_norm; the checkpoints before it are kept and training "
-            "resumes from the last of them."
+            f"The loss of step {step} is {loss}, its gradient norm {norm}. "
+            "Try a lower learning_rate or clip_norm; the checkpoints before "
+            "it are kept, and training resumes from the last of them."
         )
 
 

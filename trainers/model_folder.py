@@ -17,11 +17,21 @@ import keras
 import tensorflow as tf
 
 from trainers.checkpoints import load_best
-from trainers.presets import NmtConfig, field_paths
+from trainers.presets import NmtConfig, field_paths, with_overrides
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
 
-FIXED = ("pair", "vocabulary_type", "model.", "precision")  # cannot change
+# What makes a run: fields that cannot change while it goes on.
+FIXED = (
+    "pair",
+    "train",
+    "vocabulary_type",
+    "label_smoothing",
+    "precision",
+    "model.",
+    "batches.",
+    "loop.seed",
+)
 
 
 class FolderError(ValueError):
@@ -44,11 +54,15 @@ class ModelFolder:
         """Writes the configuration, replacing an earlier one."""
         self._write_json("config.json", dataclasses.asdict(config))
 
-    def load_config(self):
+    def load_config(self, changes=()):
         """The configuration of the run.
 
+        Args:
+            changes: List of `"field=value"` for fields of the search, the
+                only ones that a trained model leaves open.
+
         Raises:
-            FolderError: if the folder has none.
+            FolderError: if the folder has none, or for other changes.
         """
         values = self._read_json("config.json")
         if values is None:
@@ -56,7 +70,15 @@ class ModelFolder:
                 f"No trained model in {self.path}: config.json is missing. "
                 "Train one with --mode=train_and_evaluate."
             )
-        return _as_dataclass(NmtConfig, values)
+        config = _as_dataclass(NmtConfig, values)
+        changed = with_overrides(config, changes)
+        if dataclasses.replace(changed, search=config.search) != config:
+            raise FolderError(
+                "A trained model leaves only the search to be changed: "
+                f"{', '.join(field_paths(config.search))}. "
+                f"Received: {', '.join(changes)}"
+            )
+        return changed
 
     def check_same(self, config):
         """Refuses to go on with another model than the folder's.
@@ -133,12 +155,17 @@ def build_model(config):
 
 def _as_dataclass(kind, values):
     """Rebuilds a nest of frozen dataclasses from a nest of dicts."""
-    defaults = kind()
-    for field in dataclasses.fields(kind):
-        default = getattr(defaults, field.name)
-        if dataclasses.is_dataclass(default):
-            nested = _as_dataclass(type(default), values[field.name])
-            values = {**values, field.name: nested}
-        elif isinstance(default, tuple):
-            values = {**values, field.name: tuple(values[field.name])}
-    return kind(**values)
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(defaults))
+    if unknown:
+        raise FolderError(
+            f"config.json has fields that this version does not know: "
+            f"{', '.join(unknown)}. It was written by another version."
+        )
+    read = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(defaults[name]):
+            read[name] = _as_dataclass(type(defaults[name]), value)
+        else:
+            read[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**read)

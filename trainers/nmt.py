@@ -80,12 +80,17 @@ def _translate(model_dir, paths):
     lines = []
     for path in paths or [None]:
         if path is None:
-            lines += sys.stdin.read().splitlines()
+            lines += _lines(sys.stdin)
         else:
             with open(path, encoding="utf-8") as file:
-                lines += file.read().splitlines()
-    for text in translation_task.translate(model_dir, lines):
+                lines += _lines(file)
+    for text in translation_task.translate(model_dir, lines, _SET.value):
         _say(text.replace("\n", " "))  # one translation a line
+
+
+def _lines(file):
+    """Lines as they are counted elsewhere: only a line feed ends one."""
+    return file.read().removesuffix("\n").split("\n")
 
 
 def _run(paths):
@@ -97,11 +102,11 @@ def _run(paths):
     if mode == "train_and_evaluate":
         translation_task.train_and_evaluate(config, model_dir, _say)
     elif mode == "evaluate":
-        translation_task.evaluate(model_dir, _TEST.value, _say)
+        translation_task.evaluate(model_dir, _TEST.value, _SET.value, _say)
     elif mode == "translate":
         _translate(model_dir, paths)
     else:
-        _say(translation_task.export(model_dir))
+        _say(translation_task.export(model_dir, _SET.value))
 
 
 def main(argv):

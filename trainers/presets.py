@@ -29,6 +29,24 @@ class NmtConfig:
     batches: PipelineOptions = PipelineOptions()
     search: BeamOptions = BeamOptions()
 
+    def __post_init__(self):
+        choices = {
+            "precision": ("float32", "mixed_bfloat16"),
+            "vocabulary_type": ("unigram", "bpe"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(known)}. "
+                    f"Received: {getattr(self, name)!r}"
+                )
+        if not 0 <= self.label_smoothing < 1 or self.dev_sentences < 0:
+            raise ValueError(
+                "`label_smoothing` must be at least 0 and below 1, and "
+                "`dev_sentences` not negative. Received: label_smoothing="
+                f"{self.label_smoothing}, dev_sentences={self.dev_sentences}"
+            )
+
 
 _PHRASEBOOK = NmtConfig(
     label_smoothing=0.05,

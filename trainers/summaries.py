@@ -31,8 +31,17 @@ class Summaries:
             tf.summary.scalar("gradient_norm", norm)
             for layer in monitoring.routing_layers(model):
                 write_routing(layer.name, layer.routing_statistics())
-                layer.reset_routing_statistics()
+        self.begin_window(model)
         self._training.flush()
+
+    @staticmethod
+    def begin_window(model):
+        """Forgets what the MoE layers have counted so far.
+
+        Evaluation counts as well: it must not mix with training.
+        """
+        for layer in monitoring.routing_layers(model):
+            layer.reset_routing_statistics()
 
     def write_evaluation(self, step, metrics):
         """Writes the figures of an evaluation."""

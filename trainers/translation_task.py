@@ -62,9 +62,9 @@ def train_and_evaluate(config, model_dir, log=print):
         report.show_results(results, log)
         report.show_next_commands(folder, log)
         return results
+    model = build_model(config)
     folder.save_config(config)
     report.show_config(config, log)
-    model = build_model(config)
     loop = _train(config, folder, model, tokenizer, train, dev, log)
     model, tokenizer = folder.load_model(config)
     results = _final_figures(config, model, tokenizer, test, log)
@@ -78,19 +78,20 @@ def train_and_evaluate(config, model_dir, log=print):
     return results
 
 
-def evaluate(model_dir, test=None, log=print):
+def evaluate(model_dir, test=None, changes=(), log=print):
     """Perplexity, BLEU and routing of a trained model on a test set.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         test: str or None. A corpus; None takes that of the configuration.
+        changes: List of `"field=value"`, for the fields of the search.
         log: Function of one line of text.
 
     Returns:
         dict of figures.
     """
     folder = ModelFolder(model_dir)
-    config = folder.load_config()
+    config = folder.load_config(changes)
     corpus = open_corpus(test or config.test, config.pair, "test")
     corpus.check()
     model, tokenizer = folder.load_model(config)
@@ -99,31 +100,36 @@ def evaluate(model_dir, test=None, log=print):
     return results
 
 
-def translate(model_dir, sentences):
+def translate(model_dir, sentences, changes=()):
     """Translates sentences with a trained model.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         sentences: List of str.
+        changes: List of `"field=value"`, for the fields of the search.
 
     Returns:
         List of str.
     """
     folder = ModelFolder(model_dir)
-    config = folder.load_config()
+    config = folder.load_config(changes)
     model, tokenizer = folder.load_model(config)
     translations = translate_texts(model, tokenizer, sentences, config.search)
     return [text for text, _ in translations]
 
 
-def export(model_dir):
+def export(model_dir, changes=()):
     """Writes a new version of the SavedModel.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        changes: List of `"field=value"`, for the fields of the search.
 
     Returns:
         Path of the version's folder.
     """
     folder = ModelFolder(model_dir)
-    config = folder.load_config()
+    config = folder.load_config(changes)
     model, tokenizer = folder.load_model(config)
     return export_translator(
         model, tokenizer, folder.export_path, config.search
@@ -134,9 +140,8 @@ def _tokenizer(config, folder, corpus, log):
     if folder.tokenizer_path.exists():
         return Tokenizer.load(folder.tokenizer_path)
     log(f"Training a vocabulary of {config.model.vocab_size} subwords ...")
-    sentences = (text for pair in corpus.pairs() for text in pair)
     tokenizer = train_tokenizer(
-        sentences, config.model.vocab_size, config.vocabulary_type
+        corpus.sentences(), config.model.vocab_size, config.vocabulary_type
     )
     folder.path.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder.tokenizer_path)

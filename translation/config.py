@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import keras
+
 ATTENTIONS = ("product", "additive", "dot")
 CONTEXTS = ("first", "all")
 
@@ -53,10 +55,11 @@ class TranslatorConfig:
         for side in ("encoder", "decoder"):
             layers = getattr(self, f"{side}_layers")
             places = getattr(self, f"{side}_moe_after")
-            if any(not 1 <= place <= layers for place in places):
+            known = range(1, layers + 1)
+            if len({*places}.intersection(known)) < len(places):
                 raise ValueError(
                     f"`{side}_moe_after` must name LSTM layers from 1 to "
-                    f"{side}_layers={layers}. Received: {places}"
+                    f"{side}_layers={layers}, each once. Received: {places}"
                 )
         if self.experts_per_token > self.num_experts:
             raise ValueError(
@@ -85,10 +88,16 @@ class TranslatorConfig:
                 "`dropout` must be at least 0 and below 1. "
                 f"Received: {self.dropout}"
             )
-        for name, known in (
-            ("attention", ATTENTIONS),
-            ("context_to", CONTEXTS),
-        ):
+        keras.activations.get(self.moe_activation)  # raises if unknown
+        factor = self.capacity_factor
+        is_number = isinstance(factor, int | float)
+        if factor is not None and not (is_number and factor > 0):
+            raise ValueError(
+                "`capacity_factor` must be None or a number above zero. "
+                f"Received: {factor!r}"
+            )
+        choices = {"attention": ATTENTIONS, "context_to": CONTEXTS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(known)}. "

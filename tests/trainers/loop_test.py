@@ -112,6 +112,20 @@ def test_gradient_is_clipped_to_the_norm(tmp_path):
     np.testing.assert_allclose(seen[0], 1e-3, rtol=1e-5)
 
 
+def test_gradient_that_is_not_finite_stops_before_anything_is_saved(tmp_path):
+    # The loss sqrt(0 * w) is 0, its gradient infinite or NaN.
+    def loss(model, batch):
+        inputs, _ = batch
+        output = model(0.0 * inputs, training=True)
+        return tf.reduce_sum(tf.sqrt(output * 0.0)), tf.constant(1.0)
+
+    config = dataclasses.replace(CONFIG, save_every=1)
+    loop = Loop(_model(), loss, config, tmp_path, print)
+    with pytest.raises(TrainingError, match="gradient norm (inf|nan)"):
+        loop.run(_batches(), _scores(1.0))
+    assert not list((tmp_path / "checkpoints").glob("*.index"))
+
+
 def test_loss_that_is_not_finite_stops_with_its_step(tmp_path):
     def batches():
         yield from zip(range(2), _batches(), strict=False)

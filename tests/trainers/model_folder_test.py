@@ -79,7 +79,7 @@ def test_all_differences_are_told_at_once(folder):
 
 
 @pytest.mark.parametrize(
-    "change", ["steps=9", "learning_rate=0.1", "beam_width=2", "train=mine"]
+    "change", ["steps=9", "learning_rate=0.1", "beam_width=2", "dev=mine"]
 )
 def test_what_is_not_the_model_may_change(folder, change):
     folder.check_same(with_overrides(CONFIG, [change]))
@@ -156,3 +156,27 @@ def test_folder_without_checkpoint_says_to_train_on(folder):
 def test_folder_without_vocabulary_names_the_file(folder):
     with pytest.raises(ValueError, match="tokenizer.model: No such file"):
         folder.load_model(CONFIG)
+
+
+def test_only_the_search_of_a_trained_model_can_be_changed(folder):
+    changed = folder.load_config(["beam_width=7"])
+    assert changed.search.beam_width == 7
+    with pytest.raises(FolderError, match="only the search .*beam_width"):
+        folder.load_config(["dropout=0.5"])
+
+
+def test_configuration_of_another_version_names_the_fields(folder):
+    values = json.loads((folder.path / "config.json").read_text())
+    values["loop"]["momentum"] = 0.9
+    (folder.path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(FolderError, match="momentum"):
+        folder.load_config()
+
+
+def test_field_that_an_older_version_lacked_has_its_default(folder):
+    values = json.loads((folder.path / "config.json").read_text())
+    del values["model"]["encoder_moe_after"], values["search"]
+    (folder.path / "config.json").write_text(json.dumps(values))
+    config = folder.load_config()
+    assert config.model.encoder_moe_after == TranslatorConfig.encoder_moe_after
+    assert config.search == NmtConfig().search

@@ -42,6 +42,10 @@ def test_no_two_fields_share_a_name():
         ("steps", "takes FIELD=VALUE"),
         ("steps=many", "`steps` takes a int"),
         ("dropout=much", "`dropout` takes a float"),
+        ("log_every=0", "`log_every` must be above zero"),
+        ("average_decay=1", "`average_decay` must be at least 0"),
+        ("label_smoothing=1.5", "`label_smoothing` must be at least 0"),
+        ("precision=foo", "`precision` must be one of float32"),
         ("depth=0", "`depth` must be a positive integer"),
     ],
 )
