@@ -21,7 +21,20 @@ from translation.tokenizer import train_tokenizer
 LETTERS = "abcdefghij"
 # No vocabulary beyond single characters: an id for each, and one for the
 # space before it. A word of n letters has n + 2 ids with eos.
-TOKENIZER = train_tokenizer([LETTERS], 260 + 1 + len(LETTERS))
+_VOCAB_SIZE = 260 + 1 + len(LETTERS)
+TOKENIZER = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tokenizer():
+    """Made when the tests begin: Keras' own clear what was made on import.
+
+    `keras.src.testing.TestCase` clears the session, and with it the
+    resources of the tokenizer's operations.
+    """
+    global TOKENIZER
+    TOKENIZER = train_tokenizer([LETTERS], _VOCAB_SIZE)
+
 
 OPTIONS = PipelineOptions(
     static_shapes=True, tokens_per_batch=64, max_length=16, shuffle_buffer=1_000
