@@ -32,7 +32,7 @@ class AttentiveFeedback:
     and values, and those of the scoring; the memory's bias is its constant.
     """
 
-    scoring: object  # see translation/attention.py
+    scoring: object  # see translation/attention_scoring.py
     output: object  # `lstm_step.Direct()` or `lstm_step.Projected()`
 
     def forward(self, hidden, parameters, constants):

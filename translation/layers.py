@@ -37,7 +37,7 @@ def bidirectional_block(config, name):
 
 
 def moe_block(config, name):
-    """A mixture of experts in its residual block, sigmoid after it."""
+    """A mixture of experts, `moe_activation` after it, in its block."""
     layer = SparseMoE(
         config.num_experts,
         k=config.experts_per_token,
