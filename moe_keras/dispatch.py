@@ -189,8 +189,11 @@ def combine(slots, plan, gate=None):
     def weigh_slots(slots_SD, gate_KN):
         def backward(d_tokens_ND):
             rows_SD = dispatch(d_tokens_ND, plan)
+            # The router's mathematics is in its own dtype, products included.
             d_gate_S = tf.reduce_sum(
-                tf.cast(rows_SD * slots_SD, gate_KN.dtype), axis=-1
+                tf.cast(rows_SD, gate_KN.dtype)
+                * tf.cast(slots_SD, gate_KN.dtype),
+                axis=-1,
             )
             d_gate_KN = tf.gather(d_gate_S, plan.slot_index)
             if plan.has_slot is not None:
