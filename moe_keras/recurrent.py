@@ -250,6 +250,7 @@ def forget_bias_initializer(unit_forget_bias):
 
 
 def check_sizes(units, projection_dim):
+    """Raises a ValueError if a size of an LSTM is below 1."""
     if units < 1:
         raise ValueError(f"`units` must be at least 1. Received: {units}")
     if projection_dim is not None and projection_dim < 1:
