@@ -12,7 +12,8 @@ from moe_keras.dispatch import combine, dispatch, plan_dispatch
 from moe_keras.experts import ExpertList, FeedForwardExperts
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
-from moe_keras.monitoring import RoutingMonitor
+from moe_keras.monitoring import RoutingMonitor, is_counting
+from moe_keras.replicas import sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -46,7 +47,8 @@ class SparseMoE(keras.layers.Layer):
 
     Args:
         num_experts: int. Number of experts E.
-        k: int. Experts per token, from 1 to E. See `NoisyTopKGate` for what
+        k: int. Experts per token, from 1 to E; only without `gate`. By
+            default 4, or E if that is less. See `NoisyTopKGate` for what
             k = 1 does.
         hidden_dim: int. Hidden size of each expert; only without `expert`.
         activation: Activation of the experts; only without `expert`.
@@ -57,8 +59,10 @@ class SparseMoE(keras.layers.Layer):
             `(C, D) -> (C, D')`, called once for each expert. By default
             `FeedForwardExperts`, which also has biases to leave out, dropout
             and an output size.
-        importance_loss_weight: float. Weight of CV(importance)^2.
-        load_loss_weight: float. Weight of CV(load)^2.
+        importance_loss_weight: float. Weight of CV(importance)^2. None for
+            0.1, or for 0 with a gate that keeps the balance by itself (one
+            with `balances_itself = True`).
+        load_loss_weight: float. Weight of CV(load)^2. None as above.
         capacity_factor: float. Slots of an expert over those that it needs
             when load is even; None for as many as it needs.
         seed: int. Seed of the gate's noise.
@@ -84,13 +88,13 @@ class SparseMoE(keras.layers.Layer):
     def __init__(
         self,
         num_experts,
-        k=4,
+        k=None,
         hidden_dim=None,
         activation="relu",
         gate=None,
         expert=None,
-        importance_loss_weight=0.1,
-        load_loss_weight=0.1,
+        importance_loss_weight=None,
+        load_loss_weight=None,
         capacity_factor=None,
         seed=None,
         **kwargs,
@@ -111,9 +115,7 @@ class SparseMoE(keras.layers.Layer):
         self.load_loss_weight = load_loss_weight
         self.capacity_factor = capacity_factor
         self.seed = seed
-        self.gate = gate or NoisyTopKGate(
-            num_experts, k=k, seed=seed, dtype=self.dtype_policy, name="gate"
-        )
+        self.gate = self._make_gate(gate)
         self.experts = self._make_experts(expert)
         self._default_gate = gate is None
         self._default_experts = expert is None
@@ -129,6 +131,22 @@ class SparseMoE(keras.layers.Layer):
         self.supports_masking = True
         # Only a capacity makes the shapes static that XLA wants.
         self.supports_jit = capacity_factor is not None
+
+    def _make_gate(self, gate):
+        if gate is None:
+            return NoisyTopKGate(
+                self.num_experts,
+                k=min(4, self.num_experts) if self.k is None else self.k,
+                seed=self.seed,
+                dtype=self.dtype_policy,
+                name="gate",
+            )
+        if self.k is not None:
+            raise ValueError(
+                "`k` is for the default gate; with `gate` give it to that. "
+                f"Received: k={self.k}"
+            )
+        return gate
 
     def _make_experts(self, expert):
         if expert is not None and self.hidden_dim is not None:
@@ -183,7 +201,8 @@ class SparseMoE(keras.layers.Layer):
         outputs_ND = combine(slots_SD, plan, routing.gate)
         if training:
             self.add_loss(self._balancing_loss(routing))
-        self._count(routing, plan, mask_N)
+        if is_counting():
+            self._count(routing, plan, mask_N)
         leading = tf.shape(inputs)[:-1]
         outputs = tf.reshape(
             outputs_ND, tf.concat([leading, [outputs_ND.shape[-1]]], 0)
@@ -196,6 +215,7 @@ class SparseMoE(keras.layers.Layer):
             as_segments = getattr(self.experts, "supports_segments", False)
             return None if as_segments else "busiest"
         num_tokens, k = expert_NK.shape
+        k = self.gate.k if k is None else k
         share = self.capacity_factor * k / self.num_experts
         if num_tokens is not None:
             return max(1, min(num_tokens, math.ceil(share * num_tokens)))
@@ -214,11 +234,17 @@ class SparseMoE(keras.layers.Layer):
         return tf.reshape(outputs_ECD, [-1, outputs_ECD.shape[-1]])
 
     def _balancing_loss(self, routing):
-        importance_E = _sum_over_replicas(routing.importance)
-        load_E = _sum_over_replicas(routing.load)
-        return self.importance_loss_weight * importance_loss(
-            importance_E
-        ) + self.load_loss_weight * load_loss(load_E)
+        loss = tf.cast(routing.loss, routing.importance.dtype)
+        for weight, balance, totals_E in (
+            (self.importance_loss_weight, importance_loss, routing.importance),
+            (self.load_loss_weight, load_loss, routing.load),
+        ):
+            if weight is None:
+                itself = getattr(self.gate, "balances_itself", False)
+                weight = 0.0 if itself else 0.1
+            if weight:
+                loss += weight * balance(sum_over_replicas(totals_E))
+        return loss
 
     def _count(self, routing, plan, mask_N):
         num_tokens = tf.shape(routing.gate)[0]
@@ -279,11 +305,3 @@ class SparseMoE(keras.layers.Layer):
 def _default_name():
     uid = keras.backend.get_uid("sparse_moe")
     return "sparse_moe" if uid == 1 else f"sparse_moe_{uid - 1}"
-
-
-def _sum_over_replicas(totals_E):
-    # CV squared of the whole batch is not the mean of its replicas' values.
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return totals_E
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, totals_E)

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
+from moe_keras import monitoring
 from translation.beam_options import BeamOptions
 from translation.beam_search import beam_search
 from translation.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
@@ -91,21 +92,21 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
     source_ids = tf.convert_to_tensor(source_ids, tf.int32)
     source_mask = tf.not_equal(source_ids, PAD_ID)
     lengths_B = tf.reduce_sum(tf.cast(source_mask, tf.int32), axis=1)
-    memory, state = translator.encode(source_ids)
-
-    return beam_search(
-        translator.step,
-        state,
-        options.max_lengths(lengths_B),
-        options,
-        memory=memory,
-        alignment=translator.alignment,
-        source_mask=source_mask,
-        bos_id=BOS_ID,
-        eos_id=EOS_ID,
-        forbidden_ids=(PAD_ID, BOS_ID, UNK_ID),
-        **kwargs,
-    )
+    with monitoring.uncounted():
+        memory, state = translator.encode(source_ids)
+        return beam_search(
+            translator.step,
+            state,
+            options.max_lengths(lengths_B),
+            options,
+            memory=memory,
+            alignment=translator.alignment,
+            source_mask=source_mask,
+            bos_id=BOS_ID,
+            eos_id=EOS_ID,
+            forbidden_ids=(PAD_ID, BOS_ID, UNK_ID),
+            **kwargs,
+        )
 
 
 class TextTranslator:

@@ -3,6 +3,7 @@
 N: tokens    E: experts    K: experts per token
 """
 
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
@@ -11,9 +12,10 @@ class Routing(NamedTuple):
 
     It is the whole contract between gates and `SparseMoE`: any layer that
     maps tokens `(N, D)` and an optional mask `(N,)` to a `Routing`, and has
-    an integer attribute `num_experts`, is a gate. A choice is named by its
-    index and never by "gate above zero": a gate that underflows to zero still
-    runs its expert.
+    an integer attribute `num_experts`, is a gate. With an attribute
+    `balances_itself = True` it asks `SparseMoE` for no balancing losses by
+    default. A choice is named by its index and never by "gate above zero": a
+    gate that underflows to zero still runs its expert.
 
     Attributes:
         expert_index: int32 `(N, K)`. The experts chosen for each token, the
@@ -23,7 +25,12 @@ class Routing(NamedTuple):
             0 where `expert_index` is -1.
         importance: float `(E,)`. Gates summed over the batch, with gradient.
         load: float `(E,)`. Tokens per expert; while training a smooth
-            estimate of it, with gradient.
+            estimate of it, with gradient, where the gate has one.
+        loss: float scalar. What the gate asks to be added to the training
+            loss, weighted already, for gates with a loss of their own.
+        figures: dict of float scalars. What the gate tells of itself, summed
+            over the tokens of the batch, such as the size of its noise; the
+            same names in every call.
 
     Example:
 
@@ -41,3 +48,5 @@ class Routing(NamedTuple):
     gate: Any
     importance: Any
     load: Any
+    loss: Any = 0.0
+    figures: Any = MappingProxyType({})

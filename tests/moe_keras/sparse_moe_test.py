@@ -176,6 +176,17 @@ class LossesTest(tf.test.TestCase):
         self.assertAllClose(self.losses(0, 3), 3 * load)
         self.assertAllClose(self.losses(2, 5), 2 * importance + 5 * load)
 
+    def test_a_gate_that_balances_itself_brings_its_own_loss(self):
+        class Quarter(NoisyTopKGate):
+            balances_itself = True
+
+            def call(self, inputs, **kwargs):
+                return super().call(inputs, **kwargs)._replace(loss=0.25)
+
+        layer = SparseMoE(E, hidden_dim=H, gate=Quarter(E, k=2))
+        layer(np.ones((N, D)), training=True)
+        self.assertAllClose(layer.losses, [0.25])
+
     def test_none_at_inference(self):
         layer, x_ND = built_layer()
         layer(x_ND)
@@ -259,6 +270,10 @@ class ArgumentsTest(tf.test.TestCase):
             ValueError, "`gate`.*gate.num_experts=3, num_experts=5"
         ):
             SparseMoE(5, hidden_dim=H, gate=NoisyTopKGate(3, k=2))
+
+    def test_k_beside_a_gate(self):
+        with self.assertRaisesRegex(ValueError, "`k` is for the default gate"):
+            SparseMoE(3, k=2, hidden_dim=H, gate=NoisyTopKGate(3, k=2))
 
     def test_neither_hidden_dim_nor_expert(self):
         with self.assertRaisesRegex(ValueError, "`hidden_dim` must be given"):
