@@ -20,10 +20,10 @@ from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
 from translation.export import export_translator, load_translator
 from translation.input_pipeline import evaluation_batches, training_batches
+from translation.special_ids import PAD_ID
 from translation.tokenizer import Tokenizer, train_tokenizer
 from translation.translate import TextTranslator, translate_texts
 
-PAD_ID = 0
 EXAMPLES = 5  # translations shown at the end
 
 

@@ -27,7 +27,7 @@ class BeamOptions:
     coverage_penalty: float = 0.2  # beta: above 0, no source word left out
     max_length_ratio: float = 2.0  # an output has at most ratio * source ...
     max_length_extra: int = 10  # ... + extra tokens, eos counted in both
-    prune: float = float("inf")  # drop what is so much worse: GNMT took 3
+    prune: float | None = None  # drop what is so much worse: GNMT took 3
     early_stop: bool = True  # stop when nothing can win; changes no result
 
     def __post_init__(self):
@@ -53,9 +53,9 @@ class BeamOptions:
                     f"`{name}` must be zero or more. "
                     f"Received: {name}={getattr(self, name)}"
                 )
-        if not self.prune > 0:
+        if self.prune is not None and not self.prune > 0:
             raise ValueError(
-                "`prune` must be above zero; infinity for no pruning. "
+                "`prune` must be above zero; None for no pruning. "
                 f"Received: prune={self.prune}"
             )
 

@@ -216,8 +216,9 @@ class _Search:
         best_NK, token_NK, normalizer_N = best_tokens(scores_NV, count)
         for forbidden_id in self.forbidden_ids:
             best_NK = tf.where(token_NK == forbidden_id, NEVER, best_NK)
-        worst_N1 = tf.reduce_max(best_NK, 1, True) - self.options.prune
-        best_NK = tf.where(best_NK >= worst_N1, best_NK, NEVER)
+        if self.options.prune is not None:
+            worst_N1 = tf.reduce_max(best_NK, 1, True) - self.options.prune
+            best_NK = tf.where(best_NK >= worst_N1, best_NK, NEVER)
 
         longest_N1 = tf.gather(self.max_length, rows.sentence)[:, tf.newaxis]
         is_last_N1 = time + 1 >= longest_N1
@@ -318,7 +319,7 @@ class _Search:
                 self.max_length, options.length_penalty
             )
             gone_BW |= (bound_B <= best_Bn[:, -1])[:, tf.newaxis]
-        if options.prune < float("inf"):
+        if options.prune is not None:
             score_BW = beams.log_prob / length_penalty(
                 time + 1, options.length_penalty
             )

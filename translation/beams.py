@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-PAD_ID = 0
+from translation.special_ids import PAD_ID
+
 NEVER = -float("inf")
 
 

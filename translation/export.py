@@ -18,7 +18,7 @@ import tensorflow_text  # noqa: F401  registers the operations of the subwords
 from tensorflow.core.protobuf import saved_model_pb2
 
 from translation.beam_options import BeamOptions
-from translation.tokenizer import EOS_ID, PAD_ID
+from translation.special_ids import EOS_ID, PAD_ID
 from translation.translate import (
     MAX_SOURCE_LENGTH,
     Translation,

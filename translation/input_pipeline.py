@@ -28,7 +28,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from translation.corpus import BLANK, CorpusError
-from translation.tokenizer import BOS_ID, EOS_ID, PAD_ID
+from translation.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 # Beyond ten steps of `length_multiple` buckets widen by this factor, so that
 # long sentences, of which there are few, share them.

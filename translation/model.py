@@ -13,8 +13,7 @@ from translation.config import TranslatorConfig
 from translation.decoder import Decoder
 from translation.embedding import SubwordEmbedding
 from translation.encoder import Encoder
-
-PAD_ID = 0
+from translation.special_ids import PAD_ID
 
 
 @keras.saving.register_keras_serializable(package="translation")

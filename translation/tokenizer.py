@@ -27,10 +27,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from sentencepiece import sentencepiece_model_pb2
 
-PAD_ID = 0
-BOS_ID = 1
-EOS_ID = 2
-UNK_ID = 3
+from translation.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 _MODEL_TYPES = ("unigram", "bpe")
 # Of 256 bytes and four special ids.

@@ -13,7 +13,7 @@ import tensorflow as tf
 from moe_keras import monitoring
 from translation.beam_options import BeamOptions
 from translation.beam_search import beam_search
-from translation.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from translation.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 # Longer sources are cut to this many subwords, eos included.
 MAX_SOURCE_LENGTH = 256

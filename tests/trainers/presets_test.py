@@ -18,10 +18,10 @@ def test_fields_are_found_by_name_and_by_path():
 
 def test_numbers_are_read_as_people_write_them():
     config = with_overrides(
-        NmtConfig(), ["learning_rate=2e-3", "prune=inf", "max_minutes=5"]
+        NmtConfig(), ["learning_rate=2e-3", "prune=3", "max_minutes=5"]
     )
     assert config.loop.learning_rate == 0.002
-    assert config.search.prune == float("inf")
+    assert config.search.prune == 3
     assert config.loop.max_minutes == 5.0
 
 

@@ -6,11 +6,8 @@ import pytest
 import tensorflow as tf
 from sentencepiece import sentencepiece_model_pb2
 
+from translation.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from translation.tokenizer import (
-    BOS_ID,
-    EOS_ID,
-    PAD_ID,
-    UNK_ID,
     Tokenizer,
     TokenizerError,
     train_tokenizer,

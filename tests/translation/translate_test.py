@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from translation.beam_options import BeamOptions
-from translation.tokenizer import EOS_ID, train_tokenizer
+from translation.special_ids import EOS_ID
+from translation.tokenizer import train_tokenizer
 from translation.translate import (
     TextTranslator,
     batches_by_length,
