@@ -118,6 +118,7 @@ _WMT14 = NmtConfig(
         expert_bias=False,
         attention_units=512,
         context_to="first",
+        readout=False,
         dropout=0.4,
     ),
     loop=LoopConfig(

@@ -44,6 +44,7 @@ class TranslatorConfig:
     attention: str = "product"  # "product" (appendix G), "additive" or "dot"
     attention_units: int = 256  # A: size of attention keys and queries
     context_to: str = "all"  # decoder LSTMs fed with context: "first" or "all"
+    readout: bool = True  # the softmax too hears the context, by a linear map
     dropout: float = 0.3  # on every embedding, LSTM and MoE output
     share_embeddings: bool = True  # one table for source and target
     share_softmax: bool = True  # the target table is the softmax kernel too

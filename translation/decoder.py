@@ -20,7 +20,10 @@ class Decoder(keras.layers.Layer):
 
     The first LSTM feeds the attention and receives its output at the next
     step. With `context_to="all"` the current context also joins the input of
-    every later LSTM, as in GNMT.
+    every later LSTM, as in GNMT. With `readout` a linear map of it is added to
+    the outputs (as in equation 5 of arXiv:1508.04025, without the tanh): a
+    short way from the loss to the attention, which then learns to align
+    within the first epochs.
 
     Args:
         config: `TranslatorConfig`, or its fields as a dict.
@@ -57,6 +60,11 @@ class Decoder(keras.layers.Layer):
             name="decoder_lstm_1",
         )
         self.dropout = keras.layers.Dropout(config.dropout)
+        self.readout = (
+            keras.layers.Dense(config.depth, use_bias=False, name="readout")
+            if config.readout
+            else None
+        )
         self.blocks = []
         for place in range(1, config.decoder_layers + 1):
             if place > 1:
@@ -67,6 +75,8 @@ class Decoder(keras.layers.Layer):
     def build(self, inputs_shape, encoded_shape):
         memory_shape = (encoded_shape, encoded_shape, encoded_shape[:2])
         self.attentive.build(inputs_shape, memory_shape)
+        if self.readout:
+            self.readout.build(encoded_shape)
         for block in self.blocks:
             context = encoded_shape if self._takes_context(block) else None
             block.build(inputs_shape, context)
@@ -84,7 +94,7 @@ class Decoder(keras.layers.Layer):
             outputs = block(
                 outputs, context=context, mask=mask, training=training
             )
-        return outputs
+        return self._with_readout(outputs, contexts, training)
 
     def start(self, encoded, source_mask):
         """Memory and first state of decoding, one hypothesis a sentence.
@@ -131,6 +141,7 @@ class Decoder(keras.layers.Layer):
                 upper.append(new)
             else:
                 outputs = block(outputs)
+        outputs = self._with_readout(outputs, context)
         return outputs, alignment, {"first": first, "upper": upper}
 
     def _first_state(self, memory):
@@ -141,6 +152,11 @@ class Decoder(keras.layers.Layer):
         hidden, cell, _ = self.attentive.initial_state(memory)
         context, _ = self.attentive.attention(hidden, memory)
         return [hidden, cell, context]
+
+    def _with_readout(self, outputs, context, training=False):
+        if self.readout is None:
+            return outputs
+        return outputs + self.dropout(self.readout(context), training=training)
 
     def _takes_context(self, block):
         is_lstm = isinstance(block.layer, ProjectedLSTM)

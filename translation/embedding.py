@@ -9,7 +9,10 @@ class SubwordEmbedding(keras.layers.Layer):
     """Looks subwords up and, as a softmax layer, scores them.
 
     One object may serve as source table, target table and softmax kernel
-    (shared embeddings), or each may have its own.
+    (shared embeddings), or each may have its own. The numbers of the table
+    begin with variance `1 / depth`, fit for a softmax kernel; looked-up
+    vectors are multiplied by `sqrt(depth)` (arXiv:1706.03762, section 3.4),
+    so that layers begin with inputs of unit variance.
 
     Args:
         vocab_size: int. Number of subwords.
@@ -43,7 +46,9 @@ class SubwordEmbedding(keras.layers.Layer):
         self.table = self.add_weight(
             name="table",
             shape=(self.vocab_size, self.depth),
-            initializer=keras.initializers.RandomUniform(-0.1, 0.1),
+            initializer=keras.initializers.RandomNormal(
+                stddev=self.depth**-0.5
+            ),
         )
         if self.scores:
             self.bias = self.add_weight(
@@ -55,7 +60,7 @@ class SubwordEmbedding(keras.layers.Layer):
 
     def call(self, ids, training=False):
         vectors = ops.take(self.table, ids, axis=0)
-        vectors = ops.cast(vectors, self.compute_dtype)
+        vectors = ops.cast(vectors, self.compute_dtype) * self.depth**0.5
         return self.dropout(vectors, training=training)
 
     def logits(self, outputs):

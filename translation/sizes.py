@@ -17,7 +17,7 @@ class Ops:
     lstm: int  # gates and projections of all LSTM layers
     experts: int  # the K experts that a token visits, in all MoE layers
     attention: int  # key and query products
-    context: int  # the attended context, where LSTMs take it in
+    context: int  # the attended context, where LSTMs and softmax take it in
     softmax: int
     gates: int  # gate and noise products; not in `total`
 
@@ -60,9 +60,11 @@ def _num_moe(config):
     return len(config.encoder_moe_after) + len(config.decoder_moe_after)
 
 
-def _num_context(config):
-    """Decoder LSTMs that take in the context."""
-    return 1 if config.context_to == "first" else config.decoder_layers
+def _context_kernels(config):
+    """Numbers in the kernels that take in the context."""
+    lstms = 1 if config.context_to == "first" else config.decoder_layers
+    readout = config.depth**2 if config.readout else 0
+    return lstms * config.depth * 4 * config.lstm_units + readout
 
 
 def _attention_kernels(config):
@@ -96,7 +98,7 @@ def count_ops(config):
         lstm=lstm,
         experts=_num_moe(config) * config.experts_per_token * expert,
         attention=_attention_kernels(config),
-        context=_num_context(config) * depth * 4 * units,
+        context=_context_kernels(config),
         softmax=depth * config.vocab_size,
         gates=_num_moe(config) * 2 * depth * config.num_experts,
     )

@@ -142,9 +142,23 @@ def test_first_context_is_that_of_a_query_of_zeros():
     np.testing.assert_allclose(context, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("context_to", ["first", "all"])
-def test_steps_equal_the_call(context_to):
-    decoder = _decoder(context_to=context_to)
+def test_readout_adds_a_linear_map_of_the_context():
+    # Layers of zeros add nothing to an input of zeros. Scores of zero attend
+    # evenly: the context is the mean of the values, 1 and 4 make 2.5.
+    decoder = _decoder(decoder_moe_after=(), readout=True)
+    for variable in decoder.trainable_variables:
+        variable.assign(np.zeros(variable.shape))
+    decoder.readout.kernel.assign(2.0 * np.eye(D))
+    encoded = np.stack([np.full((1, D), 1.0), np.full((1, D), 4.0)], axis=1)
+    outputs = decoder(np.zeros((1, T, D)), encoded, np.ones((1, 2), bool))
+    np.testing.assert_allclose(outputs, np.full((1, T, D), 5.0))
+
+
+@pytest.mark.parametrize(
+    "context_to, readout", [("first", False), ("all", False), ("all", True)]
+)
+def test_steps_equal_the_call(context_to, readout):
+    decoder = _decoder(context_to=context_to, readout=readout)
     inputs, encoded = _tensors()
     whole = np.array(decoder(inputs, encoded, SOURCE_MASK))
     memory, state = decoder.start(encoded, SOURCE_MASK)

@@ -58,6 +58,7 @@ SMALL = TranslatorConfig(
         {"bidirectional": False},
         {"lstm_units": 8},
         {"context_to": "first"},
+        {"readout": False},
         {"share_embeddings": False},
         {"share_softmax": False},
         {"attention": "additive"},
