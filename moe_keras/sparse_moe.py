@@ -36,7 +36,8 @@ class SparseMoE(keras.layers.Layer):
     `capacity_factor` each expert takes at most `capacity_factor * k * N / E`
     tokens of a batch (first choices first), all shapes are static, and the
     layer compiles with XLA (`jit_compile=True`); tokens beyond get nothing
-    from that expert and are counted as `overflow`.
+    from that expert and are counted as `overflow`. N counts padding as well:
+    only so is it static, and padding leaves more room to the others.
 
     Tokens under a padding mask take no part in anything: they go to no
     expert, count in no loss and no statistic, and their outputs are zeros.
@@ -51,11 +52,13 @@ class SparseMoE(keras.layers.Layer):
             default 4, or E if that is less. See `NoisyTopKGate` for what
             k = 1 does.
         hidden_dim: int. Hidden size of each expert; only without `expert`.
-        activation: Activation of the experts; only without `expert`.
+        activation: Activation of the experts, by default ReLU; only without
+            `expert`.
         gate: Layer that maps tokens `(N, D)` and `mask (N,)` to a `Routing`;
             by default a `NoisyTopKGate` of `num_experts`, `k` and `seed`.
-        expert: One layer that runs all experts, `(E, C, D) -> (E, C, D')`, or
-            a function without arguments that makes a new Keras layer
+        expert: One layer that runs all experts, `(E, C, D) -> (E, C, D')`,
+            which an attribute `num_experts` makes known, or a function
+            without arguments that makes a new Keras layer
             `(C, D) -> (C, D')`, called once for each expert. By default
             `FeedForwardExperts`, which also has biases to leave out, dropout
             and an output size.
@@ -90,7 +93,7 @@ class SparseMoE(keras.layers.Layer):
         num_experts,
         k=None,
         hidden_dim=None,
-        activation="relu",
+        activation=None,
         gate=None,
         expert=None,
         importance_loss_weight=None,
@@ -110,7 +113,9 @@ class SparseMoE(keras.layers.Layer):
         self.num_experts = num_experts
         self.k = k
         self.hidden_dim = hidden_dim
-        self.activation = keras.activations.get(activation)
+        self.activation = (
+            None if activation is None else keras.activations.get(activation)
+        )
         self.importance_loss_weight = importance_loss_weight
         self.load_loss_weight = load_loss_weight
         self.capacity_factor = capacity_factor
@@ -149,12 +154,22 @@ class SparseMoE(keras.layers.Layer):
         return gate
 
     def _make_experts(self, expert):
-        if expert is not None and self.hidden_dim is not None:
-            raise ValueError(
-                "`hidden_dim` is for the default experts; with `expert` leave "
-                f"it out. Received: hidden_dim={self.hidden_dim}"
-            )
+        for name in ("hidden_dim", "activation"):
+            value = getattr(self, name)
+            if expert is not None and value is not None:
+                raise ValueError(
+                    f"`{name}` is for the default experts; with `expert` "
+                    f"leave it out. Received: {name}={value}"
+                )
         if isinstance(expert, keras.layers.Layer):
+            if not hasattr(expert, "num_experts"):
+                raise ValueError(
+                    "`expert` must be a layer with an attribute `num_experts` "
+                    "that runs all experts, each with its own weights, or a "
+                    "function that makes one expert: for copies of this "
+                    f"layer `lambda: {type(expert).__name__}(...)`. "
+                    f"Received: {expert}"
+                )
             return expert
         if expert is not None:
             return ExpertList([expert() for _ in range(self.num_experts)])
@@ -166,7 +181,7 @@ class SparseMoE(keras.layers.Layer):
         return FeedForwardExperts(
             self.num_experts,
             self.hidden_dim,
-            activation=self.activation,
+            activation=self.activation or "relu",
             dtype=self.dtype_policy,
             name="experts",
         )
@@ -285,7 +300,8 @@ class SparseMoE(keras.layers.Layer):
             "num_experts": self.num_experts,
             "k": self.k,
             "hidden_dim": self.hidden_dim,
-            "activation": keras.activations.serialize(self.activation),
+            "activation": self.activation
+            and keras.activations.serialize(self.activation),
             "gate": serialize(gate),
             "expert": serialize(expert),
             "importance_loss_weight": self.importance_loss_weight,

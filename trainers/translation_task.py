@@ -16,6 +16,7 @@ from trainers import report
 from trainers.loop import Loop, seed_everything
 from trainers.losses import masked_sum, smoothed_cross_entropy
 from trainers.model_folder import ModelFolder, build_model
+from trainers.progress import TranslationProgress
 from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
 from translation.export import export_translator, load_translator
@@ -234,11 +235,12 @@ def _final_figures(config, model, tokenizer, test, log):
     """Everything that is reported of a trained model."""
     pairs = list(test.pairs())
     log(f"Translating {len(pairs)} test sentences ...")
+    progress = TranslationProgress(log)
     sources, references = zip(*pairs, strict=True)
     translate_all = TextTranslator(model, tokenizer, config.search)
     translate_all(sources[:1])  # builds the graph
     start = time.monotonic()
-    hypotheses = [text for text, _ in translate_all(sources)]
+    hypotheses = [text for text, _ in translate_all(sources, progress)]
     seconds = time.monotonic() - start
     for layer in monitoring.routing_layers(model):
         layer.reset_routing_statistics()

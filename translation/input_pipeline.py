@@ -23,7 +23,6 @@ B: batch    L: length of a bucket    N: pairs that are tokenized at once
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -77,18 +76,6 @@ class PipelineOptions:
             )
 
 
-class CorpusTokens(NamedTuple):
-    """What training will see of a corpus."""
-
-    # Pairs in all, those with an empty side, and those that are too long.
-    pairs: int
-    empty: int
-    too_long: int
-    # Ids of the pairs that are left, the end of each sentence counted.
-    source_tokens: int
-    target_tokens: int
-
-
 def batch_shapes(options, longest=None):
     """All shapes that training batches can have.
 
@@ -112,39 +99,6 @@ def batch_shapes(options, longest=None):
         wider = multiple * int(lengths[-1] * _GROWTH / multiple)
         lengths.append(max(lengths[-1] + multiple, wider))
     return [(_batch_size(options, length), length) for length in lengths]
-
-
-def count_tokens(corpus, tokenizer, options):
-    """Reads a corpus once and counts what training keeps and drops.
-
-    Args:
-        corpus: `Corpus`.
-        tokenizer: `Tokenizer`.
-        options: `PipelineOptions`.
-
-    Returns:
-        `CorpusTokens`.
-    """
-
-    def add(totals, sources, targets):
-        source_N, target_N = _lengths(tokenizer, sources, targets)
-        empty_N = _is_empty(sources) | _is_empty(targets)
-        long_N = tf.maximum(source_N, target_N) > options.max_length
-        keep_N = ~empty_N & ~long_N
-        counts = [
-            tf.size(empty_N, tf.int64),
-            tf.math.count_nonzero(empty_N),
-            tf.math.count_nonzero(~empty_N & long_N),
-            tf.reduce_sum(source_N[keep_N]),
-            tf.reduce_sum(target_N[keep_N]),
-        ]
-        return totals + tf.stack(counts)
-
-    chunks = corpus.dataset().batch(_CHUNK)
-    totals = chunks.reduce(
-        tf.zeros(5, tf.int64), lambda totals, pair: add(totals, *pair)
-    )
-    return CorpusTokens(*totals.numpy().tolist())
 
 
 def training_batches(corpus, tokenizer, options):

@@ -283,6 +283,14 @@ class ArgumentsTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "leave it out.*hidden_dim=6"):
             SparseMoE(E, 2, hidden_dim=H, expert=identity_experts())
 
+    def test_both_activation_and_expert(self):
+        with self.assertRaisesRegex(ValueError, "`activation` is for the def"):
+            SparseMoE(E, 2, activation="gelu", expert=identity_experts())
+
+    def test_one_keras_layer_is_not_all_experts(self):
+        with self.assertRaisesRegex(ValueError, "`lambda: Dense"):
+            SparseMoE(E, 2, expert=keras.layers.Dense(D))
+
     def test_capacity_factor_of_zero(self):
         with self.assertRaisesRegex(ValueError, "`capacity_factor`.*0"):
             SparseMoE(5, hidden_dim=H, capacity_factor=0)
