@@ -103,10 +103,13 @@ _MULTI30K = NmtConfig(
     ),
 )
 
+# The paper's settings (section 5.3, appendix E). What it does not say is
+# GNMT's (beams) or left out (smoothing, averaging).
 _WMT14 = NmtConfig(
     train="train",
     dev="newstest2013",
     test="newstest2014",
+    label_smoothing=0.0,
     model=TranslatorConfig(
         vocab_size=32_000,
         depth=512,
@@ -125,8 +128,16 @@ _WMT14 = NmtConfig(
         steps=300_000,
         warmup_steps=2000,
         constant_steps=8000,
+        average_decay=0.0,
         evaluate_every=5000,
         save_every=5000,
+    ),
+    batches=PipelineOptions(tokens_per_batch=16_000, length_multiple=8),
+    search=BeamOptions(
+        beam_width=8,
+        length_penalty=0.2,
+        coverage_penalty=0.2,
+        prune=3.0,
     ),
 )
 
