@@ -27,16 +27,16 @@ def smoothed_cross_entropy(targets, logits, smoothing=0.0):
     >>> round(float(loss[0]), 3)
     0.693
     """
-    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     if not smoothing:
-        return loss
-    # -sum_v q_v log p_v with q = (1 - s) onehot + s / V:
-    # the constant of the softmax cancels in target logit - mean logit.
-    target_logits = tf.gather(
-        logits, targets, axis=-1, batch_dims=targets.shape.rank
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    # Labels written out, as large as the logits, and one fused operation take
+    # three quarters of the time of a sparse loss with a correction.
+    size = logits.shape[-1]
+    share = smoothing / size
+    labels = tf.one_hot(
+        targets, size, 1.0 - smoothing + share, share, dtype=logits.dtype
     )
-    mean_logits = tf.reduce_mean(logits, axis=-1)
-    return loss + smoothing * (target_logits - mean_logits)
+    return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
 
 
 def masked_sum(loss, mask):
