@@ -62,16 +62,17 @@ _PHRASEBOOK = NmtConfig(
         attention_units=128,
         moe_activation="linear",
         dropout=0.05,
+        share_softmax=False,
     ),
     loop=LoopConfig(
-        steps=1400,
+        steps=900,
         learning_rate=4e-3,
         warmup_steps=100,
-        constant_steps=700,
+        constant_steps=450,
         average_decay=0.99,
         clip_norm=1.0,
-        evaluate_every=350,
-        save_every=350,
+        evaluate_every=300,
+        save_every=300,
     ),
 )
 
@@ -88,19 +89,21 @@ _MULTI30K = NmtConfig(
         expert_hidden_dim=256,
         attention_units=192,
         moe_activation="linear",
-        dropout=0.2,
+        dropout=0.12,
+        share_softmax=False,
     ),
     loop=LoopConfig(
         steps=1_000_000,
         max_minutes=55,
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         warmup_steps=200,
-        constant_steps=2300,
+        constant_steps=1000,
         clip_norm=1.0,
         average_decay=0.998,
         evaluate_every=1000,
         save_every=500,
     ),
+    search=BeamOptions(prune=3.0),
 )
 
 # The paper's settings (section 5.3, appendix E). What it does not say is
