@@ -11,6 +11,7 @@ import tensorflow as tf
 from moe_keras.dispatch import dispatch, plan_dispatch
 from moe_keras.gating.noisy_top_k import NoisyTopKGate, noisy_top_k
 from moe_keras.gating.routing import Routing
+from moe_keras.replicas import sum_over_replicas
 from moe_keras.segments import multiply_segments
 
 
@@ -180,13 +181,17 @@ class HierarchicalGate(keras.layers.Layer):
     def _smooth_load(self, primary, chance_SM, plan):
         group_A = tf.reshape(tf.transpose(primary.expert_index), [-1])
         group_S = tf.gather(group_A, plan.choice_index)
-        load_GM = tf.math.unsorted_segment_sum(
+        chosen_GM = tf.math.unsorted_segment_sum(
             chance_SM, group_S, self.num_groups
         )
-        counts_G1 = tf.cast(plan.counts[:, None], chance_SM.dtype)
+        # The groups' tokens on all replicas: what replicas then add up is the
+        # load of the whole batch, and not a sum of their products.
+        chosen_GM = sum_over_replicas(chosen_GM)
+        sent_G = sum_over_replicas(tf.cast(plan.counts, chance_SM.dtype))
+        sent_G1 = sent_G[:, None]
         share_GM = tf.where(
-            counts_G1 > 0,
-            load_GM / tf.maximum(counts_G1, 1),
+            sent_G1 > 0,
+            chosen_GM / tf.maximum(sent_G1, 1),
             self.k[1] / self.experts_per_group,
         )
         return tf.reshape(primary.load[:, None] * share_GM, [-1])

@@ -132,10 +132,9 @@ class NoisyTopKGate(keras.layers.Layer):
             # Even a NaN in the padding must not reach a gradient.
             tokens_ND = tf.where(mask[:, None], tokens_ND, 0.0)
         clean_NE, spread_NE = self._logits(tokens_ND, training)
-        choice = noisy_top_k(
+        expert_NK, gate_NK, chance_NE = noisy_top_k(
             clean_NE, spread_NE, self.k, self.noise_epsilon, self.seed_generator
         )
-        expert_NK, gate_NK, chance_NE = choice
         if mask is not None:
             expert_NK = tf.where(mask[:, None], expert_NK, -1)
             gate_NK = tf.where(mask[:, None], gate_NK, 0.0)

@@ -429,3 +429,33 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
     def test_number_of_experts_must_be_that_of_the_layer(self):
         with self.assertRaisesRegex(ValueError, "gate.num_experts=20"):
             SparseMoE(10, hidden_dim=4, gate=HierarchicalGate(G, M))
+
+
+def test_load_of_two_replicas_is_that_of_their_whole_batch(two_replicas):
+    # Each has half of the tokens, in other groups than the other half. With
+    # noise they would differ from one device by their draws alone.
+    rng = np.random.default_rng(0)
+    x_ND = tf.constant(rng.normal(size=(2 * N, D)), "float32")
+    with two_replicas.scope():
+        shared = HierarchicalGate(G, M)
+        shared.build((None, D))
+    alone = HierarchicalGate(G, M)
+    alone.build((None, D))
+    for ours, theirs in zip(shared.weights, alone.weights, strict=True):
+        if ours.trainable:
+            ours.assign(rng.normal(size=ours.shape))
+            theirs.assign(ours)
+
+    @tf.function
+    def of_replica():
+        rank = tf.distribute.get_replica_context().replica_id_in_sync_group
+        half_ND = x_ND[rank * N : (rank + 1) * N]
+        return shared(half_ND, training=True).load
+
+    def no_noise(shape, dtype, seed):
+        return tf.zeros(shape, dtype)
+
+    with mock.patch.object(keras.random, "normal", no_noise):
+        expected_E = alone(x_ND, training=True).load
+        loads = two_replicas.run(of_replica).values
+    np.testing.assert_allclose(sum(map(np.array, loads)), expected_E, 1e-5)
