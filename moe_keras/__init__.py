@@ -10,13 +10,20 @@ W beam width, P projection size, A attention size.
 
 from moe_keras import losses, monitoring
 from moe_keras.experts import FeedForwardExperts
-from moe_keras.gating import NoisyTopKGate, Routing
+from moe_keras.gating import (
+    BatchwiseGate,
+    HierarchicalGate,
+    NoisyTopKGate,
+    Routing,
+)
 from moe_keras.recurrent import ProjectedLSTM
 from moe_keras.sparse_moe import SparseMoE
 from moe_keras.version import __version__
 
 __all__ = [
+    "BatchwiseGate",
     "FeedForwardExperts",
+    "HierarchicalGate",
     "NoisyTopKGate",
     "ProjectedLSTM",
     "Routing",

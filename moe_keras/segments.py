@@ -1,7 +1,9 @@
-"""Feed-forward experts on ragged segments of tokens, in one loop.
+"""Products of ragged segments of tokens, each with weights of its own.
 
 The rows of all experts lie in one tensor, sorted by expert. A loop takes the
-slice of each expert that has any and runs two ordinary matrix products on it.
+slice of each expert that has any and runs ordinary matrix products on it: two
+for feed-forward experts, one for the secondary gates of a hierarchy, in which
+a group of experts takes the place of an expert.
 Nothing is padded, an idle expert costs nothing, and the graph has one size
 for 8 experts and for 2,000.
 
@@ -101,6 +103,42 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
         return outputs, backward
 
     return run(rows, *weights)
+
+
+def multiply_segments(rows, counts, kernel):
+    """`x W` of each expert's own rows.
+
+    Args:
+        rows: Tensor `(S, D)`, sorted by expert as for `feed_forward_segments`.
+        counts: int32 tensor `(E,)`.
+        kernel: Tensor `(E, D, H)`.
+
+    Returns:
+        Tensor `(S, H)`; zeros for rows behind the last expert's.
+
+    Example:
+
+    >>> scale = tf.reshape([2.0, 3.0], (2, 1, 1))
+    >>> multiply_segments(tf.ones((4, 1)), [1, 2], scale).numpy().ravel()
+    array([2., 3., 3., 0.], dtype=float32)
+    """
+    segments = _Segments(tf.convert_to_tensor(counts, tf.int32))
+
+    @tf.custom_gradient
+    def run(rows, kernel):
+        def forward(turn, expert, products):
+            product = tf.matmul(segments.take(expert, rows), kernel[expert])
+            return (products.write(turn, product),)
+
+        def backward(d_products):
+            return _backward_of_product(segments, rows, kernel, d_products)
+
+        (products,) = segments.for_each(
+            forward, segments.empty_list(rows, kernel.shape[-1])
+        )
+        return segments.join(products, rows), backward
+
+    return run(rows, tf.convert_to_tensor(kernel))
 
 
 class _Segments:
@@ -214,3 +252,22 @@ def _backward(segments, rows, weights, activation, kept, d_outputs):
     )
     # Idle experts have written nothing: `stack` gives them zeros.
     return segments.join(d_rows, rows), *(w.stack() for w in d_weights)
+
+
+def _backward_of_product(segments, rows, kernel, d_products):
+    def run_expert(turn, expert, d_rows, d_kernel):
+        d_product = segments.take(expert, d_products)
+        d_row = tf.matmul(d_product, kernel[expert], transpose_b=True)
+        gradient = tf.matmul(
+            segments.take(expert, rows), d_product, transpose_a=True
+        )
+        return d_rows.write(turn, d_row), d_kernel.write(expert, gradient)
+
+    d_rows, d_kernel = segments.for_each(
+        run_expert,
+        segments.empty_list(rows, rows.shape[-1]),
+        tf.TensorArray(
+            kernel.dtype, kernel.shape[0], element_shape=kernel.shape[1:]
+        ),
+    )
+    return segments.join(d_rows, rows), d_kernel.stack()

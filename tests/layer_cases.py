@@ -24,6 +24,11 @@ def _dense_expert():
     return keras.layers.Dense(4, activation="tanh")
 
 
+def _squares_and_loss(routing):
+    """A figure for each token: `K` differs, and only a loss has thresholds."""
+    return keras.ops.sum(routing.gate**2, axis=-1) + routing.loss
+
+
 LAYER_CASES = [
     LayerCase(
         "sparse_moe",
@@ -57,6 +62,38 @@ LAYER_CASES = [
         "sparse_moe_of_keras_layers",
         lambda: moe_keras.SparseMoE(3, k=3, expert=_dense_expert, seed=1),
         (8, 4),
+    ),
+    LayerCase(
+        "sparse_moe_of_hierarchical_gate",
+        lambda: moe_keras.SparseMoE(
+            6,
+            hidden_dim=6,
+            gate=moe_keras.HierarchicalGate(2, 3, k=(1, 2), seed=1),
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_of_batchwise_gate",
+        lambda: moe_keras.SparseMoE(
+            5, hidden_dim=6, gate=moe_keras.BatchwiseGate(5, k=2)
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "hierarchical_gate",
+        lambda: moe_keras.HierarchicalGate(3, 2, k=(2, 1), seed=1),
+        (8, 4),
+        choose=lambda routing: routing.gate,
+    ),
+    LayerCase(
+        "batchwise_gate",
+        lambda: moe_keras.BatchwiseGate(
+            5, k=2, threshold_loss_weight=0.2, kernel_initializer="he_normal"
+        ),
+        (8, 4),
+        choose=_squares_and_loss,
     ),
     LayerCase(
         "noisy_top_k_gate",

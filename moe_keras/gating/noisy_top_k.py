@@ -3,6 +3,8 @@
 N: tokens    D: depth    E: experts    K: experts per token
 """
 
+from typing import Any, NamedTuple
+
 import keras
 import tensorflow as tf
 
@@ -129,28 +131,14 @@ class NoisyTopKGate(keras.layers.Layer):
         if mask is not None:
             # Even a NaN in the padding must not reach a gradient.
             tokens_ND = tf.where(mask[:, None], tokens_ND, 0.0)
-        if training:
-            clean_NE, noisy_NE, stddev_NE = self._noisy_logits(tokens_ND)
-        else:
-            noisy_NE = tf.matmul(tokens_ND, self.gate_kernel)
-        # One more than chosen: the threshold of those that are.
-        top, expert_index = tf.math.top_k(
-            noisy_NE, min(self.k + 1, self.num_experts)
+        clean_NE, spread_NE = self._logits(tokens_ND, training)
+        expert_NK, gate_NK, chance_NE = noisy_top_k(
+            clean_NE, spread_NE, self.k, self.noise_epsilon, self.seed_generator
         )
-        expert_NK = expert_index[:, : self.k]
-        if self.k > 1:
-            gate_NK = tf.nn.softmax(top[:, : self.k])
-        else:
-            gate_NK = tf.exp(
-                top[:, :1] - tf.reduce_logsumexp(noisy_NE, -1, keepdims=True)
-            )
         if mask is not None:
             expert_NK = tf.where(mask[:, None], expert_NK, -1)
             gate_NK = tf.where(mask[:, None], gate_NK, 0.0)
         if training:
-            chance_NE = chosen_probability(
-                clean_NE, noisy_NE, stddev_NE, top, self.k
-            )
             if mask is not None:
                 chance_NE = tf.where(mask[:, None], chance_NE, 0.0)
             load_E = tf.reduce_sum(chance_NE, axis=0)
@@ -161,19 +149,16 @@ class NoisyTopKGate(keras.layers.Layer):
             gate=gate_NK,
             importance=self._sum_by_expert(gate_NK, expert_NK),
             load=load_E,
+            loss=tf.zeros((), self.router_dtype),
+            figures={},
         )
 
-    def _noisy_logits(self, tokens_ND):
+    def _logits(self, tokens_ND, training):
+        if not training:
+            return tf.matmul(tokens_ND, self.gate_kernel), None
         # One product for both kernels: the tokens are read once.
         kernels = tf.concat([self.gate_kernel, self.noise_kernel], axis=1)
-        clean_NE, raw_NE = tf.split(tf.matmul(tokens_ND, kernels), 2, axis=1)
-        stddev_NE = tf.maximum(tf.nn.softplus(raw_NE), self.noise_epsilon)
-        noise_NE = keras.random.normal(
-            tf.shape(clean_NE),
-            dtype=self.router_dtype,
-            seed=self.seed_generator,
-        )
-        return clean_NE, clean_NE + noise_NE * stddev_NE, stddev_NE
+        return tf.split(tf.matmul(tokens_ND, kernels), 2, axis=1)
 
     def _sum_by_expert(self, values_NK, expert_NK):
         # Rows of expert -1 are left out; the gradient is a gather.
@@ -192,6 +177,63 @@ class NoisyTopKGate(keras.layers.Layer):
             "noise_epsilon": self.noise_epsilon,
             "seed": self.seed,
         }
+
+
+class Choice(NamedTuple):
+    """What `noisy_top_k` chose for each row.
+
+    Attributes:
+        index: int32 `(N, K)`. The chosen components, the best first.
+        gate: float `(N, K)`. Their gates.
+        chance: float `(N, E)`. Probability of each component to be chosen
+            under fresh noise; None where there is none.
+    """
+
+    index: Any
+    gate: Any
+    chance: Any
+
+
+def noisy_top_k(clean, spread, k, noise_epsilon, seed):
+    """Chooses the `k` largest of each row, after noise of learnt size.
+
+    Args:
+        clean: Tensor `(N, E)`, logits without noise.
+        spread: Tensor `(N, E)`, the noise's standard deviation before the
+            softplus; None for no noise.
+        k: int. Components to choose, from 1 to E.
+        noise_epsilon: float. Floor of the standard deviation.
+        seed: `keras.random.SeedGenerator`.
+
+    Returns:
+        A `Choice`. Its gates are a softmax over the chosen components; with
+        k = 1 the probability of the chosen one among all.
+
+    Example:
+
+    >>> choice = noisy_top_k(tf.constant([[0.0, 2.0, 2.0]]), None, 2, 0.0, None)
+    >>> choice.index.numpy().tolist(), choice.gate.numpy().tolist()
+    ([[1, 2]], [[0.5, 0.5]])
+    """
+    noisy = clean
+    if spread is not None:
+        stddev = tf.maximum(tf.nn.softplus(spread), noise_epsilon)
+        noise = keras.random.normal(
+            tf.shape(clean), dtype=clean.dtype.name, seed=seed
+        )
+        noisy = clean + noise * stddev
+    # One more than chosen: the threshold of those that are.
+    top, index = tf.math.top_k(noisy, min(k + 1, clean.shape[-1]))
+    if k > 1:
+        gate = tf.nn.softmax(top[:, :k])
+    else:
+        gate = tf.exp(
+            top[:, :1] - tf.reduce_logsumexp(noisy, -1, keepdims=True)
+        )
+    chance = None
+    if spread is not None:
+        chance = chosen_probability(clean, noisy, stddev, top, k)
+    return Choice(index[:, :k], gate, chance)
 
 
 def chosen_probability(clean, noisy, stddev, top, k):

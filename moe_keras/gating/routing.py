@@ -32,6 +32,10 @@ class Routing(NamedTuple):
             over the tokens of the batch, such as the size of its noise; the
             same names in every call.
 
+    Keras takes nothing but tensors for outputs: a gate that may stand in a
+    functional model of its own fills in `loss` and `figures`, if with zero
+    and an empty dict.
+
     Example:
 
     >>> routing = Routing(

@@ -135,6 +135,62 @@ class DispatchTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(plan.counts, [0] * E)
 
 
+class UnknownNumberOfChoicesTest(tf.test.TestCase, parameterized.TestCase):
+    """In a graph K may be known only when a batch is there."""
+
+    @parameterized.named_parameters(*LAYOUTS)
+    def test_equals_a_known_number(self, capacity):
+        def run(expert_NK, gate_NK, x_ND):
+            plan = plan_dispatch(expert_NK, E, capacity=capacity)
+            with tf.GradientTape() as tape:
+                tape.watch([x_ND, gate_NK])
+                slots = tf.sin(dispatch(x_ND, plan))
+                y_ND = tf.cos(combine(slots, plan, gate_NK))
+            return y_ND, *tape.gradient(y_ND, [x_ND, gate_NK])
+
+        unknown = tf.function(
+            run,
+            input_signature=[
+                tf.TensorSpec((None, None), "int32"),
+                tf.TensorSpec((None, None), "float64"),
+                tf.TensorSpec((None, D), "float64"),
+            ],
+        )
+        for num_tokens in (N, 2, 0):
+            expert_NK, gate_NK, x_ND = (
+                x[:num_tokens] for x in random_choices()
+            )
+            empty = np.arange(expert_NK.size).reshape(-1, K) % 4 == 1
+            expert_NK[empty], gate_NK[empty] = -1, 0
+            batch = [tf.constant(x) for x in (expert_NK, gate_NK, x_ND)]
+            y, d_x, d_gate = unknown(*batch)
+            expected, expected_d_x, expected_d_gate = run(*batch)
+            self.assertAllClose(y, expected)
+            self.assertAllClose(d_x, expected_d_x)
+            self.assertAllClose(d_gate[~empty], expected_d_gate[~empty])
+
+    def test_segments_have_no_slots_for_empty_places(self):
+        @tf.function(input_signature=[tf.TensorSpec((None, None), "int32")])
+        def token_index(expert_NK):
+            return plan_dispatch(expert_NK, 3).token_index
+
+        # Token 0 has three experts, the others share one between them.
+        self.assertAllEqual(
+            token_index([[2, 0, 1], [-1, -1, -1], [1, -1, -1]]), [0, 2, 0, 0]
+        )
+        # One slot at least, which belongs to nobody.
+        self.assertEqual(token_index([[-1], [-1]]).shape, (1,))
+
+    def test_nobody_has_an_expert(self):
+        @tf.function(input_signature=[tf.TensorSpec((None, None), "int32")])
+        def run(expert_NK):
+            plan = plan_dispatch(expert_NK, E)
+            gate_NK = tf.ones(tf.shape(expert_NK))
+            return combine(dispatch(tf.ones((2, D)), plan), plan, gate_NK)
+
+        self.assertAllEqual(run([[-1, -1], [-1, -1]]), np.zeros((2, D)))
+
+
 class MaskTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(*LAYOUTS)
     def test_masked_tokens_take_no_slot_and_give_zeros(self, capacity):

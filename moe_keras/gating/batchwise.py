@@ -1,0 +1,243 @@
+"""Strictly balanced gating (arXiv:1701.06538, appendix F).
+
+N: tokens    D: depth    E: experts    K: experts of the token with most
+M: tokens of each expert
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from moe_keras.gating.routing import Routing
+
+# Thresholds are kept as log(T) / 10. The logarithm, because scores fall with
+# the number of experts, while the steps of an optimizer such as Adam are of
+# one size for all weights. The ten, because a score follows from a sum over
+# many weights: a threshold that moved as fast as one of them would fall behind.
+_PACE = 10.0
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class BatchwiseGate(keras.layers.Layer):
+    """While training, every expert takes equally many tokens of the batch.
+
+    With `score = softmax(x W_gate)` over all experts, without noise:
+
+    1. While training each expert takes the `m = k N / E` tokens of the batch
+       whose score for it is highest. m is rounded up: all experts get equally
+       many, also where E does not divide k N, and a token has k experts on
+       average, or less than E / N more. Each replica has its own batch.
+    2. Out of training there may be no batch. Expert i then takes the tokens
+       with `score_i > T_i`, one by one, with a threshold of its own.
+    3. The thresholds are learnt. Where the two masks differ, the loss
+
+       `L = sum over tokens j, experts i of
+            (above_ji - taken_ji) * (score_ji - T_i)`
+
+       grows with the distance to the threshold, and is 0 where they agree.
+       Its gradient moves T_i up if more than m tokens pass, down if fewer,
+       and draws scores to their side of the threshold.
+    4. The gates of a token are its scores for the experts that take it,
+       divided by their sum.
+
+    So the balance of training needs no loss (`balances_itself`), that of
+    inference is as good as the thresholds. What follows for a token:
+
+    - It may have any number of experts. One that no expert takes, or that is
+      below all thresholds, gets no expert and no gate: `SparseMoE` gives
+      zeros, and a residual connection around it passes the token on. One
+      above all thresholds goes to all experts.
+    - While training, what it gets depends on the other tokens of the batch.
+      All sentences and all time steps are one batch (section 3.1), so that
+      in a decoder or a language model later words bear upon earlier ones.
+      The paper accepts this. At inference nothing but the token decides, and
+      decoding step by step gives what the whole sequence gave.
+    - Masked tokens are taken by nobody and count in nothing, N included.
+
+    `figures` has `experts_per_token`, which at inference shows whether the
+    thresholds have settled (near k) and what a token costs, and
+    `tokens_without_expert`; both are sums over the tokens.
+
+    With k = 1 a token with one expert would have the gate 1 whatever its
+    score is, and the task would teach the gate nothing. The scores are then
+    left undivided, as in `NoisyTopKGate`.
+
+    All of it is computed in float32 (float64 under a float64 policy) whatever
+    the dtype policy.
+
+    Args:
+        num_experts: int. Number of experts E to choose from.
+        k: int. Mean number of experts per token, from 1 to E.
+        threshold_loss_weight: float. Weight of L, which is divided by N to
+            mean the same for every size of batch.
+        kernel_initializer: Initializer of `W_gate`. Zeros, with which noisy
+            gates start, would here let all experts take the same tokens.
+
+    Call arguments:
+        inputs: Tensor of shape `(N, D)`.
+        mask: Optional boolean tensor of shape `(N,)`. Where it is False the
+            token gets no expert and counts nowhere.
+        training: bool. Whether the batch decides, or the thresholds.
+
+    Returns:
+        A `Routing`, in which K is the number of experts of the token that has
+        most (but at least 1); it differs from batch to batch. `loss` is that
+        of the thresholds, while training.
+
+    Raises:
+        ValueError: If `k` is not between 1 and `num_experts`, or
+            `threshold_loss_weight` is below zero.
+
+    Example:
+
+    >>> gate = BatchwiseGate(num_experts=4, k=2)
+    >>> routing = gate(keras.random.normal((6, 3)), training=True)
+    >>> routing.load.numpy().tolist()  # 2 * 6 / 4 tokens each
+    [3.0, 3.0, 3.0, 3.0]
+    """
+
+    balances_itself = True
+
+    def __init__(
+        self,
+        num_experts,
+        k=4,
+        threshold_loss_weight=0.1,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        # As in NoisyTopKGate: tokens and kernel stay in the router's dtype.
+        super().__init__(**kwargs, autocast=False)
+        if not 1 <= k <= num_experts:
+            raise ValueError(
+                "`k` must be between 1 and `num_experts`. "
+                f"Received: k={k}, num_experts={num_experts}"
+            )
+        if threshold_loss_weight < 0:
+            raise ValueError(
+                "`threshold_loss_weight` must not be below 0. "
+                f"Received: threshold_loss_weight={threshold_loss_weight}"
+            )
+        self.num_experts = num_experts
+        self.k = k
+        self.threshold_loss_weight = threshold_loss_weight
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.supports_masking = True
+        self.supports_jit = False  # K depends on the batch
+
+    @property
+    def router_dtype(self):
+        """float32 under every policy but float64."""
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
+    @property
+    def thresholds(self):
+        """T, tensor `(E,)`: the scores that tokens have to exceed."""
+        return tf.exp(_PACE * self.log_threshold)
+
+    def build(self, input_shape):
+        self.gate_kernel = self.add_weight(
+            name="gate_kernel",
+            shape=(input_shape[-1], self.num_experts),
+            initializer=self.kernel_initializer,
+            dtype=self.router_dtype,
+            autocast=False,
+        )
+        # 1 / (k + 1) at first, which at most k experts of a token can pass.
+        start = -math.log(self.k + 1) / _PACE
+        self.log_threshold = self.add_weight(
+            name="log_threshold",
+            shape=(self.num_experts,),
+            initializer=keras.initializers.Constant(start),
+            dtype=self.router_dtype,
+            autocast=False,
+        )
+
+    def call(self, inputs, mask=None, training=False):
+        if mask is None:
+            mask = tf.ones(tf.shape(inputs)[:1])
+        mask = tf.cast(mask, "bool")
+        # Even a NaN in the padding must not reach a gradient.
+        tokens_ND = tf.where(
+            mask[:, None], tf.cast(inputs, self.router_dtype), 0.0
+        )
+        # Logarithms: a score that underflows is still above another.
+        score_NE = tf.nn.log_softmax(tf.matmul(tokens_ND, self.gate_kernel))
+        above_NE = mask[:, None] & (score_NE > _PACE * self.log_threshold)
+        taken_NE, loss = above_NE, tf.zeros((), score_NE.dtype)
+        if training:
+            taken_NE = self._best_of_batch(score_NE, mask)
+            loss = self._threshold_loss(score_NE, above_NE, taken_NE, mask)
+        expert_NK, gate_NK = self._choices(score_NE, taken_NE)
+        load_E = tf.reduce_sum(tf.cast(taken_NE, score_NE.dtype), axis=0)
+        return Routing(
+            expert_index=expert_NK,
+            gate=gate_NK,
+            importance=tf.math.unsorted_segment_sum(
+                gate_NK, expert_NK, self.num_experts
+            ),
+            load=load_E,
+            loss=loss,
+            figures={
+                "experts_per_token": tf.reduce_sum(load_E),
+                "tokens_without_expert": _count(
+                    mask & ~tf.reduce_any(taken_NE, axis=1), score_NE.dtype
+                ),
+            },
+        )
+
+    def _best_of_batch(self, score_NE, mask):
+        """The batchwise mask: for each expert its m best tokens."""
+        num_tokens = _count(mask, "int32")
+        m = (self.k * num_tokens + self.num_experts - 1) // self.num_experts
+        # There are at least m tokens that are not masked.
+        real_NE = tf.where(mask[:, None], score_NE, -math.inf)
+        token_EM = tf.math.top_k(tf.transpose(real_NE), m).indices
+        expert_E1 = tf.range(self.num_experts)[:, None]
+        expert_EM = tf.broadcast_to(expert_E1, tf.shape(token_EM))
+        return 0 < tf.scatter_nd(
+            tf.stack([token_EM, expert_EM], axis=-1),
+            tf.ones_like(token_EM),
+            tf.shape(score_NE),
+        )
+
+    def _threshold_loss(self, score_NE, above_NE, taken_NE, mask):
+        dtype = score_NE.dtype
+        differ_NE = tf.cast(above_NE, dtype) - tf.cast(taken_NE, dtype)
+        distance_NE = tf.exp(score_NE) - self.thresholds
+        num_tokens = tf.maximum(_count(mask, dtype), 1)
+        loss = tf.reduce_sum(differ_NE * distance_NE) / num_tokens
+        return self.threshold_loss_weight * loss
+
+    def _choices(self, score_NE, taken_NE):
+        """Experts and gates of each token, side by side, the best first."""
+        counts_N = tf.reduce_sum(tf.cast(taken_NE, "int32"), axis=1)
+        most = tf.maximum(tf.reduce_max(counts_N), 1)
+        # Finite, so that a row without expert has no NaN.
+        others = tf.where(taken_NE, score_NE, score_NE.dtype.min)
+        top_NK, expert_NK = tf.math.top_k(others, most)
+        gate_NK = tf.nn.softmax(top_NK) if self.k > 1 else tf.exp(top_NK)
+        is_taken_NK = tf.range(most) < counts_N[:, None]
+        return (
+            tf.where(is_taken_NK, expert_NK, -1),
+            tf.where(is_taken_NK, gate_NK, 0.0),
+        )
+
+    def compute_mask(self, inputs, previous_mask):
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_experts": self.num_experts,
+            "k": self.k,
+            "threshold_loss_weight": self.threshold_loss_weight,
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+        }
+
+
+def _count(mask, dtype):
+    return tf.math.count_nonzero(mask, dtype=dtype)

@@ -1,0 +1,216 @@
+"""Hierarchical gating: first a group, then experts of it (appendix B).
+
+N: tokens    D: depth    G: groups of experts    M: experts of a group
+E: experts, G x M    K: experts per token, those of all its groups
+S: choices of a group, sorted by group
+"""
+
+import keras
+import tensorflow as tf
+
+from moe_keras.dispatch import dispatch, plan_dispatch
+from moe_keras.gating.noisy_top_k import NoisyTopKGate, noisy_top_k
+from moe_keras.gating.routing import Routing
+from moe_keras.replicas import sum_over_replicas
+from moe_keras.segments import multiply_segments
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class HierarchicalGate(keras.layers.Layer):
+    """Noisy top-k at two levels: `k[0]` groups, `k[1]` experts of each.
+
+        tokens (N, D) -> primary gate: k[0] of G groups
+        dispatch:        the tokens of each group, side by side
+        secondary gates: k[1] of the group's M experts, for these tokens alone
+        gate = primary gate * secondary gate                  (equation 12)
+
+    A flat gate multiplies every token with the weights of all E experts; this
+    one with those of G groups and of `k[0]` groups' experts: the cost is that
+    of N x D x (G + k[0] x M), least where G is near to the root of E.
+
+    Expert j of group i is number `i * M + j` of E. Both levels choose and
+    weigh as `NoisyTopKGate` does, which see, k = 1 and the initial zeros
+    included. With X_i for the tokens sent to group i, counted and not
+    estimated, the totals for the balancing losses are (appendix B)
+
+        importance_ij = sum over x of primary(x)_i * secondary_i(x)_j
+        load_ij = load_primary(X)_i * load_i(X_i)_j / |X_i|
+
+    so that the load has a gradient at both levels. In a group without a token
+    that fraction is 0/0; its experts then share `load_primary_i` evenly, as
+    `k[1] / M` each, and the loss of the load can call the group back.
+
+    Out of training there is no noise, the same input always gives the same
+    routing, and `load` counts tokens.
+
+    Args:
+        num_groups: int. Number of groups G.
+        experts_per_group: int. Number of experts M of each group.
+        k: Pair of int. Groups per token, from 1 to G, and experts in each of
+            them, from 1 to M.
+        noise_epsilon: float. Floor of the noise's standard deviation, at both
+            levels.
+        seed: int. Seed of the noise.
+
+    Call arguments:
+        inputs: Tensor of shape `(N, D)`.
+        mask: Optional boolean tensor of shape `(N,)`. Where it is False the
+            token gets no expert and counts nowhere.
+        training: bool. Noise and the smooth load are for training only.
+
+    Returns:
+        A `Routing` with K = `k[0] * k[1]`. Its gates are in each row sorted,
+        and sum to 1 unless `k` has a 1.
+
+    Raises:
+        ValueError: If `k` has not two numbers within their ranges.
+
+    Example:
+
+    >>> gate = HierarchicalGate(num_groups=4, experts_per_group=8, k=(2, 2))
+    >>> routing = gate(keras.ops.ones((5, 3)), training=True)
+    >>> tuple(routing.expert_index.shape), tuple(routing.load.shape)
+    ((5, 4), (32,))
+    """
+
+    def __init__(
+        self,
+        num_groups,
+        experts_per_group,
+        k=(2, 2),
+        noise_epsilon=1e-2,
+        seed=None,
+        **kwargs,
+    ):
+        # As in NoisyTopKGate: tokens and kernels stay in the router's dtype.
+        super().__init__(**kwargs, autocast=False)
+        k = tuple(k)
+        sizes = (num_groups, experts_per_group)
+        if len(k) != 2 or not all(
+            1 <= chosen <= size for chosen, size in zip(k, sizes, strict=True)
+        ):
+            raise ValueError(
+                "`k` must be two numbers, from 1 to `num_groups` and from 1 "
+                f"to `experts_per_group`. Received: k={k}, "
+                f"num_groups={num_groups}, "
+                f"experts_per_group={experts_per_group}"
+            )
+        self.num_groups = num_groups
+        self.experts_per_group = experts_per_group
+        self.num_experts = num_groups * experts_per_group
+        self.k = k
+        self.noise_epsilon = noise_epsilon
+        self.seed = seed
+        self.primary = NoisyTopKGate(
+            num_groups,
+            k=k[0],
+            noise_epsilon=noise_epsilon,
+            seed=seed,
+            dtype=self.dtype_policy,
+            name="primary",
+        )
+        self.supports_masking = True
+        self.supports_jit = False  # segments are ragged
+
+    def build(self, input_shape):
+        self.primary.build(input_shape)
+        self.gate_kernel = self._add_kernel("gate_kernel", input_shape[-1])
+        self.noise_kernel = self._add_kernel("noise_kernel", input_shape[-1])
+
+    def _add_kernel(self, name, depth):
+        return self.add_weight(
+            name=name,
+            shape=(self.num_groups, depth, self.experts_per_group),
+            initializer="zeros",
+            dtype=self.primary.router_dtype,
+            autocast=False,
+        )
+
+    def call(self, inputs, mask=None, training=False):
+        primary = self.primary(inputs, mask=mask, training=training)
+        plan = plan_dispatch(primary.expert_index, self.num_groups)
+        tokens_ND = tf.cast(inputs, self.primary.router_dtype)
+        # Masked tokens come last, behind all groups: none is multiplied.
+        secondary = self._choose_in_groups(
+            dispatch(tokens_ND, plan), plan.counts, training
+        )
+        expert_NK, gate_NK = self._join_levels(primary, secondary, plan)
+        if training:
+            load_E = self._smooth_load(primary, secondary.chance, plan)
+        else:
+            load_E = self._sum_by_expert(tf.ones_like(gate_NK), expert_NK)
+        return Routing(
+            expert_index=expert_NK,
+            gate=gate_NK,
+            importance=self._sum_by_expert(gate_NK, expert_NK),
+            load=load_E,
+            loss=tf.zeros((), gate_NK.dtype),
+            figures={},
+        )
+
+    def _choose_in_groups(self, rows_SD, counts_G, training):
+        clean_SM = multiply_segments(rows_SD, counts_G, self.gate_kernel)
+        spread_SM = None
+        if training:
+            spread_SM = multiply_segments(rows_SD, counts_G, self.noise_kernel)
+        return noisy_top_k(
+            clean_SM,
+            spread_SM,
+            self.k[1],
+            self.noise_epsilon,
+            # One generator for both levels: two of one seed would agree.
+            self.primary.seed_generator,
+        )
+
+    def _join_levels(self, primary, secondary, plan):
+        def to_tokens(values):
+            # (S, k[1]) -> (N, k[0], k[1]); every choice has one slot.
+            return tf.transpose(tf.gather(values, plan.slot_index), [1, 0, 2])
+
+        group = primary.expert_index[:, :, None]
+        first = group * self.experts_per_group
+        expert = tf.where(group < 0, -1, first + to_tokens(secondary.index))
+        gate = primary.gate[:, :, None] * to_tokens(secondary.gate)
+        num_chosen = self.k[0] * self.k[1]
+        gate_NK, order_NK = tf.math.top_k(
+            tf.reshape(gate, [-1, num_chosen]), num_chosen
+        )
+        expert_NK = tf.reshape(expert, [-1, num_chosen])
+        return tf.gather(expert_NK, order_NK, batch_dims=1), gate_NK
+
+    def _smooth_load(self, primary, chance_SM, plan):
+        group_A = tf.reshape(tf.transpose(primary.expert_index), [-1])
+        group_S = tf.gather(group_A, plan.choice_index)
+        chosen_GM = tf.math.unsorted_segment_sum(
+            chance_SM, group_S, self.num_groups
+        )
+        # The groups' tokens on all replicas: what replicas then add up is the
+        # load of the whole batch, and not a sum of their products.
+        chosen_GM = sum_over_replicas(chosen_GM)
+        sent_G = sum_over_replicas(tf.cast(plan.counts, chance_SM.dtype))
+        sent_G1 = sent_G[:, None]
+        share_GM = tf.where(
+            sent_G1 > 0,
+            chosen_GM / tf.maximum(sent_G1, 1),
+            self.k[1] / self.experts_per_group,
+        )
+        return tf.reshape(primary.load[:, None] * share_GM, [-1])
+
+    def _sum_by_expert(self, values_NK, expert_NK):
+        # Rows of expert -1 are left out; the gradient is a gather.
+        return tf.math.unsorted_segment_sum(
+            values_NK, expert_NK, self.num_experts
+        )
+
+    def compute_mask(self, inputs, previous_mask):
+        return None
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_groups": self.num_groups,
+            "experts_per_group": self.experts_per_group,
+            "k": self.k,
+            "noise_epsilon": self.noise_epsilon,
+            "seed": self.seed,
+        }
