@@ -6,6 +6,7 @@ import keras
 
 ATTENTIONS = ("product", "additive", "dot")
 CONTEXTS = ("first", "all")
+GATE_NAMES = ("noisy_top_k", "hierarchical", "batchwise")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,9 @@ class TranslatorConfig:
     decoder_moe_after: tuple = (1,)  # the same in the decoder
     num_experts: int = 16  # E: experts of each MoE; 1 is a dense layer
     experts_per_token: int = 2  # K: experts chosen for each token
+    gate: str = "noisy_top_k"  # how experts are chosen: docs/gating.md
+    expert_groups: int = 1  # G: groups of experts of a hierarchical gate
+    groups_per_token: int = 1  # groups that share a token's K experts
     expert_hidden_dim: int = 512  # hidden units of one expert
     expert_bias: bool = True  # biases in the experts (the paper counts none)
     moe_activation: str = "sigmoid"  # on the MoE output (paper: sigmoid)
@@ -68,11 +72,26 @@ class TranslatorConfig:
                 f"experts_per_token={self.experts_per_token}, "
                 f"num_experts={self.num_experts}"
             )
+        self._check_groups()
         if self.bidirectional and (self.depth % 2 or self.lstm_units % 2):
             raise ValueError(
                 "`depth` and `lstm_units` must be even when `bidirectional`: "
                 "each direction has half of them. Received: "
                 f"depth={self.depth}, lstm_units={self.lstm_units}"
+            )
+
+    def _check_groups(self):
+        if self.gate != "hierarchical":
+            return
+        groups, chosen = self.expert_groups, self.groups_per_token
+        experts, k = self.num_experts, self.experts_per_token
+        if chosen > groups or experts % groups or k % chosen:
+            raise ValueError(
+                "`expert_groups` must divide `num_experts`, and "
+                "`groups_per_token` must divide `experts_per_token` and not "
+                f"exceed `expert_groups`. Received: expert_groups={groups}, "
+                f"num_experts={experts}, groups_per_token={chosen}, "
+                f"experts_per_token={k}"
             )
 
     def _check_sizes(self):
@@ -97,7 +116,11 @@ class TranslatorConfig:
                 "`capacity_factor` must be None or a number above zero. "
                 f"Received: {factor!r}"
             )
-        choices = {"attention": ATTENTIONS, "context_to": CONTEXTS}
+        choices = {
+            "attention": ATTENTIONS,
+            "context_to": CONTEXTS,
+            "gate": GATE_NAMES,
+        }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -122,6 +145,9 @@ def dense_twin(config):
         config,
         num_experts=1,
         experts_per_token=1,
+        gate="noisy_top_k",
+        expert_groups=1,
+        groups_per_token=1,
         expert_hidden_dim=config.experts_per_token * config.expert_hidden_dim,
         capacity_factor=None,
     )

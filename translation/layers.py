@@ -8,6 +8,7 @@ from translation.attention import (
     DotAttention,
     ProductAttention,
 )
+from translation.gates import GATES
 from translation.residual import Residual
 
 
@@ -38,17 +39,23 @@ def bidirectional_block(config, name):
 
 def moe_block(config, name):
     """A mixture of experts, `moe_activation` after it, in its block."""
+    gate = GATES[config.gate].make(config)
+    weights = {}
+    if not getattr(gate, "balances_itself", False):
+        weights = {
+            "importance_loss_weight": config.importance_loss_weight,
+            "load_loss_weight": config.load_loss_weight,
+        }
     layer = SparseMoE(
         config.num_experts,
-        k=config.experts_per_token,
+        gate=gate,
         expert=FeedForwardExperts(
             config.num_experts,
             config.expert_hidden_dim,
             use_bias=config.expert_bias,
             name="experts",
         ),
-        importance_loss_weight=config.importance_loss_weight,
-        load_loss_weight=config.load_loss_weight,
+        **weights,
         capacity_factor=config.capacity_factor,
         name=f"{name}_layer",
     )

@@ -9,6 +9,8 @@ apart. With it the paper's model comes to its 85 M ops and 8.7 B parameters.
 
 import dataclasses
 
+from translation.gates import GATES
+
 
 @dataclasses.dataclass(frozen=True)
 class Ops:
@@ -19,7 +21,7 @@ class Ops:
     attention: int  # key and query products
     context: int  # the attended context, where LSTMs and softmax take it in
     softmax: int
-    gates: int  # gate and noise products; not in `total`
+    gates: int  # products with the gates' kernels; not in `total`
 
     @property
     def total(self):
@@ -100,7 +102,7 @@ def count_ops(config):
         attention=_attention_kernels(config),
         context=_context_kernels(config),
         softmax=depth * config.vocab_size,
-        gates=_num_moe(config) * 2 * depth * config.num_experts,
+        gates=_num_moe(config) * GATES[config.gate].ops(config),
     )
 
 
@@ -130,7 +132,7 @@ def count_parameters(config):
         + ops.attention
         + attention_scale
         + embeddings
-        + ops.gates
+        + _num_moe(config) * GATES[config.gate].parameters(config)
     )
     experts = _num_moe(config) * expert
     return Parameters(

@@ -20,6 +20,15 @@ from translation.config import TranslatorConfig
         ({"capacity_factor": "foo"}, "`capacity_factor` must be None or"),
         ({"capacity_factor": 0}, "`capacity_factor` must be None or"),
         ({"experts_per_token": 17}, "must not exceed `num_experts`"),
+        ({"gate": "soft"}, "`gate` must be one of noisy_top_k, hier"),
+        (
+            {"gate": "hierarchical", "expert_groups": 3},
+            "`expert_groups` must divide `num_experts`",
+        ),
+        (
+            {"gate": "hierarchical", "groups_per_token": 2},
+            "and not exceed `expert_groups`",
+        ),
         ({"depth": 5, "lstm_units": 4}, "must be even when `bidirectional`"),
     ],
 )

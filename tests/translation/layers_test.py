@@ -10,7 +10,8 @@ from translation.attention import (
     DotAttention,
     ProductAttention,
 )
-from translation.config import TranslatorConfig
+from translation.config import GATE_NAMES, TranslatorConfig
+from translation.gates import GATES
 from translation.layers import (
     attention_layer,
     bidirectional_block,
@@ -79,7 +80,7 @@ def test_moe_is_what_the_configuration_says(expert_bias):
     moe = block.layer
     assert (block.name, moe.name) == ("encoder_moe_2", "encoder_moe_2_layer")
     assert block.activation.__name__ == "sigmoid"
-    assert (moe.num_experts, moe.k, moe.gate.k) == (5, 3, 3)
+    assert (moe.num_experts, moe.gate.k) == (5, 3)
     assert (moe.importance_loss_weight, moe.load_loss_weight) == (0.2, 0.3)
     assert moe.capacity_factor == 1.5
     shapes = {"kernel_in": (5, 6, 7), "kernel_out": (5, 7, 6)}
@@ -103,3 +104,19 @@ def test_attention_has_the_name_of_its_class(name, kind):
     layer = attention_layer(dataclasses.replace(CONFIG, attention=name))
     assert type(layer) is kind
     assert getattr(layer, "units", 4) == 4
+
+
+def test_the_gate_is_the_one_named():
+    config = dataclasses.replace(
+        CONFIG,
+        gate="hierarchical",
+        num_experts=12,
+        experts_per_token=4,
+        expert_groups=3,
+        groups_per_token=2,
+    )
+    gate = moe_block(config, "layer").layer.gate
+    assert type(gate).__name__ == "HierarchicalGate"
+    assert (gate.num_groups, gate.experts_per_group) == (3, 4)
+    assert tuple(gate.k) == (2, 2)
+    assert set(GATES) == set(GATE_NAMES)

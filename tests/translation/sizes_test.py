@@ -65,6 +65,8 @@ SMALL = TranslatorConfig(
         {"attention": "dot"},
         {"expert_bias": False},
         {"encoder_moe_after": (1, 3), "decoder_moe_after": ()},
+        {"gate": "hierarchical", "num_experts": 6, "expert_groups": 3},
+        {"gate": "batchwise"},
     ],
     ids=str,
 )
