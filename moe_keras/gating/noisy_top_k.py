@@ -40,6 +40,11 @@ class NoisyTopKGate(keras.layers.Layer):
     Out of training there is no noise, the same input always gives the same
     routing, and `load` counts tokens.
 
+    `figures` tell how much the noise decides while training: `noise` is the
+    sum over tokens of the mean standard deviation, `gap` that of the distance
+    between the k-th and the (k+1)-th clean logit, which noise has to bridge
+    to change the choice. Their ratio falls as the gate makes up its mind.
+
     With k = 1 the softmax over the one chosen component is 1 whatever the
     logits are, and the gate would learn nothing from the task. The gate is
     then the chosen expert's probability in the softmax over *all* noisy
@@ -78,6 +83,8 @@ class NoisyTopKGate(keras.layers.Layer):
     >>> tuple(routing.expert_index.shape), tuple(routing.load.shape)
     ((5, 2), (8,))
     """
+
+    figure_names = ("noise", "gap")
 
     def __init__(
         self, num_experts, k=4, noise_epsilon=1e-2, seed=None, **kwargs
@@ -154,13 +161,16 @@ class NoisyTopKGate(keras.layers.Layer):
             if mask is not None:
                 chance_NE = tf.where(mask[:, None], chance_NE, 0.0)
             load_E = tf.reduce_sum(chance_NE, axis=0)
+            figures = self._noise_against_gap(clean_NE, stddev_NE, mask)
         else:
             load_E = self._sum_by_expert(tf.ones_like(gate_NK), expert_NK)
+            figures = {name: tf.constant(0.0) for name in self.figure_names}
         return Routing(
             expert_index=expert_NK,
             gate=gate_NK,
             importance=self._sum_by_expert(gate_NK, expert_NK),
             load=load_E,
+            figures=figures,
         )
 
     def _noisy_logits(self, tokens_ND):
@@ -174,6 +184,21 @@ class NoisyTopKGate(keras.layers.Layer):
             seed=self.seed_generator,
         )
         return clean_NE, clean_NE + noise_NE * stddev_NE, stddev_NE
+
+    def _noise_against_gap(self, clean_NE, stddev_NE, mask):
+        noise_N = tf.reduce_mean(stddev_NE, axis=1)
+        if self.k < self.num_experts:
+            top = tf.math.top_k(clean_NE, self.k + 1).values
+            gap_N = top[:, -2] - top[:, -1]
+        else:
+            gap_N = tf.zeros_like(noise_N)  # noise has nothing to bridge
+        if mask is not None:
+            noise_N = tf.where(mask, noise_N, 0.0)
+            gap_N = tf.where(mask, gap_N, 0.0)
+        return {
+            "noise": tf.stop_gradient(tf.reduce_sum(noise_N)),
+            "gap": tf.stop_gradient(tf.reduce_sum(gap_N)),
+        }
 
     def _sum_by_expert(self, values_NK, expert_NK):
         # Rows of expert -1 are left out; the gradient is a gather.
