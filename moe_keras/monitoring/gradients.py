@@ -67,13 +67,17 @@ class GateGradients:
 
         Returns:
             List with the root mean square over the window's steps of each
-            gate's gradient norm, or None where no gradients were taken in.
+            gate's gradient norm; None where no gradients were taken in, or
+            the gate has no trainable weights.
         """
         *squares, steps = keras.ops.convert_to_numpy(self._totals)
         self._totals.assign(tf.zeros_like(self._totals))
         if not steps:
             return [None] * len(squares)
-        return [float((square / steps) ** 0.5) for square in squares]
+        return [
+            float((square / steps) ** 0.5) if weights else None
+            for square, weights in zip(squares, self._weights, strict=True)
+        ]
 
 
 def _squared_norm(gradient):

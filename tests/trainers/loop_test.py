@@ -173,7 +173,7 @@ def test_routing_is_watched_and_a_change_of_verdict_is_told(tmp_path):
     assert [window.step for window in windows] == [2, 4, 6]
     # 2 steps of 16 x 5 tokens, all to expert 2; evaluation counts nowhere.
     assert all(window.load == [0, 0, 160, 0] for window in windows)
-    assert all(window.gate_gradient == 0.0 for window in windows)
+    assert all(window.gate_gradient is None for window in windows)  # frozen
     told = [line for line in lines if line.startswith("routing")]
     assert len(told) == 1
     assert "moe: healthy -> collapsed" in told[0]
