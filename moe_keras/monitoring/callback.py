@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from moe_keras.monitoring.recorder import RoutingRecorder
 from moe_keras.monitoring.tensorboard import RoutingSummaries
+from moe_keras.monitoring.windows import WindowFile
 
 
 class RoutingMonitor(keras.callbacks.Callback):
@@ -20,12 +21,14 @@ class RoutingMonitor(keras.callbacks.Callback):
     The gradient that reaches the gates is read where the optimizer gets it:
     the optimizer's `apply` is wrapped, once, and stays so. Where the gradients
     pass it by (a `train_step` of your own that assigns the weights itself),
-    `gate_gradient` is None.
+    `gate_gradient` is None. One monitor watches a model at a time, the last
+    one that it was fitted with.
 
     Args:
         model_dir: str or path, or None to write no file. Gets
             `routing.jsonl`, which `python -m moe_keras.report` reads, and
-            `logs/routing` for TensorBoard.
+            `logs/routing` for TensorBoard. Windows that are there already go
+            on if they end before the steps that the optimizer has done.
         every: int. Training steps of a window.
         thresholds: `moe_keras.monitoring.Thresholds`, or None.
         log: Function of one line of text.
@@ -61,11 +64,17 @@ class RoutingMonitor(keras.callbacks.Callback):
         self._recorder = self._writer = None
         self._summaries = RoutingSummaries()
         self._step = self._closed = self._step_of_epoch = 0
-        self.windows = []
+        self._windows = []
 
     @property
     def verdicts(self):
         return {} if self._recorder is None else self._recorder.verdicts
+
+    @property
+    def windows(self):
+        if self._model_dir is not None:
+            return WindowFile(self._model_dir).read()
+        return self._windows
 
     def on_train_begin(self, logs=None):
         if self._recorder is not None:
@@ -100,7 +109,8 @@ class RoutingMonitor(keras.callbacks.Callback):
     def _close(self):
         self._closed = self._step
         windows = self._recorder.close(self._step)
-        self.windows += windows
+        if self._model_dir is None:
+            self._windows += windows
         for line in self._recorder.news:
             self._log(line)
         if self._writer is not None:

@@ -50,9 +50,9 @@ class RoutingRecorder:
         for layer in self.layers_by_name.values():
             layer.watch = LayerWatch(layer)
         self._gradients = GateGradients(self.layers_by_name.values())
-        self.begin(step=0, read=False)
+        self._start(step=0)
 
-    def begin(self, step, read=True):
+    def begin(self, step):
         """Starts the first window after `step`.
 
         Windows in the file that are later are dropped: a run that resumes
@@ -61,20 +61,22 @@ class RoutingRecorder:
 
         Args:
             step: int. Steps done so far.
-            read: bool. Whether there may be an earlier run in the folder.
         """
+        self._start(step)
+        if self._file is not None:
+            for window in self._file.keep_until(step):
+                if window.layer in self._judges:
+                    self._judge(window)
+
+    def _start(self, step):
         self._step = step
         self._judges = {
             name: Judge(self._thresholds) for name in self.layers_by_name
         }
         self.verdicts, self.news = {}, []
         for layer in self.layers_by_name.values():
-            layer.watch.close()
+            layer.watch.reset()
         self._gradients.close()
-        if self._file is not None and read:
-            for window in self._file.keep_until(step):
-                if window.layer in self._judges:
-                    self._judge(window)
 
     def add_gradients(self, gradients, variables):
         """Takes in the gradients of a step, within the training graph.
@@ -118,7 +120,8 @@ class RoutingRecorder:
 
     def _judge(self, window):
         verdict = self._judges[window.layer].judge(window)
-        self.verdicts[window.layer] = verdict
+        if verdict is not None:
+            self.verdicts[window.layer] = verdict
         return dataclasses.replace(window, verdict=verdict)
 
 

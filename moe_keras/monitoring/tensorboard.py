@@ -67,7 +67,7 @@ class RoutingSummaries:
 
     def _write_heat_map(self, window):
         loads = self._loads.setdefault(window.layer, [])
-        loads.append(relative_load(window.load))
+        loads.append(shrink(relative_load(window.load), MAX_SIDE))
         if len(loads) % IMAGE_EVERY == 1:
             image = heat_map(shrink(np.stack(loads, axis=1), MAX_SIDE))
             tf.summary.image(

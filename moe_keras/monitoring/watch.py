@@ -118,6 +118,11 @@ class LayerWatch:
             changed_share=changed_share,
         )
 
+    def reset(self):
+        """Forgets everything, as if the watch were new."""
+        self._totals.assign(tf.zeros_like(self._totals))
+        self._last = None
+
     def _keep_probe(self, tokens_ND, mask_N):
         num_tokens = tf.shape(tokens_ND)[0]
         if mask_N is None:
