@@ -79,7 +79,9 @@ class RoutingMonitor(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self._recorder is not None:
             return  # a second `fit` goes on with the first
-        self._step = self._closed = int(self.model.optimizer.iterations)
+        self._step = self._closed = int(
+            tf.identity(self.model.optimizer.iterations.value)
+        )
         with self.model.distribute_strategy.scope():
             self._recorder = RoutingRecorder(
                 self.model, self._model_dir, self._thresholds

@@ -1,6 +1,5 @@
 """How much of the gradient reaches the gates."""
 
-import keras
 import tensorflow as tf
 
 from moe_keras.replicas import sum_over_replicas
@@ -70,7 +69,7 @@ class GateGradients:
             gate's gradient norm; None where no gradients were taken in, or
             the gate has no trainable weights.
         """
-        *squares, steps = keras.ops.convert_to_numpy(self._totals)
+        *squares, steps = tf.identity(self._totals).numpy()
         self._totals.assign(tf.zeros_like(self._totals))
         if not steps:
             return [None] * len(squares)

@@ -5,7 +5,6 @@ N: tokens    D: depth    E: experts    K: experts per token    P: probe tokens
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -102,7 +101,7 @@ class LayerWatch:
             `Counts`.
         """
         importance, load, (tokens, overflow, *figures) = np.split(
-            keras.ops.convert_to_numpy(self._totals),
+            tf.identity(self._totals).numpy(),
             [self._num_experts, 2 * self._num_experts],
         )
         changed_share = self._changed_share() if tokens else None

@@ -123,7 +123,7 @@ def spread(load, tokens):
     `E / (1 + CV^2)` is the number of experts that would, evenly used, have
     the same CV. It is E at even load, and k where all tokens choose the same
     k experts; the spread is its place between the two. Chance alone gives
-    even routing a CV^2 of (E / k - 1) / T, which is taken off first.
+    even routing a CV^2 of (E / k - 1) / T; this bias is taken off first.
 
     Args:
         load: float array `(E,)`. Tokens that chose each expert.
@@ -136,8 +136,8 @@ def spread(load, tokens):
 
     >>> spread([5000] * 8, tokens=20_000)  # k = 2
     1.0
-    >>> spread([20_000, 20_000, 0, 0, 0, 0, 0, 0], tokens=20_000)
-    0.0
+    >>> f"{spread([20_000] * 2 + [0] * 6, tokens=20_000):.2f}"
+    '0.00'
     >>> f"{spread([10_000] * 4 + [0] * 4, tokens=20_000):.2f}"  # (4-2)/(8-2)
     '0.33'
     """
@@ -147,8 +147,11 @@ def spread(load, tokens):
     k = choices / tokens
     if k >= num_experts - 1e-3:
         return 1.0
-    by_chance = (num_experts / k - 1) / tokens
-    cv_squared = max(coefficient_of_variation(load) ** 2 - by_chance, 0.0)
+    cv_squared = coefficient_of_variation(load) ** 2
+    if tokens > 1:
+        # Unbiased: still 0 at even load and E / k - 1 in a full collapse.
+        by_chance = (num_experts / k - 1) / tokens
+        cv_squared = max(cv_squared - by_chance, 0.0) / (1 - 1 / tokens)
     in_use = num_experts / (1 + cv_squared)
     return min(max((in_use - k) / (num_experts - k), 0.0), 1.0)
 

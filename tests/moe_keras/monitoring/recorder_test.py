@@ -21,8 +21,6 @@ def _train(model, recorder, *steps):
 
 
 def test_resumed_run_knows_how_things_stood(tmp_path):
-    recorder = RoutingRecorder(_model("low", "high"), tmp_path)
-    _train(_model(), recorder, 5)  # nothing counted: no verdict
     model = _model("low", "high")
     recorder = RoutingRecorder(model, tmp_path)
     recorder.begin(0)

@@ -50,7 +50,9 @@ def test_spread_between_even_and_collapsed():
     # chance small.
     load = np.array([5e5] * 4 + [0] * 4)
     assert spread(load, 1e6) == pytest.approx(1 / 3, abs=1e-4)
-    assert spread([1e6, 1e6] + [0] * 6, 1e6) == 0.0
+    # A full collapse is one however few tokens there are.
+    assert spread([1e6, 1e6] + [0] * 6, 1e6) == pytest.approx(0, abs=1e-9)
+    assert spread([3, 3] + [0] * 6, 3) == pytest.approx(0, abs=1e-9)
     assert spread([7, 7, 7], 7) == 1.0  # k = E: nothing to collapse
 
 
