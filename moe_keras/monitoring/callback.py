@@ -77,11 +77,12 @@ class RoutingMonitor(keras.callbacks.Callback):
         return self._windows
 
     def on_train_begin(self, logs=None):
-        if self._recorder is not None:
+        optimizer = _innermost(self.model.optimizer)
+        watched_by = getattr(optimizer.apply, "recorder", None)
+        if self._recorder is not None and watched_by is self._recorder:
             return  # a second `fit` goes on with the first
-        self._step = self._closed = int(
-            tf.identity(self.model.optimizer.iterations.value)
-        )
+        done = int(tf.identity(optimizer.iterations.value))
+        self._step = self._closed = max(self._step, done)
         with self.model.distribute_strategy.scope():
             self._recorder = RoutingRecorder(
                 self.model, self._model_dir, self._thresholds
@@ -91,7 +92,7 @@ class RoutingMonitor(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(
                 os.path.join(self._model_dir, "logs", "routing")
             )
-        _wrap_apply(self.model, self._recorder)
+        _wrap_apply(optimizer, self.model, self._recorder)
         # A graph of an earlier `fit` knows nothing of the watch.
         self.model.make_train_function(force=True)
 
@@ -121,9 +122,12 @@ class RoutingMonitor(keras.callbacks.Callback):
             self._writer.flush()
 
 
-def _wrap_apply(model, recorder):
-    # Loss scaling wraps an optimizer that gets the true gradients.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+def _innermost(optimizer):
+    """Loss scaling wraps an optimizer that gets the true gradients."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _wrap_apply(optimizer, model, recorder):
     apply = getattr(optimizer.apply, "unwatched", optimizer.apply)
 
     def watched(gradients, trainable_variables=None):
@@ -134,5 +138,5 @@ def _wrap_apply(model, recorder):
         recorder.add_gradients(gradients, list(variables))
         return apply(gradients, trainable_variables)
 
-    watched.unwatched = apply
+    watched.unwatched, watched.recorder = apply, recorder
     optimizer.apply = watched

@@ -63,6 +63,11 @@ class LayerWatch:
     """
 
     def __init__(self, layer):
+        if not layer.built:
+            raise ValueError(
+                "A layer must be built before it is watched: call the model "
+                f"once, or give it an Input. Received: {layer.name}"
+            )
         self._num_experts = layer.num_experts
         self._gate = layer.gate
         self._figure_names = tuple(getattr(layer.gate, "figure_names", ()))

@@ -80,6 +80,16 @@ def test_second_fit_goes_on_and_is_wrapped_once():
     assert not hasattr(model.optimizer.apply.unwatched, "unwatched")
 
 
+def test_compiling_anew_is_noticed():
+    model, _ = compiled_model()
+    monitor = RoutingMonitor(every=4)
+    fit(model, monitor)
+    model.compile("adam", "mse")
+    fit(model, monitor)
+    assert [window.step for window in monitor.windows] == [4, 8]
+    assert all(window.gate_gradient > 0 for window in monitor.windows)
+
+
 def test_several_steps_in_one_call_are_counted():
     model, _ = compiled_model()
     model.compile("sgd", "mse", steps_per_execution=2)

@@ -102,5 +102,9 @@ class LayerWatchTest(tf.test.TestCase):
             step(tokens(0, 1))
         self.assertEqual(layer.watch.close().tokens, 6)
 
+    def test_layer_that_is_not_built_is_refused(self):
+        with self.assertRaisesRegex(ValueError, "must be built before"):
+            LayerWatch(SparseMoE(E, k=2, hidden_dim=5))
+
     def test_unwatched_layer_has_no_watch(self):
         self.assertIsNone(SparseMoE(E, k=2, hidden_dim=5).watch)
