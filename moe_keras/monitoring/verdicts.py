@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 
-SPREAD, AHEAD, IDLE = "spread of load", "spread ahead", "idle share"
+SPREAD, IDLE = "spread of load", "idle share"
 LITTLE_NOISE = 0.1  # of the gap: noise hardly ever changes a choice
 LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 
@@ -14,12 +14,13 @@ LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 class Thresholds:
     """Where verdicts begin. `spread` is that of `RoutingWindow`."""
 
-    drifting_spread: float = 0.75  # below: drifting
-    collapsing_spread: float = 0.5  # below: collapsing, unless it rises
+    drifting_spread: float = 0.75  # below for `patience` windows: drifting
+    collapsing_spread: float = 0.5  # below: collapsing, unless it recovers
     collapsed_spread: float = 0.1  # below: collapsed
-    idle_limit: float = 0.1  # share of idle experts beyond chance: drifting
-    trend_windows: int = 6  # windows that a trend is seen in, no fewer
-    horizon: int = 4  # windows that it is followed ahead
+    idle_limit: float = 0.1  # share of idle experts beyond chance: as drifting
+    patience: int = 10  # windows in a row; gates often lean at first, and mend
+    trend_windows: int = 6  # windows that a recovery is seen in, no fewer
+    horizon: int = 4  # windows within which it has to arrive
     margin: float = 0.03  # beyond a threshold before things are better
     choices_needed: float = 10.0  # for each expert, or there is no verdict
 
@@ -35,10 +36,11 @@ class Thresholds:
                 "`drifting_spread` must grow in this order, from 0 on. "
                 f"Received: {', '.join(map(str, spreads))}"
             )
-        if self.trend_windows < 2:
+        if self.trend_windows < 2 or self.patience < 1:
             raise ValueError(
-                "`trend_windows` must be at least 2. "
-                f"Received: {self.trend_windows}"
+                "`trend_windows` must be at least 2, and `patience` 1. "
+                f"Received: trend_windows={self.trend_windows}, "
+                f"patience={self.patience}"
             )
 
 
@@ -82,6 +84,7 @@ class Judge:
     def __init__(self, thresholds):
         self._limits = thresholds
         self._spreads = collections.deque(maxlen=thresholds.trend_windows)
+        self._low = 0  # windows in a row that are not as they should be
         self.level = "healthy"  # of the last verdict
 
     def judge(self, window):
@@ -106,14 +109,15 @@ class Judge:
         collapsed = self._limit("collapsed", limits.collapsed_spread)
         collapsing = self._limit("collapsing", limits.collapsing_spread)
         drifting = self._limit("drifting", limits.drifting_spread)
-        ahead, idle = self._ahead(), _idle_share(window)
-        falls = ahead < now == min(self._spreads)
+        idle = _idle_share(window)
+        is_low = now < drifting or idle > limits.idle_limit
+        self._low = self._low + 1 if is_low else 0
         if now < collapsed:
             return Verdict("collapsed", SPREAD, now, collapsed)
-        if now < collapsing and ahead < collapsing:
+        if now < collapsing and self._ahead() < collapsing:
             return Verdict("collapsing", SPREAD, now, collapsing)
-        if now < drifting and falls and ahead < collapsing:
-            return Verdict("collapsing", AHEAD, ahead, collapsing)
+        if self.level == "healthy" and self._low < limits.patience:
+            return Verdict("healthy", SPREAD, now, drifting)
         if now < drifting:
             return Verdict("drifting", SPREAD, now, drifting)
         if idle > limits.idle_limit:

@@ -58,7 +58,7 @@ class LayerWatch:
     >>> layer.watch = LayerWatch(layer)
     >>> _ = layer(tf.ones((6, 3)), training=True)
     >>> counts = layer.watch.close()
-    >>> counts.tokens, counts.load.sum()
+    >>> counts.tokens, float(counts.load.sum())
     (6.0, 12.0)
     """
 
