@@ -5,6 +5,8 @@ E: experts    W: windows
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from moe_keras.monitoring.verdicts import LEVELS
 
@@ -53,16 +55,12 @@ class RoutingSummaries:
             windows: List of `RoutingWindow`.
         """
         for window in windows:
-            name, step = window.layer, window.step
-            for field in SCALARS:
-                value = getattr(window, field)
-                if value is not None:
-                    tf.summary.scalar(f"{name}/{field}", value, step)
-            if window.verdict is not None:
-                level = LEVELS.index(window.verdict.level)
-                tf.summary.scalar(f"{name}/verdict", level, step)
-            tf.summary.histogram(f"{name}/importance", window.importance, step)
-            tf.summary.histogram(f"{name}/load", window.load, step)
+            # One operation for all of it. Messages of protocol buffers that
+            # stand one after the other are read as one, with all values.
+            message = b"".join(
+                part.SerializeToString() for part in _messages(window)
+            )
+            tf.summary.experimental.write_raw_pb(message, window.step)
             self._write_heat_map(window)
 
     def _write_heat_map(self, window):
@@ -73,6 +71,19 @@ class RoutingSummaries:
             tf.summary.image(
                 f"{window.layer}/load_over_time", image[None], window.step
             )
+
+
+def _messages(window):
+    """The scalars and histograms of a window, each a `Summary` message."""
+    for field in SCALARS:
+        value = getattr(window, field)
+        if value is not None:
+            yield scalar_pb(f"{window.layer}/{field}", float(value))
+    if window.verdict is not None:
+        level = LEVELS.index(window.verdict.level)
+        yield scalar_pb(f"{window.layer}/verdict", float(level))
+    for field in ("importance", "load"):
+        yield histogram_pb(f"{window.layer}/{field}", getattr(window, field))
 
 
 def relative_load(load):
