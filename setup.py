@@ -8,6 +8,8 @@ ROOT = pathlib.Path(__file__).parent
 version = {}
 exec((ROOT / "moe_keras/version.py").read_text(encoding="utf-8"), version)
 
+PLOTS = ["matplotlib>=3.8"]
+
 setuptools.setup(
     name="moe-keras",
     version=version["__version__"],
@@ -31,7 +33,8 @@ setuptools.setup(
         "tensorflow-text>=2.21,<2.22",
     ],
     extras_require={
-        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.14"],
+        "plots": PLOTS,
+        "dev": [*PLOTS, "pytest>=8", "pytest-xdist", "ruff>=0.14"],
     },
     entry_points={
         "console_scripts": ["moe-train-nmt = trainers.cli:nmt"],

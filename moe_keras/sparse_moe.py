@@ -12,7 +12,7 @@ from moe_keras.dispatch import combine, dispatch, plan_dispatch
 from moe_keras.experts import ExpertList, FeedForwardExperts
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
-from moe_keras.monitoring import RoutingMonitor, is_counting
+from moe_keras.monitoring import RoutingMetric, is_counting
 from moe_keras.replicas import sum_over_replicas
 
 
@@ -132,7 +132,8 @@ class SparseMoE(keras.layers.Layer):
                     f"Received: {name}.num_experts={theirs}, "
                     f"num_experts={num_experts}"
                 )
-        self.monitor = RoutingMonitor(num_experts, name=self.name)
+        self.monitor = RoutingMetric(num_experts, name=self.name)
+        self.watch = None  # a `monitoring.LayerWatch`, where one is wanted
         self.supports_masking = True
         # Only a capacity makes the shapes static that XLA wants.
         self.supports_jit = capacity_factor is not None
@@ -193,6 +194,7 @@ class SparseMoE(keras.layers.Layer):
                 "The last dimension of the inputs must be known. "
                 f"Received: input_shape={input_shape}"
             )
+        self.depth = depth
         for part, shape in (
             (self.gate, (None, depth)),
             (self.experts, (self.num_experts, None, depth)),
@@ -217,7 +219,7 @@ class SparseMoE(keras.layers.Layer):
         if training:
             self.add_loss(self._balancing_loss(routing))
         if is_counting():
-            self._count(routing, plan, mask_N)
+            self._count(routing, plan, tokens_ND, mask_N, training)
         leading = tf.shape(inputs)[:-1]
         outputs = tf.reshape(
             outputs_ND, tf.concat([leading, [outputs_ND.shape[-1]]], 0)
@@ -261,16 +263,21 @@ class SparseMoE(keras.layers.Layer):
                 loss += weight * balance(sum_over_replicas(totals_E))
         return loss
 
-    def _count(self, routing, plan, mask_N):
+    def _count(self, routing, plan, tokens_ND, mask_N, training):
         num_tokens = tf.shape(routing.gate)[0]
         if mask_N is not None:
             num_tokens = tf.math.count_nonzero(mask_N)
-        self.monitor.update_state(
-            routing.importance,
-            plan.load,
-            tokens=num_tokens,
-            overflow=tf.reduce_sum(plan.load - plan.counts),
-        )
+        counts = {
+            "importance": routing.importance,
+            "load": plan.load,
+            "tokens": num_tokens,
+            "overflow": tf.reduce_sum(plan.load - plan.counts),
+        }
+        self.monitor.update_state(**counts)
+        if training and self.watch is not None:
+            self.watch.update(
+                tokens_ND, mask_N, **counts, figures=routing.figures
+            )
 
     def routing_statistics(self):
         """Reads what was counted since the last reset.

@@ -12,6 +12,7 @@ import time
 import keras
 import tensorflow as tf
 
+from moe_keras.monitoring import RoutingRecorder
 from trainers.averaging import MovingAverage
 from trainers.checkpoints import Checkpoints
 from trainers.optimizer import FusedAdam
@@ -78,6 +79,8 @@ class Loop:
         log: Function of one line of text.
         static_shapes: bool. Whether batches have so few shapes that the step
             is worth compiling for each of them.
+        thresholds: `moe_keras.monitoring.Thresholds` of the verdicts on the
+            routing, or None for the defaults.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Loop:
         model_dir,
         log=print,
         static_shapes=False,
+        thresholds=None,
     ):
         self.model = model
         self.config = config
@@ -108,6 +112,7 @@ class Loop:
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self.summaries = Summaries(model_dir)
+        self.routing = RoutingRecorder(model, model_dir, thresholds)
         self.checkpoints = Checkpoints(
             model_dir,
             config.keep_checkpoints,
@@ -134,7 +139,7 @@ class Loop:
             TrainingError: when the loss is not a finite number.
         """
         progress = Progress(self.config, self._log, self.seconds)
-        self.summaries.begin_window(self.model)
+        self.routing.begin(int(self.step))
         batches = iter(batches)
         while not self._is_over():
             start = time.monotonic()
@@ -147,9 +152,12 @@ class Loop:
             self._check_finite(float(loss), float(norm), step)
             figures = progress.add(step, float(loss), float(tokens))
             if figures:
+                windows = self.routing.close(step)
                 self.summaries.write_training(
-                    step, figures, self.learning_rate(), norm, self.model
+                    step, figures, self.learning_rate(), norm, windows
                 )
+                for line in self.routing.news:
+                    self._log(line)
             if step % self.config.evaluate_every == 0:
                 self.evaluate(evaluate)
             if step % self.config.save_every == 0:
@@ -164,7 +172,6 @@ class Loop:
         with self.average.swapped_in():
             metrics = evaluate()
             is_best = self.checkpoints.save_if_best(step, metrics["score"])
-        self.summaries.begin_window(self.model)
         self.summaries.write_evaluation(step, metrics)
         shown = "  ".join(f"{k} {v:.2f}" for k, v in metrics.items())
         self._log(f"dev at step {step}  {shown}{'  (best)' * is_best}")
@@ -187,6 +194,7 @@ class Loop:
         gradients = tape.gradient(total, variables)
         # Rows of an embedding may come twice: sum them before the norm.
         gradients = [tf.convert_to_tensor(g) for g in gradients]
+        self.routing.add_gradients(gradients, variables)
         gradients, norm = tf.clip_by_global_norm(
             gradients, self.config.clip_norm
         )

@@ -5,6 +5,7 @@ tokenizer.model the SentencePiece model
 checkpoints/    the last states of training
 best/           weights of the best evaluation
 logs/           TensorBoard
+routing.jsonl   windows of the routing, with verdicts
 export/N/       SavedModel, version N
 results.json    figures of the finished run
 """

@@ -6,6 +6,7 @@ Each preset has a dense twin of the same ops per timestep, `NAME_dense`.
 import ast
 import dataclasses
 
+from moe_keras.monitoring import Thresholds
 from trainers.loop import LoopConfig
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig, dense_twin
@@ -28,6 +29,7 @@ class NmtConfig:
     loop: LoopConfig = LoopConfig()
     batches: PipelineOptions = PipelineOptions()
     search: BeamOptions = BeamOptions()
+    verdicts: Thresholds = Thresholds()
 
     def __post_init__(self):
         choices = {

@@ -70,4 +70,5 @@ def show_next_commands(folder, log):
     log(f"  echo 'Text.' | {program} --mode=translate")
     log(f"  {program} --mode=evaluate --test=PREFIX")
     log(f"  {program} --mode=export")
+    log(f"  python -m moe_keras.report {path}")
     log(f"  tensorboard --logdir={path}/logs")

@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-from moe_keras import monitoring
+from moe_keras.monitoring import RoutingSummaries
 
 
 class Summaries:
@@ -18,30 +18,25 @@ class Summaries:
         logs = os.path.join(model_dir, "logs")
         self._training = tf.summary.create_file_writer(f"{logs}/train")
         self._evaluation = tf.summary.create_file_writer(f"{logs}/dev")
+        self._routing = RoutingSummaries()
 
-    def write_training(self, step, figures, learning_rate, norm, model):
+    def write_training(self, step, figures, learning_rate, norm, windows):
         """Writes a window of training and the routing of its MoE layers.
 
-        The routing statistics are reset: each window shows its own.
+        Args:
+            step: int. Last step of the window.
+            figures: dict of floats, what `Progress` shows.
+            learning_rate: float.
+            norm: Scalar tensor. Norm of the last gradient.
+            windows: List of `RoutingWindow`, one for each MoE layer.
         """
         with self._training.as_default(step=step):
             for name, value in figures.items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("learning_rate", learning_rate)
             tf.summary.scalar("gradient_norm", norm)
-            for layer in monitoring.routing_layers(model):
-                write_routing(layer.name, layer.routing_statistics())
-        self.begin_window(model)
+            self._routing.write(windows)
         self._training.flush()
-
-    @staticmethod
-    def begin_window(model):
-        """Forgets what the MoE layers have counted so far.
-
-        Evaluation counts as well: it must not mix with training.
-        """
-        for layer in monitoring.routing_layers(model):
-            layer.reset_routing_statistics()
 
     def write_evaluation(self, step, metrics):
         """Writes the figures of an evaluation."""
@@ -49,16 +44,3 @@ class Summaries:
             for name, value in metrics.items():
                 tf.summary.scalar(name, value)
         self._evaluation.flush()
-
-
-def write_routing(name, statistics):
-    """Writes one MoE layer's importance and load under the layer's name."""
-    for field in (
-        "cv_importance",
-        "cv_load",
-        "max_over_mean_load",
-        "idle_share",
-    ):
-        tf.summary.scalar(f"{name}/{field}", getattr(statistics, field))
-    tf.summary.histogram(f"{name}/importance", statistics.importance)
-    tf.summary.histogram(f"{name}/load", statistics.load)

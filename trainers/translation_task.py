@@ -164,6 +164,7 @@ def _train(config, folder, model, tokenizer, train, dev, log):
         folder.path,
         log,
         static_shapes=config.batches.static_shapes,
+        thresholds=config.verdicts,
     )
     if loop.checkpoints.restore():
         log(f"Resuming after step {int(loop.step)}.")

@@ -42,6 +42,11 @@ class NoisyTopKGate(keras.layers.Layer):
     Out of training there is no noise, the same input always gives the same
     routing, and `load` counts tokens.
 
+    `figures` tell how much the noise decides while training: `noise` is the
+    sum over tokens of the mean standard deviation, `gap` that of the distance
+    between the k-th and the (k+1)-th clean logit, which noise has to bridge
+    to change the choice. Their ratio falls as the gate makes up its mind.
+
     With k = 1 the softmax over the one chosen component is 1 whatever the
     logits are, and the gate would learn nothing from the task. The gate is
     then the chosen expert's probability in the softmax over *all* noisy
@@ -80,6 +85,8 @@ class NoisyTopKGate(keras.layers.Layer):
     >>> tuple(routing.expert_index.shape), tuple(routing.load.shape)
     ((5, 2), (8,))
     """
+
+    figure_names = ("noise", "gap")
 
     def __init__(
         self, num_experts, k=4, noise_epsilon=1e-2, seed=None, **kwargs
@@ -132,7 +139,7 @@ class NoisyTopKGate(keras.layers.Layer):
             # Even a NaN in the padding must not reach a gradient.
             tokens_ND = tf.where(mask[:, None], tokens_ND, 0.0)
         clean_NE, spread_NE = self._logits(tokens_ND, training)
-        expert_NK, gate_NK, chance_NE = noisy_top_k(
+        expert_NK, gate_NK, chance_NE, stddev_NE = noisy_top_k(
             clean_NE, spread_NE, self.k, self.noise_epsilon, self.seed_generator
         )
         if mask is not None:
@@ -142,15 +149,17 @@ class NoisyTopKGate(keras.layers.Layer):
             if mask is not None:
                 chance_NE = tf.where(mask[:, None], chance_NE, 0.0)
             load_E = tf.reduce_sum(chance_NE, axis=0)
+            figures = self._noise_against_gap(clean_NE, stddev_NE, mask)
         else:
             load_E = self._sum_by_expert(tf.ones_like(gate_NK), expert_NK)
+            figures = {name: tf.constant(0.0) for name in self.figure_names}
         return Routing(
             expert_index=expert_NK,
             gate=gate_NK,
             importance=self._sum_by_expert(gate_NK, expert_NK),
             load=load_E,
             loss=tf.zeros((), self.router_dtype),
-            figures={},
+            figures=figures,
         )
 
     def _logits(self, tokens_ND, training):
@@ -159,6 +168,21 @@ class NoisyTopKGate(keras.layers.Layer):
         # One product for both kernels: the tokens are read once.
         kernels = tf.concat([self.gate_kernel, self.noise_kernel], axis=1)
         return tf.split(tf.matmul(tokens_ND, kernels), 2, axis=1)
+
+    def _noise_against_gap(self, clean_NE, stddev_NE, mask):
+        noise_N = tf.reduce_mean(stddev_NE, axis=1)
+        if self.k < self.num_experts:
+            top = tf.math.top_k(clean_NE, self.k + 1).values
+            gap_N = top[:, -2] - top[:, -1]
+        else:
+            gap_N = tf.zeros_like(noise_N)  # noise has nothing to bridge
+        if mask is not None:
+            noise_N = tf.where(mask, noise_N, 0.0)
+            gap_N = tf.where(mask, gap_N, 0.0)
+        return {
+            "noise": tf.stop_gradient(tf.reduce_sum(noise_N)),
+            "gap": tf.stop_gradient(tf.reduce_sum(gap_N)),
+        }
 
     def _sum_by_expert(self, values_NK, expert_NK):
         # Rows of expert -1 are left out; the gradient is a gather.
@@ -187,11 +211,13 @@ class Choice(NamedTuple):
         gate: float `(N, K)`. Their gates.
         chance: float `(N, E)`. Probability of each component to be chosen
             under fresh noise; None where there is none.
+        stddev: float `(N, E)`. Size of the noise; None where there is none.
     """
 
     index: Any
     gate: Any
     chance: Any
+    stddev: Any
 
 
 def noisy_top_k(clean, spread, k, noise_epsilon, seed):
@@ -215,7 +241,7 @@ def noisy_top_k(clean, spread, k, noise_epsilon, seed):
     >>> choice.index.numpy().tolist(), choice.gate.numpy().tolist()
     ([[1, 2]], [[0.5, 0.5]])
     """
-    noisy = clean
+    noisy, stddev = clean, None
     if spread is not None:
         stddev = tf.maximum(tf.nn.softplus(spread), noise_epsilon)
         noise = keras.random.normal(
@@ -233,7 +259,7 @@ def noisy_top_k(clean, spread, k, noise_epsilon, seed):
     chance = None
     if spread is not None:
         chance = chosen_probability(clean, noisy, stddev, top, k)
-    return Choice(index[:, :k], gate, chance)
+    return Choice(index[:, :k], gate, chance, stddev)
 
 
 def chosen_probability(clean, noisy, stddev, top, k):

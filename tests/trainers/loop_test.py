@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from moe_keras import SparseMoE
+from moe_keras.monitoring import WindowFile
 from trainers.loop import Loop, LoopConfig, TrainingError
 
 CONFIG = LoopConfig(
@@ -138,3 +140,41 @@ def test_loss_that_is_not_finite_stops_with_its_step(tmp_path):
     loop = Loop(_model(), loss, CONFIG, tmp_path, print)
     with pytest.raises(TrainingError, match="loss of step 2 is (inf|nan)"):
         loop.run(batches(), _scores(1.0))
+
+
+def _collapsed_model():
+    """All tokens are alike and go to expert 2; nothing moves the gate."""
+    layer = SparseMoE(4, k=1, hidden_dim=3, name="moe")
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Rescaling(0.0, offset=1.0),
+            layer,
+            keras.layers.Dense(1),
+        ]
+    )
+    layer.gate.trainable = False
+    layer.gate.gate_kernel.assign(np.tile([0.0, 0.0, 50.0, 0.0], (2, 1)))
+    return model
+
+
+def test_routing_is_watched_and_a_change_of_verdict_is_told(tmp_path):
+    lines = []
+    loop = Loop(
+        _collapsed_model(), _squared_error, CONFIG, tmp_path, lines.append
+    )
+
+    def batches():
+        for inputs, targets in _batches():
+            yield tf.tile(inputs, [16, 1]), tf.tile(targets, [16])
+
+    loop.run(batches(), _scores(1.0, 2.0))
+    windows = WindowFile(tmp_path).read()
+    assert [window.step for window in windows] == [2, 4, 6]
+    # 2 steps of 16 x 5 tokens, all to expert 2; evaluation counts nowhere.
+    assert all(window.load == [0, 0, 160, 0] for window in windows)
+    assert all(window.gate_gradient is None for window in windows)  # frozen
+    told = [line for line in lines if line.startswith("routing")]
+    assert len(told) == 1
+    assert "moe: healthy -> collapsed" in told[0]
+    assert lines.index(told[0]) == 1  # right after the line of its window

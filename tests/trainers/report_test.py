@@ -114,6 +114,8 @@ def test_next_commands_can_be_typed_as_they_stand():
             assert given["model_dir"] == "runs/my own"
             assert set(given) <= set(flags.FLAGS)
             seen.append(given["mode"])
+        elif words[:3] == ["python", "-m", "moe_keras.report"]:
+            assert words[3:] == ["runs/my own"]
         elif words[:1] == ["tensorboard"]:
             assert words[1] == "--logdir=runs/my own/logs"
     assert seen == ["translate", "evaluate", "export"]

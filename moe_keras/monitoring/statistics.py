@@ -6,8 +6,6 @@ These are the figures that show it (table 6 of arXiv:1701.06538 reports them).
 E: experts
 """
 
-import contextlib
-import contextvars
 from typing import NamedTuple
 
 import keras
@@ -15,36 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from moe_keras.losses import cv_squared
-
-_is_counting = contextvars.ContextVar("is_counting", default=True)
-
-
-@contextlib.contextmanager
-def uncounted():
-    """Within the block no layer counts its routing, nor do graphs built in it.
-
-    For serving, where counting would make every call write to a variable, and
-    for decoding, where a token of a beam is no token of a corpus.
-
-    Example:
-
-    >>> import moe_keras
-    >>> layer = moe_keras.SparseMoE(4, k=2, hidden_dim=8)
-    >>> with uncounted():
-    ...     _ = layer(keras.ops.ones((3, 5)))
-    >>> layer.routing_statistics().tokens
-    0.0
-    """
-    token = _is_counting.set(False)
-    try:
-        yield
-    finally:
-        _is_counting.reset(token)
-
-
-def is_counting():
-    """Whether layers are to count their routing, here and now."""
-    return _is_counting.get()
 
 
 class RoutingStatistics(NamedTuple):
@@ -74,7 +42,7 @@ class RoutingStatistics(NamedTuple):
     overflow: float
 
 
-class RoutingMonitor(keras.metrics.Metric):
+class RoutingMetric(keras.metrics.Metric):
     """Accumulates importance, load, tokens and overflow on the device.
 
     All of it lies in one vector, so that a step costs one addition. Being a
@@ -88,9 +56,9 @@ class RoutingMonitor(keras.metrics.Metric):
 
     Example:
 
-    >>> monitor = RoutingMonitor(num_experts=2, name="moe")
-    >>> monitor.update_state([1.5, 0.5], [3, 0], tokens=3, overflow=0)
-    >>> monitor.statistics().idle_share
+    >>> metric = RoutingMetric(num_experts=2, name="moe")
+    >>> metric.update_state([1.5, 0.5], [3, 0], tokens=3, overflow=0)
+    >>> metric.statistics().idle_share
     0.5
     """
 

@@ -5,15 +5,15 @@ import numpy as np
 import tensorflow as tf
 
 from moe_keras import SparseMoE
-from moe_keras.monitoring import RoutingMonitor, routing_layers
+from moe_keras.monitoring import RoutingMetric, routing_layers
 
 
-class RoutingMonitorTest(tf.test.TestCase):
+class RoutingMetricTest(tf.test.TestCase):
     def test_figures_worked_by_hand(self):
-        monitor = RoutingMonitor(4, name="moe")
-        monitor.update_state([1.0, 2.0, 0.0, 0.0], [1, 2, 0, 0], 2, 1)
-        monitor.update_state([0.0, 0.0, 3.0, 0.0], [0, 0, 3, 0], 2, 1)
-        statistics = monitor.statistics()
+        metric = RoutingMetric(4, name="moe")
+        metric.update_state([1.0, 2.0, 0.0, 0.0], [1, 2, 0, 0], 2, 1)
+        metric.update_state([0.0, 0.0, 3.0, 0.0], [0, 0, 3, 0], 2, 1)
+        statistics = metric.statistics()
         self.assertAllEqual(statistics.importance, [1.0, 2.0, 3.0, 0.0])
         self.assertAllEqual(statistics.load, [1.0, 2.0, 3.0, 0.0])
         # Mean 1.5, variance (0.25 + 0.25 + 2.25 + 2.25) / 4 = 1.25.
@@ -23,11 +23,11 @@ class RoutingMonitorTest(tf.test.TestCase):
         self.assertAllClose(statistics.idle_share, 0.25)
         self.assertEqual(statistics.tokens, 4)
         self.assertEqual(statistics.overflow, 2)
-        self.assertAllClose(monitor.result()["moe_overflow_share"], 2 / 6)
+        self.assertAllClose(metric.result()["moe_overflow_share"], 2 / 6)
 
     def test_nothing_counted_gives_no_nan(self):
-        monitor = RoutingMonitor(3)
-        for figure in monitor.result().values():
+        metric = RoutingMetric(3)
+        for figure in metric.result().values():
             self.assertTrue(np.isfinite(figure))
 
 

@@ -1,0 +1,177 @@
+"""Is the routing of a layer healthy? A verdict, and what it rests on."""
+
+import collections
+import dataclasses
+
+import numpy as np
+
+SPREAD, IDLE = "spread of load", "idle share"
+LITTLE_NOISE = 0.1  # of the gap: noise hardly ever changes a choice
+LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Where verdicts begin. `spread` is that of `RoutingWindow`."""
+
+    drifting_spread: float = 0.75  # below for `patience` windows: drifting
+    collapsing_spread: float = 0.5  # below: collapsing, unless it recovers
+    collapsed_spread: float = 0.1  # below: collapsed
+    idle_limit: float = 0.1  # share of idle experts beyond chance: as drifting
+    patience: int = 10  # windows in a row; gates often lean at first, and mend
+    trend_windows: int = 6  # windows that a recovery is seen in, no fewer
+    horizon: int = 4  # windows within which it has to arrive
+    margin: float = 0.03  # beyond a threshold before things are better
+    choices_needed: float = 10.0  # for each expert, or there is no verdict
+
+    def __post_init__(self):
+        spreads = (
+            self.collapsed_spread,
+            self.collapsing_spread,
+            self.drifting_spread,
+        )
+        if list(spreads) != sorted(spreads) or not 0 <= spreads[0]:
+            raise ValueError(
+                "`collapsed_spread`, `collapsing_spread` and "
+                "`drifting_spread` must grow in this order, from 0 on. "
+                f"Received: {', '.join(map(str, spreads))}"
+            )
+        if self.trend_windows < 2 or self.patience < 1:
+            raise ValueError(
+                "`trend_windows` must be at least 2, and `patience` 1. "
+                f"Received: trend_windows={self.trend_windows}, "
+                f"patience={self.patience}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What is thought of a layer, and the figure that decided.
+
+    Example:
+
+    >>> verdict = Verdict("drifting", "spread", 0.7, 0.75, "Raise the loss.")
+    >>> verdict.reason
+    'spread 0.700, threshold 0.750'
+    """
+
+    level: str  # one of LEVELS
+    figure: str  # what decided
+    value: float  # its value
+    threshold: float  # what it was held against
+    advice: str = ""  # what to try; nothing where all is well
+
+    @property
+    def reason(self):
+        """The figure and the threshold, in words."""
+        return f"{self.figure} {self.value:.3f}, threshold {self.threshold:.3f}"
+
+
+class Judge:
+    """Follows the windows of one layer.
+
+    Args:
+        thresholds: `Thresholds`.
+
+    Example:
+
+    >>> from moe_keras.monitoring.windows import measure
+    >>> window = measure("moe", 10, 10, tokens=100, load=[100, 100, 0, 0])
+    >>> Judge(Thresholds()).judge(window).level
+    'collapsed'
+    """
+
+    def __init__(self, thresholds):
+        self._limits = thresholds
+        self._spreads = collections.deque(maxlen=thresholds.trend_windows)
+        self._low = 0  # windows in a row that are not as they should be
+        self.level = "healthy"  # of the last verdict
+
+    def judge(self, window):
+        """Takes in the next window of the layer.
+
+        Args:
+            window: `RoutingWindow`.
+
+        Returns:
+            `Verdict`, or None where the window has too few tokens.
+        """
+        choices = sum(window.load) / len(window.load)
+        if choices < self._limits.choices_needed:
+            return None
+        self._spreads.append(window.spread)
+        verdict = self._verdict(window)
+        self.level = verdict.level
+        return dataclasses.replace(verdict, advice=advise(verdict, window))
+
+    def _verdict(self, window):
+        limits, now = self._limits, window.spread
+        collapsed = self._limit("collapsed", limits.collapsed_spread)
+        collapsing = self._limit("collapsing", limits.collapsing_spread)
+        drifting = self._limit("drifting", limits.drifting_spread)
+        idle = _idle_share(window)
+        is_low = now < drifting or idle > limits.idle_limit
+        self._low = self._low + 1 if is_low else 0
+        if now < collapsed:
+            return Verdict("collapsed", SPREAD, now, collapsed)
+        if now < collapsing and self._ahead() < collapsing:
+            return Verdict("collapsing", SPREAD, now, collapsing)
+        if self.level == "healthy" and self._low < limits.patience:
+            return Verdict("healthy", SPREAD, now, drifting)
+        if now < drifting:
+            return Verdict("drifting", SPREAD, now, drifting)
+        if idle > limits.idle_limit:
+            return Verdict("drifting", IDLE, idle, limits.idle_limit)
+        return Verdict("healthy", SPREAD, now, drifting)
+
+    def _limit(self, level, spread):
+        """Higher where the layer is that bad already: no flicker."""
+        is_there = LEVELS.index(self.level) >= LEVELS.index(level)
+        return spread + self._limits.margin * is_there
+
+    def _ahead(self):
+        """The spread where the trend leads; without one, as it is."""
+        spreads = np.asarray(self._spreads)
+        if len(spreads) < self._limits.trend_windows:
+            return float(spreads[-1])
+        slope, _ = np.polyfit(np.arange(len(spreads)), spreads, 1)
+        return float(spreads[-1] + slope * self._limits.horizon)
+
+
+def _idle_share(window):
+    """Share of idle experts, less those that chance leaves idle."""
+    beyond = window.idle_experts - window.idle_by_chance
+    return max(beyond, 0.0) / len(window.load)
+
+
+def advise(verdict, window):
+    """What to try, from what is seen of the gate.
+
+    Args:
+        verdict: `Verdict`.
+        window: `RoutingWindow` that it is on.
+
+    Returns:
+        str, empty for a healthy layer.
+    """
+    if verdict.level == "healthy":
+        return ""
+    advice = []
+    if verdict.level == "collapsed":
+        advice.append(
+            "go back to a checkpoint from before, for starved experts do not "
+            "come back by themselves"
+        )
+    if window.gate_gradient == 0:
+        advice.append(
+            "no gradient reaches the gate: let its choice weigh the output "
+            "(k above 1, or a gate whose probability scales the expert)"
+        )
+    else:
+        advice.append(
+            "raise importance_loss_weight and load_loss_weight, or lower the "
+            "learning rate"
+        )
+    if window.noise_over_gap is None or window.noise_over_gap < LITTLE_NOISE:
+        advice.append("give the gate noise, or more of it")
+    return "; ".join(advice)

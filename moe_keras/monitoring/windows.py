@@ -1,0 +1,219 @@
+"""The figures of one MoE layer over a window of steps, and their file.
+
+T: tokens of the window    E: experts    k: mean experts per token
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+
+import numpy as np
+
+from moe_keras.monitoring.verdicts import Verdict
+
+FILE_NAME = "routing.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class RoutingWindow:
+    """How one layer routed the tokens of a window of training steps.
+
+    Example:
+
+    >>> window = measure("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])
+    >>> window.max_over_mean_load, window.idle_experts, window.mean_k
+    (2.0, 1, 2.0)
+    """
+
+    layer: str  # its name in the model
+    step: int  # the last step of the window
+    steps: int  # how many there were
+    tokens: float  # T, padding left out
+    load: list  # (E,) tokens that chose each expert, dropped or not
+    importance: list  # (E,) sum of the gates of each expert
+    overflow: float  # choices dropped because their expert was full
+    cv_load: float  # coefficient of variation: 0 is even
+    cv_importance: float  # the same of the importance
+    max_over_mean_load: float  # the busiest expert's load; 1 is even
+    entropy: float  # of the load, over log E: 1 is even, 0 one expert
+    spread: float  # of the load: 1 is even, 0 the same k for all tokens
+    idle_experts: int  # experts without a token
+    idle_by_chance: float  # that many would be expected at even load
+    mean_k: float  # experts chosen for a token
+    changed_share: float | None = None  # of tokens, in their first choice
+    noise_over_gap: float | None = None  # see `NoisyTopKGate`
+    gate_gradient: float | None = None  # root mean square norm in a step
+    verdict: Verdict | None = None  # None: too few tokens to judge
+
+
+def measure(
+    layer,
+    step,
+    steps,
+    tokens,
+    load,
+    importance=None,
+    overflow=0.0,
+    figures=None,
+    changed_share=None,
+    gate_gradient=None,
+):
+    """Computes all figures of a window from its sums.
+
+    Args:
+        layer: str. Name of the layer.
+        step: int. Last step of the window.
+        steps: int. Steps of the window.
+        tokens: float. Tokens of the window.
+        load: float array `(E,)`.
+        importance: float array `(E,)`, or None for the load.
+        overflow: float. Choices that were dropped.
+        figures: dict. Sums of what the gate told of itself; `noise` and `gap`
+            are understood.
+        changed_share: float or None.
+        gate_gradient: float or None.
+
+    Returns:
+        `RoutingWindow`, without a verdict.
+    """
+    load = np.asarray(load, "float64")
+    importance = load if importance is None else np.asarray(importance)
+    figures = figures or {}
+    num_experts, choices = len(load), load.sum()
+    mean_k = choices / tokens if tokens else 0.0
+    return RoutingWindow(
+        layer=layer,
+        step=step,
+        steps=steps,
+        tokens=float(tokens),
+        load=[round(float(x), 1) for x in load],
+        importance=[round(float(x), 3) for x in importance],
+        overflow=float(overflow),
+        cv_load=coefficient_of_variation(load),
+        cv_importance=coefficient_of_variation(importance),
+        max_over_mean_load=(
+            float(load.max() * num_experts / choices) if choices else 0.0
+        ),
+        entropy=_entropy(load),
+        spread=spread(load, tokens),
+        idle_experts=int((load == 0).sum()),
+        idle_by_chance=float(
+            num_experts * max(0.0, 1 - mean_k / num_experts) ** tokens
+        ),
+        mean_k=float(mean_k),
+        changed_share=changed_share,
+        noise_over_gap=(
+            figures["noise"] / figures["gap"] if figures.get("gap") else None
+        ),
+        gate_gradient=gate_gradient,
+    )
+
+
+def coefficient_of_variation(totals):
+    """Standard deviation over mean; 0 where there is nothing."""
+    mean = np.mean(totals)
+    return float(np.std(totals) / mean) if mean > 0 else 0.0
+
+
+def spread(load, tokens):
+    """How far the load is from a collapse: 1 is even, 0 a full collapse.
+
+    `E / (1 + CV^2)` is the number of experts that would, evenly used, have
+    the same CV. It is E at even load, and k where all tokens choose the same
+    k experts; the spread is its place between the two. Chance alone gives
+    even routing a CV^2 of (E / k - 1) / T; this bias is taken off first.
+
+    Args:
+        load: float array `(E,)`. Tokens that chose each expert.
+        tokens: float. Number of tokens T.
+
+    Returns:
+        float between 0 and 1; 1 where every token takes all experts.
+
+    Example:
+
+    >>> spread([5000] * 8, tokens=20_000)  # k = 2
+    1.0
+    >>> f"{spread([20_000] * 2 + [0] * 6, tokens=20_000):.2f}"
+    '0.00'
+    >>> f"{spread([10_000] * 4 + [0] * 4, tokens=20_000):.2f}"  # (4-2)/(8-2)
+    '0.33'
+    """
+    num_experts, choices = len(load), float(np.sum(load))
+    if not tokens or not choices:
+        return 1.0
+    k = choices / tokens
+    if k >= num_experts - 1e-3:
+        return 1.0
+    cv_squared = coefficient_of_variation(load) ** 2
+    if tokens > 1:
+        # Unbiased: still 0 at even load and E / k - 1 in a full collapse.
+        by_chance = (num_experts / k - 1) / tokens
+        cv_squared = max(cv_squared - by_chance, 0.0) / (1 - 1 / tokens)
+    in_use = num_experts / (1 + cv_squared)
+    return min(max((in_use - k) / (num_experts - k), 0.0), 1.0)
+
+
+def _entropy(load):
+    choices = np.sum(load)
+    if not choices or len(load) == 1:
+        return 1.0
+    share = load[load > 0] / choices
+    return float(-np.sum(share * np.log(share)) / math.log(len(load)))
+
+
+class WindowFile:
+    """`routing.jsonl`: one line a layer and window.
+
+    Args:
+        folder: str or path. Made when the first window is written.
+    """
+
+    def __init__(self, folder):
+        self.path = pathlib.Path(folder) / FILE_NAME
+
+    def append(self, windows):
+        """Adds windows at the end."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            for window in windows:
+                json.dump(dataclasses.asdict(window), file)
+                file.write("\n")
+
+    def read(self):
+        """All windows in order; a last line that was cut off is left out."""
+        windows = []
+        if not self.path.exists():
+            return windows
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError as error:
+                if number == len(lines):
+                    break
+                raise ValueError(
+                    f"{self.path}, line {number}, is no JSON: {error}"
+                ) from error
+            if values["verdict"] is not None:
+                values["verdict"] = Verdict(**values["verdict"])
+            windows.append(RoutingWindow(**values))
+        return windows
+
+    def keep_until(self, step):
+        """Drops the windows after a step, for a run that resumes there.
+
+        Returns:
+            List of the windows that are left.
+        """
+        windows = self.read()
+        kept = [window for window in windows if window.step <= step]
+        if self.path.exists():
+            aside = WindowFile(self.path.parent)
+            aside.path = self.path.with_suffix(".new")
+            aside.path.unlink(missing_ok=True)
+            aside.append(kept)
+            os.replace(aside.path, self.path)
+        return kept

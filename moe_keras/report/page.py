@@ -1,0 +1,77 @@
+"""The page: sections of HTML, joined into one file that needs no other."""
+
+import html
+import pathlib
+
+from moe_keras.report.routing import routing_section
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto;
+       padding: 0 1em; color: #222; background: #fff }
+table { border-collapse: collapse; margin: 1em 0 }
+th, td { padding: .3em .8em; text-align: left; border-bottom: 1px solid #ddd }
+td.number { text-align: right }
+img { max-width: 100% }
+.healthy { color: #1a7f37 } .drifting { color: #9a6700 }
+.collapsing { color: #bc4c00 } .collapsed { color: #cf222e }
+.healthy, .drifting, .collapsing, .collapsed { font-weight: bold }
+"""
+
+# Each is a function of a model folder that gives a title and HTML, or None
+# where the folder holds nothing for it.
+SECTIONS = (routing_section,)
+
+
+class ReportError(ValueError):
+    """There is nothing to report, or nothing to draw it with; one line."""
+
+
+def write_report(model_dir, output=None):
+    """Writes one HTML file, with everything in it.
+
+    Args:
+        model_dir: str or path. Folder of a run.
+        output: str or path of the file; by default `report.html` in the
+            folder.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ReportError: if the folder holds nothing to report, or matplotlib is
+            not installed.
+    """
+    model_dir = pathlib.Path(model_dir)
+    try:
+        sections = [section(model_dir) for section in SECTIONS]
+    except ModuleNotFoundError as error:
+        if error.name.split(".")[0] != "matplotlib":
+            raise
+        raise ReportError(
+            "The report draws with matplotlib, which is not installed. "
+            "Install it with: pip install 'moe-keras[plots]' (in a checkout: "
+            "pip install -e .[plots])"
+        ) from error
+    sections = [section for section in sections if section is not None]
+    if not sections:
+        raise ReportError(
+            f"Nothing to report in {model_dir}: it has no routing.jsonl. "
+            "Train with trainers.nmt, or with the callback "
+            "moe_keras.monitoring.RoutingMonitor(model_dir=...)."
+        )
+    output = pathlib.Path(output or model_dir / "report.html")
+    output.write_text(_page(model_dir.resolve().name, sections), "utf-8")
+    return output
+
+
+def _page(name, sections):
+    title = html.escape(f"Experts of {name}")
+    body = "\n".join(
+        f"<h2>{html.escape(heading)}</h2>\n{content}"
+        for heading, content in sections
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
+    )

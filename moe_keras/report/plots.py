@@ -1,0 +1,83 @@
+"""Pictures of the report, drawn by matplotlib.
+
+E: experts    W: windows
+"""
+
+import base64
+import html
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from moe_keras.monitoring.tensorboard import MAX_SIDE, relative_load, shrink
+
+CURVES = (
+    ("load", (("max_over_mean_load", "max/mean"), ("cv_load", "CV"))),
+    ("spread", (("spread", "spread"), ("entropy", "entropy"))),
+    ("gate", (("changed_share", "first choice changed"),)),
+    ("noise/gap", (("noise_over_gap", "noise/gap"),)),
+    ("gradient", (("gate_gradient", "norm at the gate"),)),
+)
+
+
+def heat_map(history):
+    """Load of each expert over time, as a figure.
+
+    Args:
+        history: List of the `RoutingWindow` of one layer.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    load_EW = np.stack([relative_load(w.load) for w in history], axis=1)
+    begin = history[0].step - history[0].steps
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(
+        shrink(load_EW, MAX_SIDE),
+        aspect="auto",
+        interpolation="nearest",
+        cmap="bwr",
+        vmin=0,
+        vmax=2,
+        extent=(begin, history[-1].step, len(load_EW) - 0.5, -0.5),
+    )
+    axes.set(xlabel="step", ylabel="expert")
+    figure.colorbar(picture, label="load / mean", extend="max")
+    return figure
+
+
+def curves(history):
+    """Figures of one layer over time, one below the other."""
+    shown = [
+        (label, lines)
+        for label, lines in CURVES
+        if any(
+            getattr(window, field) is not None
+            for field, _ in lines
+            for window in history
+        )
+    ]
+    figure = Figure(figsize=(9, 1.6 * len(shown)), layout="constrained")
+    rows = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
+    steps = [window.step for window in history]
+    for axes, (label, lines) in zip(rows, shown, strict=True):
+        for field, name in lines:
+            values = [getattr(window, field) for window in history]
+            values = np.array(values, "float64")  # None becomes NaN, a gap
+            axes.plot(steps, values, label=name)
+        axes.set_ylabel(label)
+        axes.legend(loc="upper right")
+    rows[-1].set_xlabel("step")
+    return figure
+
+
+def image(figure, text):
+    """A figure as an HTML image that holds its own data."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return (
+        f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">\n'
+    )

@@ -1,0 +1,116 @@
+"""The section on the routing: verdicts, figures and load over time."""
+
+import html
+
+from moe_keras.monitoring.verdicts import LEVELS
+from moe_keras.monitoring.windows import WindowFile
+
+COLUMNS = (
+    ("CV(load)", "cv_load"),
+    ("CV(importance)", "cv_importance"),
+    ("max/mean load", "max_over_mean_load"),
+    ("entropy", "entropy"),
+    ("spread", "spread"),
+    ("idle experts", "idle_experts"),
+    ("mean k", "mean_k"),
+    ("first choice changed", "changed_share"),
+    ("noise/gap", "noise_over_gap"),
+    ("gate gradient", "gate_gradient"),
+)
+
+
+def routing_section(model_dir):
+    """Title and HTML of the section, or None without `routing.jsonl`."""
+    windows = WindowFile(model_dir).read()
+    if not windows:
+        return None
+    layers = {}
+    for window in windows:
+        layers.setdefault(window.layer, []).append(window)
+    parts = [_overview(layers), _last_figures(layers)]
+    parts += [_layer(name, history) for name, history in layers.items()]
+    return "Routing", "\n".join(parts)
+
+
+def _overview(layers):
+    rows = [
+        [
+            html.escape(name),
+            _verdict(history[-1].verdict),
+            html.escape(_reason(history[-1].verdict)),
+            _worst(history),
+        ]
+        for name, history in layers.items()
+    ]
+    return _table(["layer", "verdict", "because", "worst so far"], rows)
+
+
+def _last_figures(layers):
+    rows = [
+        [html.escape(name)]
+        + [_number(getattr(history[-1], field)) for _, field in COLUMNS]
+        for name, history in layers.items()
+    ]
+    heads = ["last window", *(head for head, _ in COLUMNS)]
+    return _table(heads, rows, numbers=True)
+
+
+def _layer(name, history):
+    from moe_keras.report import plots  # matplotlib is needed here only
+
+    changes = [
+        f"<li>step {window.step}: {_verdict(window.verdict)} "
+        f"({html.escape(_reason(window.verdict))})</li>"
+        for window in _changes(history)
+    ]
+    return (
+        f"<h3>{html.escape(name)}</h3>\n<ul>{''.join(changes)}</ul>\n"
+        + plots.image(plots.heat_map(history), f"load over time, {name}")
+        + plots.image(plots.curves(history), f"figures over time, {name}")
+    )
+
+
+def _changes(history):
+    """The windows whose verdict is not that of the judged one before."""
+    level = None
+    for window in history:
+        if window.verdict is not None and window.verdict.level != level:
+            level = window.verdict.level
+            yield window
+
+
+def _worst(history):
+    judged = [window for window in history if window.verdict is not None]
+    if not judged:
+        return "-"
+    worst = max(judged, key=lambda w: LEVELS.index(w.verdict.level))
+    return f"{_verdict(worst.verdict)} (step {worst.step})"
+
+
+def _verdict(verdict):
+    if verdict is None:
+        return "too few tokens to judge"
+    return f'<span class="{verdict.level}">{verdict.level}</span>'
+
+
+def _reason(verdict):
+    if verdict is None:
+        return ""
+    advice = f". Try: {verdict.advice}" if verdict.advice else ""
+    return verdict.reason + advice
+
+
+def _number(value):
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _table(heads, rows, numbers=False):
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
+    kind = ' class="number"' if numbers else ""
+    body = "".join(
+        f"<tr><td>{row[0]}</td>"
+        + "".join(f"<td{kind}>{cell}</td>" for cell in row[1:])
+        + "</tr>\n"
+        for row in rows
+    )
+    return f"<table>\n<tr>{head}</tr>\n{body}</table>"

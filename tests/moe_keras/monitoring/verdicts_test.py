@@ -1,0 +1,101 @@
+"""Verdicts on loads that are made up, each with its threshold."""
+
+import dataclasses
+
+import pytest
+
+from moe_keras.monitoring import Judge, Thresholds, measure
+
+
+def window_of(spread, **changes):
+    """A window of 16 experts, k = 2, that has this spread."""
+    window = measure("moe", 10, 10, tokens=10_000, load=[1250.0] * 16)
+    return dataclasses.replace(window, spread=spread, **changes)
+
+
+def levels(*spreads, **thresholds):
+    judge = Judge(Thresholds(**thresholds))
+    return [judge.judge(window_of(spread)).level for spread in spreads]
+
+
+@pytest.mark.parametrize(
+    "spread, level, threshold",
+    [
+        (1.0, "healthy", 0.75),
+        (0.76, "healthy", 0.75),
+        (0.51, "healthy", 0.75),  # a dip, so far
+        (0.49, "collapsing", 0.5),
+        (0.09, "collapsed", 0.1),
+    ],
+)
+def test_level_of_a_single_window(spread, level, threshold):
+    verdict = Judge(Thresholds()).judge(window_of(spread))
+    assert verdict.level == level
+    assert verdict.value == spread and verdict.threshold == threshold
+    assert bool(verdict.advice) == (level != "healthy")
+
+
+def test_thresholds_are_arguments():
+    assert levels(0.74, patience=1) == ["drifting"]
+    assert levels(0.74, patience=1, drifting_spread=0.7) == ["healthy"]
+    assert levels(0.74, collapsing_spread=0.75) == ["collapsing"]
+
+
+def test_dip_that_mends_is_no_drift():
+    assert levels(1.0, 0.7, 0.56, 0.55, 0.6, 0.65, 0.8, 1.0) == ["healthy"] * 8
+
+
+def test_dip_that_stays_is_one():
+    ten = [0.7, 0.6] * 5
+    assert levels(*ten) == ["healthy"] * 9 + ["drifting"]
+    interrupted = [*ten[:4], 0.8, *ten[:9]]
+    assert levels(*interrupted) == ["healthy"] * 14
+
+
+def test_collapse_is_called_at_once():
+    assert levels(1.0, 0.8, 0.49)[-1] == "collapsing"
+
+
+def test_rise_from_below_is_no_longer_a_collapse():
+    # The trend over six windows leads back above 0.5.
+    rising = levels(0.12, 0.18, 0.25, 0.32, 0.4, 0.47)
+    assert rising == ["collapsing"] * 5 + ["drifting"]
+
+
+def test_verdict_does_not_flicker_at_a_threshold():
+    flickering = levels(0.74, 0.76, 0.74, 0.77, 0.79, patience=1)
+    assert flickering == ["drifting"] * 4 + ["healthy"]
+
+
+def test_idle_experts_beyond_chance_are_a_drift():
+    window = window_of(0.9, idle_experts=2, idle_by_chance=0.0)
+    verdict = Judge(Thresholds(patience=1)).judge(window)
+    assert (verdict.level, verdict.figure) == ("drifting", "idle share")
+    assert verdict.value == 2 / 16
+    by_chance = dataclasses.replace(window, idle_by_chance=1.5)
+    assert Judge(Thresholds(patience=1)).judge(by_chance).level == "healthy"
+
+
+def test_too_few_tokens_give_no_verdict():
+    # 16 experts, 9 choices each; ten are wanted.
+    window = measure("moe", 1, 1, tokens=72, load=[9] * 16)
+    assert Judge(Thresholds()).judge(window) is None
+    assert Judge(Thresholds(choices_needed=9.0)).judge(window) is not None
+
+
+def test_advice_follows_from_what_is_seen_of_the_gate():
+    judge = Judge(Thresholds(patience=1))
+    noisy = window_of(0.6, noise_over_gap=1.0, gate_gradient=0.1)
+    assert "importance_loss_weight" in judge.judge(noisy).advice
+    assert "noise" not in judge.judge(noisy).advice
+    quiet = dataclasses.replace(noisy, noise_over_gap=0.01)
+    assert "noise" in judge.judge(quiet).advice
+    deaf = dataclasses.replace(noisy, gate_gradient=0.0)
+    assert "no gradient" in judge.judge(deaf).advice
+
+
+def test_bad_thresholds_are_refused():
+    with pytest.raises(ValueError, match="must grow in this order"):
+        Thresholds(drifting_spread=0.4)
+    with pytest.raises(ValueError, match="at least 2, and `patience` 1"):
+        Thresholds(trend_windows=1)

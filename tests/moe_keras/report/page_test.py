@@ -1,0 +1,89 @@
+"""The report: one page that needs nothing else."""
+
+import dataclasses
+import html.parser
+import re
+import sys
+
+import pytest
+
+from moe_keras.monitoring import Judge, Thresholds, WindowFile, measure
+from moe_keras.report import ReportError, write_report
+from moe_keras.report.__main__ import main
+
+
+def _write_windows(folder):
+    """A layer that stays even, and one that collapses on two of four."""
+    judges = {name: Judge(Thresholds()) for name in ("good", "<bad>")}
+    file = WindowFile(folder)
+    for step in range(10, 60, 10):
+        lost = min(20 * step, 1000)
+        loads = {
+            "good": [1000] * 4,
+            "<bad>": [1000 + lost, 1000 + lost, 1000 - lost, 1000 - lost],
+        }
+        for name, load in loads.items():
+            window = measure(
+                name, step, 10, 2000, load, changed_share=None, gate_gradient=1
+            )
+            verdict = judges[name].judge(window)
+            file.append([dataclasses.replace(window, verdict=verdict)])
+
+
+class _Page(html.parser.HTMLParser):
+    """Images, links and other things that a page would load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.open, self.text = [], [], text
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [v for k, v in attributes if k in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_page_has_everything_in_itself(tmp_path):
+    _write_windows(tmp_path)
+    path = write_report(tmp_path)
+    assert path == tmp_path / "report.html"
+    page = _Page(path.read_text("utf-8"))
+    assert not page.open  # every tag is closed
+    assert len(page.sources) == 4  # two pictures for each layer
+    assert all(s.startswith("data:image/png;base64,") for s in page.sources)
+    assert not re.search(r"https?:|url\(|@import|<script", page.text)
+
+
+def test_verdicts_and_their_reasons_are_on_the_page(tmp_path):
+    _write_windows(tmp_path)
+    text = write_report(tmp_path).read_text("utf-8")
+    assert "&lt;bad&gt;" in text and "<bad>" not in text
+    assert '<span class="collapsed">collapsed</span> (step 50)' in text
+    assert "spread of load 0.000, threshold 0.100. Try: " in text
+    assert '<span class="healthy">healthy</span> (step 10)' in text
+
+
+def test_program_writes_where_it_is_told(tmp_path, capsys):
+    _write_windows(tmp_path)
+    main([str(tmp_path), f"--output={tmp_path / 'page.html'}"])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
+    assert (tmp_path / "page.html").exists()
+
+
+def test_folder_without_windows_is_one_line(tmp_path):
+    with pytest.raises(SystemExit, match="error: Nothing to report in .*"):
+        main([str(tmp_path)])
+
+
+def test_missing_matplotlib_names_the_command(tmp_path, monkeypatch):
+    _write_windows(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "moe_keras.report.plots", raising=False)
+    monkeypatch.delattr("moe_keras.report.plots", raising=False)
+    with pytest.raises(ReportError, match=r"pip install 'moe-keras\[plots\]'"):
+        write_report(tmp_path)
