@@ -13,6 +13,9 @@ and for experts that want one, in which tokens beyond C are dropped.
 
 N: tokens    D: depth    E: experts    K: experts per token    C: capacity
 A: choices, K x N    S: slots, A for segments and E x C for batches
+
+Where K itself depends on the batch, most of the K places of a token are
+empty. Segments then have slots for the choices with an expert alone.
 """
 
 from typing import Any, NamedTuple
@@ -63,7 +66,7 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
 
     Returns:
         A `DispatchPlan`. In segments the choices without an expert come
-        last, behind those of all experts.
+        last, behind those of all experts, or have no slot (see above).
 
     Example:
 
@@ -86,11 +89,17 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
         tf.math.invert_permutation(order_A), tf.shape(expert_KN)
     )
     if capacity is None:
+        has_slot_KN = None
+        if expert_KN.shape[0] is None:
+            has_slot_KN = expert_KN >= 0
+            rank_KN = tf.where(has_slot_KN, rank_KN, 0)
+            # One at least: it is there that choices without a slot point to.
+            order_A = order_A[: tf.maximum(tf.reduce_sum(load_E), 1)]
         return DispatchPlan(
             choice_index=order_A,
             token_index=order_A % divisor,
             slot_index=rank_KN,
-            has_slot=None,
+            has_slot=has_slot_KN,
             counts=load_E,
             load=load_E,
             capacity=None,
@@ -207,15 +216,23 @@ def combine(slots, plan, gate=None):
 
 
 def _sum_of_choices(slots_SD, plan, gate_KN):
-    total_ND = 0
-    for choice in range(plan.slot_index.shape[0]):
+    def weighed_rows(choice):
         rows_ND = tf.gather(slots_SD, plan.slot_index[choice])
         if gate_KN is not None:
             rows_ND *= tf.cast(gate_KN[choice][:, None], rows_ND.dtype)
         if plan.has_slot is not None:
             rows_ND = tf.where(plan.has_slot[choice][:, None], rows_ND, 0.0)
-        total_ND += rows_ND
-    return total_ND
+        return rows_ND
+
+    num_choices = plan.slot_index.shape[0]
+    if num_choices is not None:
+        return sum(weighed_rows(choice) for choice in range(num_choices))
+    num_choices, num_tokens = tf.unstack(tf.shape(plan.slot_index))
+    return tf.while_loop(
+        lambda choice, _: choice < num_choices,
+        lambda choice, total_ND: (choice + 1, total_ND + weighed_rows(choice)),
+        (0, tf.zeros((num_tokens, slots_SD.shape[-1]), slots_SD.dtype)),
+    )[1]
 
 
 def _gate_of_slots(gate_KN, plan, like):
