@@ -10,17 +10,32 @@ W beam width, P projection size, A attention size.
 
 from moe_keras import losses, monitoring
 from moe_keras.experts import FeedForwardExperts
-from moe_keras.gating import NoisyTopKGate, Routing
+from moe_keras.gated_experts import GatedFeedForwardExperts
+from moe_keras.gating import (
+    BiasBalancedGate,
+    ExpertChoiceGate,
+    NoisyTopKGate,
+    Routing,
+    SwitchGate,
+    ThresholdGate,
+    TopKGate,
+)
 from moe_keras.recurrent import ProjectedLSTM
 from moe_keras.sparse_moe import SparseMoE
 from moe_keras.version import __version__
 
 __all__ = [
+    "BiasBalancedGate",
+    "ExpertChoiceGate",
     "FeedForwardExperts",
+    "GatedFeedForwardExperts",
     "NoisyTopKGate",
     "ProjectedLSTM",
     "Routing",
     "SparseMoE",
+    "SwitchGate",
+    "ThresholdGate",
+    "TopKGate",
     "__version__",
     "losses",
     "monitoring",
