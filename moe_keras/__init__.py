@@ -10,11 +10,17 @@ W beam width, P projection size, A attention size.
 
 from moe_keras import losses, monitoring
 from moe_keras.experts import FeedForwardExperts
+from moe_keras.gated_experts import GatedFeedForwardExperts
 from moe_keras.gating import (
     BatchwiseGate,
+    BiasBalancedGate,
+    ExpertChoiceGate,
     HierarchicalGate,
     NoisyTopKGate,
     Routing,
+    SwitchGate,
+    ThresholdGate,
+    TopKGate,
 )
 from moe_keras.recurrent import ProjectedLSTM
 from moe_keras.sparse_moe import SparseMoE
@@ -22,12 +28,18 @@ from moe_keras.version import __version__
 
 __all__ = [
     "BatchwiseGate",
+    "BiasBalancedGate",
+    "ExpertChoiceGate",
     "FeedForwardExperts",
+    "GatedFeedForwardExperts",
     "HierarchicalGate",
     "NoisyTopKGate",
     "ProjectedLSTM",
     "Routing",
     "SparseMoE",
+    "SwitchGate",
+    "ThresholdGate",
+    "TopKGate",
     "__version__",
     "losses",
     "monitoring",

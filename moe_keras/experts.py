@@ -7,7 +7,8 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
-from moe_keras.segments import Activation, feed_forward_segments
+from moe_keras.feed_forward import check_sizes, each_alone, feed_forward
+from moe_keras.segments import Activation
 
 # Activations whose slope can be told from their output.
 _BACKWARD_OF_OUTPUT = {
@@ -91,11 +92,7 @@ class FeedForwardExperts(keras.layers.Layer):
         sizes = {"num_experts": num_experts, "hidden_dim": hidden_dim}
         if output_dim is not None:
             sizes["output_dim"] = output_dim
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 1. Received: {name}={size}"
-                )
+        check_sizes(**sizes)
         self.num_experts = num_experts
         self.hidden_dim = hidden_dim
         self.output_dim = output_dim
@@ -118,17 +115,10 @@ class FeedForwardExperts(keras.layers.Layer):
             self.bias_out = self._add_bias("bias_out", sizes[2])
 
     def _add_kernel(self, name, shape):
-        def initialize(shape, dtype=None):
-            kernel = self.kernel_initializer(shape, dtype=dtype)
-            scaling = keras.initializers.VarianceScaling
-            if isinstance(self.kernel_initializer, scaling):
-                # It takes the axis of experts for a receptive field, and so
-                # both fans for E times what they are.
-                kernel *= self.num_experts**0.5
-            return kernel
-
         return self.add_weight(
-            name=name, shape=(self.num_experts, *shape), initializer=initialize
+            name=name,
+            shape=(self.num_experts, *shape),
+            initializer=each_alone(self.kernel_initializer),
         )
 
     def _add_bias(self, name, size):
@@ -140,26 +130,14 @@ class FeedForwardExperts(keras.layers.Layer):
         weights = [self.kernel_in, self.kernel_out]
         if self.use_bias:
             weights += [self.bias_in, self.bias_out]
-        # As tensors of the compute dtype; keras.Variable has its own slicing.
-        weights = [tf.convert_to_tensor(weight) for weight in weights]
-        activation = self._activation(training)
-        if counts is not None:
-            # At inference nothing is kept: no gradient is expected, and that
-            # of a SavedModel cannot capture the list in which it is kept.
-            return feed_forward_segments(
-                inputs,
-                counts,
-                weights,
-                activation,
-                recompute=self.recompute or not training,
-            )
-
-        def feed_forward(inputs_ECD, *weights):
-            return _feed_forward_batches(inputs_ECD, weights, activation)
-
-        if self.recompute:
-            feed_forward = tf.recompute_grad(feed_forward)
-        return feed_forward(inputs, *weights)
+        return feed_forward(
+            inputs,
+            counts,
+            weights,
+            self._activation(training),
+            recompute=self.recompute,
+            training=training,
+        )
 
     def _activation(self, training):
         if not (training and self.dropout):
@@ -272,12 +250,3 @@ class ExpertList(keras.layers.Layer):
         load = keras.saving.deserialize_keras_object
         experts = [load(expert) for expert in config["experts"]]
         return cls(**{**config, "experts": experts})
-
-
-def _feed_forward_batches(inputs_ECD, weights, activation):
-    kernel_in, kernel_out, *biases = weights
-    hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
-    if biases:
-        hidden_ECH += biases[0][:, None, :]
-    outputs_ECD = tf.matmul(activation.apply(hidden_ECH, 0), kernel_out)
-    return outputs_ECD + biases[1][:, None, :] if biases else outputs_ECD

@@ -1,6 +1,9 @@
-"""Balancing losses (arXiv:1701.06538, section 4): plain functions of tensors.
+"""Losses of routers: plain functions of tensors.
 
-E: experts
+CV squared of importance and load is the paper's (arXiv:1701.06538, section
+4); `balance_loss` and `z_loss` came with later routers. None has a weight.
+
+N: tokens    E: experts
 """
 
 import keras
@@ -79,3 +82,72 @@ def load_loss(load):
     0.000
     """
     return cv_squared(load)
+
+
+def balance_loss(load, probability, num_tokens):
+    """Evens out the choices by way of the router's probabilities (f x P).
+
+    `E * sum_e f_e P_e` (arXiv:2101.03961, equations 4 to 6), where f_e is the
+    share of all choices that fell on expert e and P_e its mean probability in
+    the softmax over *all* experts. It is 1 where either is even and grows to
+    E when one expert gets all. Choices have no gradient: it runs through P,
+    and lowers the probability of an expert the more, the more chose it.
+
+    f is a share of choices and sums to 1, so that the value does not depend
+    on how many experts a token chooses.
+
+    Args:
+        load: Tensor of shape `(E,)`, the number of choices of each expert.
+        probability: Tensor of shape `(E,)`, the probabilities of the softmax
+            summed over the batch.
+        num_tokens: Number of tokens of the batch.
+
+    Returns:
+        Scalar tensor of the dtype of `probability`; 0 for an empty batch.
+
+    Example:
+
+    >>> # f = [3/4, 1/4, 0], P = [.5, .3, .2]: 3 * (.375 + .075).
+    >>> loss = balance_loss([3, 1, 0], [2.0, 1.2, 0.8], num_tokens=4)
+    >>> print(f"{loss:.2f}")
+    1.35
+    """
+    probability_E = ops.convert_to_tensor(probability)
+    load_E = ops.cast(load, probability_E.dtype)
+    num_tokens = ops.cast(num_tokens, probability_E.dtype)
+    share_E = ops.divide_no_nan(load_E, ops.sum(load_E))
+    mean_E = ops.divide_no_nan(probability_E, num_tokens)
+    return probability_E.shape[0] * ops.sum(share_E * mean_E)
+
+
+def z_loss(logits, mask=None, num_tokens=None):
+    """Keeps the router's logits small (arXiv:2202.08906, equation 5).
+
+    The mean over tokens of `logsumexp(logits) ** 2`. A softmax does not mind
+    a number added to all logits, rounding errors do.
+
+    Args:
+        logits: Tensor of shape `(N, E)`.
+        mask: Optional boolean tensor of shape `(N,)`; tokens to leave out are
+            False.
+        num_tokens: What the sum over tokens is divided by; None for the
+            number of tokens not left out. Where replicas share a batch, give
+            that of all of them: then the sum over replicas is the loss.
+
+    Returns:
+        Scalar tensor of the dtype of `logits`; 0 for an empty batch.
+
+    Example:
+
+    >>> # log(1 + 1) and log(1 + 3), squared: (0.4805 + 1.9218) / 2.
+    >>> print(f"{z_loss([[0.0, 0.0], [0.0, 1.0986123]]):.4f}")
+    1.2011
+    """
+    logits_NE = ops.convert_to_tensor(logits)
+    square_N = ops.square(ops.logsumexp(logits_NE, axis=-1))
+    if mask is None:
+        mask = ops.ones_like(square_N, dtype="bool")
+    if num_tokens is None:
+        num_tokens = ops.count_nonzero(mask)
+    total = ops.sum(ops.where(mask, square_N, ops.zeros_like(square_N)))
+    return ops.divide_no_nan(total, ops.cast(num_tokens, total.dtype))

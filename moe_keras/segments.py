@@ -30,11 +30,13 @@ class Activation(NamedTuple):
 
     Attributes:
         apply: Function `(tensor (C, H), expert index) -> (C, H)`, which
-            answers the same whenever it is asked the same.
+            answers the same whenever it is asked the same. It may change H
+            to the width that `kernel_out` takes.
         backward: Function `(output, gradient of it) -> gradient of the
-            input`, for activations such as ReLU whose slope can be told from
-            their output; None for others. With it the output alone is kept,
-            and TensorFlow can fuse product, bias and activation.
+            input`, for activations such as ReLU that keep H and whose slope
+            can be told from their output; None for others. With it the output
+            alone is kept, and TensorFlow can fuse product, bias and
+            activation.
 
     Example:
 
@@ -205,7 +207,9 @@ def _forward(segments, rows, weights, activation, recompute):
             kept = kept.write(turn, activation.to_keep(before, hidden))
         return outputs.write(turn, output), kept
 
-    hidden_dim, depth = weights[1].shape[1:]
+    # What is kept is as wide as the layer before its activation: one that
+    # changes the width has no `backward`.
+    hidden_dim, depth = weights[0].shape[-1], weights[1].shape[-1]
     outputs, kept = segments.for_each(
         run_expert,
         segments.empty_list(rows, depth),

@@ -114,4 +114,84 @@ LAYER_CASES = [
         (4, 5, 2),
         unknown=(0, 1),
     ),
+    LayerCase(
+        "sparse_moe_of_mixtral",
+        lambda: moe_keras.SparseMoE(
+            5,
+            gate=moe_keras.TopKGate(5, k=2, jitter=0.1, z_loss_weight=0.1),
+            expert=moe_keras.GatedFeedForwardExperts(5, 6),
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_of_switch",
+        lambda: moe_keras.SparseMoE(
+            5, hidden_dim=6, gate=moe_keras.SwitchGate(5), capacity_factor=1.5
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_balanced_by_bias",
+        lambda: moe_keras.SparseMoE(
+            5, hidden_dim=6, gate=moe_keras.BiasBalancedGate(5, k=2)
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_by_threshold",
+        lambda: moe_keras.SparseMoE(
+            5, hidden_dim=6, gate=moe_keras.ThresholdGate(5, k_max=3)
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_by_expert_choice",
+        lambda: moe_keras.SparseMoE(
+            5, hidden_dim=6, gate=moe_keras.ExpertChoiceGate(5, causal=False)
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "top_k_gate",
+        lambda: moe_keras.TopKGate(5, k=1, softmax="before", jitter=0.1),
+        (8, 4),
+        choose=lambda routing: routing.gate,
+    ),
+    LayerCase(
+        "switch_gate",
+        lambda: moe_keras.SwitchGate(5, seed=1),
+        (8, 4),
+        choose=lambda routing: routing.gate,
+    ),
+    LayerCase(
+        "bias_balanced_gate",
+        lambda: moe_keras.BiasBalancedGate(5, k=2, update_every=2),
+        (8, 4),
+        choose=lambda routing: routing.gate,
+    ),
+    LayerCase(
+        "threshold_gate",
+        lambda: moe_keras.ThresholdGate(5, k_max=3, mass=0.7, target=1.5),
+        (8, 4),
+        choose=lambda routing: routing.gate,
+    ),
+    LayerCase(
+        "expert_choice_gate",
+        lambda: moe_keras.ExpertChoiceGate(5, causal=False),
+        (8, 4),
+        # A sum over K, which is not known beforehand.
+        choose=lambda routing: keras.ops.sum(routing.gate, axis=-1),
+    ),
+    LayerCase(
+        "gated_feed_forward_experts",
+        lambda: moe_keras.GatedFeedForwardExperts(4, 6, output_dim=2),
+        (4, 5, 3),
+        unknown=(1,),
+        splits=False,
+    ),
 ]

@@ -144,6 +144,11 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(np.abs(kernel).max(), limit, rtol=0.01)
             self.assertNotAllClose(kernel[0], kernel[1])
 
+    def test_no_two_kernels_share_their_random_numbers(self):
+        experts = FeedForwardExperts(2, 3)
+        experts.build((2, None, 3))
+        self.assertNotAllClose(experts.kernel_in, experts.kernel_out)
+
     def test_sizes_below_one(self):
         for name in ("num_experts", "hidden_dim", "output_dim"):
             sizes = {"num_experts": 2, "hidden_dim": 3, name: 0}

@@ -1,0 +1,116 @@
+"""What experts of two layers have in common, whatever lies between the layers.
+
+E: experts    C: slots of an expert    D: depth    H: hidden size
+S: slots of all experts, sorted by expert
+"""
+
+import keras
+import tensorflow as tf
+
+from moe_keras.segments import feed_forward_segments
+
+
+def check_sizes(**sizes):
+    """Raises a ValueError that names the first size below 1.
+
+    Example:
+
+    >>> check_sizes(num_experts=2, hidden_dim=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: `hidden_dim` must be at least 1. Received: hidden_dim=0
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(
+                f"`{name}` must be at least 1. Received: {name}={size}"
+            )
+
+
+def each_alone(initializer):
+    """Makes an initializer draw each of stacked kernels as if it were alone.
+
+    The kernels of two calls share no random numbers either: an initializer
+    gives the same ones whenever it is called, so a copy of it is, with a seed
+    of its own unless the user chose one.
+
+    Args:
+        initializer: Keras initializer of one kernel.
+
+    Returns:
+        Function `(shape, dtype)`, the first axis of the shape being that of
+        the kernels.
+
+    Example:
+
+    >>> initialize = each_alone(keras.initializers.GlorotUniform())
+    >>> kernels = initialize((50, 4, 8))
+    >>> print(f"{keras.ops.max(kernels):.2f}")  # sqrt(6 / (4 + 8))
+    0.71
+    """
+    if isinstance(initializer, keras.initializers.Initializer):
+        initializer = initializer.clone()
+
+    def initialize(shape, dtype=None):
+        kernels = initializer(shape, dtype=dtype)
+        if isinstance(initializer, keras.initializers.VarianceScaling):
+            # It takes the first axis for a receptive field, and so both fans
+            # for as many times what they are.
+            kernels *= shape[0] ** 0.5
+        return kernels
+
+    return initialize
+
+
+def feed_forward(
+    inputs, counts, weights, activation, recompute=False, training=False
+):
+    """Runs experts of two layers on batches or, with `counts`, on segments.
+
+    Args:
+        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
+        counts: int32 tensor `(E,)` or None.
+        weights: List of `kernel_in`, `kernel_out` and perhaps their biases,
+            as for `feed_forward_segments`.
+        activation: `Activation`.
+        recompute: bool. Compute the hidden layer again in the backward pass.
+        training: bool.
+
+    Returns:
+        Tensor `(E, C, D')`, or `(S, D')`.
+
+    Example:
+
+    >>> from moe_keras.segments import Activation
+    >>> square = Activation(lambda hidden, expert: hidden**2)
+    >>> weights = [tf.ones((1, 2, 3)), tf.ones((1, 3, 1))]
+    >>> y = feed_forward(tf.ones((1, 1, 2)), None, weights, square)
+    >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
+    12.0
+    """
+    # As tensors of the compute dtype; keras.Variable has its own slicing.
+    weights = [tf.convert_to_tensor(weight) for weight in weights]
+    if counts is not None:
+        # At inference nothing is kept: no gradient is expected, and that of a
+        # SavedModel cannot capture the list in which it is kept.
+        return feed_forward_segments(
+            inputs,
+            counts,
+            weights,
+            activation,
+            recompute=recompute or not training,
+        )
+
+    def run(inputs_ECD, *weights):
+        return _feed_forward_batches(inputs_ECD, weights, activation)
+
+    return (tf.recompute_grad(run) if recompute else run)(inputs, *weights)
+
+
+def _feed_forward_batches(inputs_ECD, weights, activation):
+    kernel_in, kernel_out, *biases = weights
+    hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
+    if biases:
+        hidden_ECH += biases[0][:, None, :]
+    outputs_ECD = tf.matmul(activation.apply(hidden_ECH, 0), kernel_out)
+    return outputs_ECD + biases[1][:, None, :] if biases else outputs_ECD

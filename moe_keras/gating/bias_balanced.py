@@ -1,0 +1,150 @@
+"""Balance by a bias and without a loss (arXiv:2408.15664, DeepSeek-V3).
+
+N: tokens    E: experts    K: experts per token
+"""
+
+import keras
+import tensorflow as tf
+
+from moe_keras.gating.router import Router, check_k, check_not_negative
+from moe_keras.replicas import sum_over_replicas
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class BiasBalancedGate(Router):
+    """Evens out the load by a bias that chooses experts and never weighs them.
+
+    With scores `s = sigmoid(x W_gate)` and a bias b of each expert:
+
+    1. The experts with the k largest `s + b` are chosen.
+    2. Their gates are `s / (sum of the k chosen s)`, without b.
+    3. After each training step `b += update_rate * sign(mean load - load)`:
+       an expert with too many tokens is chosen less, one with too few more.
+       Then the mean of b is subtracted, which changes no choice and keeps b
+       from drifting away.
+
+    No loss pulls at the router, so none has to be weighed against the task.
+    The bias is a weight without gradient, of the router's dtype: it stands
+    in checkpoints and is used for inference too.
+
+    *Steps.* The bias moves within the training call, for the next one. Where
+    gradients are accumulated over several calls, give their number as
+    `update_every`: the load is added up, and the bias moves once, by the
+    load of the whole step. With `update_every=None` it moves only when
+    `update_bias()` is called. Every call with `training=True` counts, so a
+    layer that is used twice in a step has two; do not recompute the gate in
+    the backward pass (`keras.RematScope`), or it counts twice.
+
+    *Replicas.* The load is summed over all, and they keep the same bias.
+
+    With k = 1 the gate is the chosen score itself; divided by its sum it
+    would be 1 and learn nothing from the task.
+
+    Args:
+        num_experts: int. Number of experts E to choose from.
+        k: int. Experts per token, from 1 to E.
+        update_rate: float. How far the bias of an expert moves in a step;
+            scores lie between 0 and 1.
+        update_every: int. Training calls for one move of the bias, or None.
+        **kwargs: `kernel_initializer` of the router, and those of a layer.
+
+    Call arguments:
+        inputs: Tensor of shape `(N, D)`.
+        mask: Optional boolean tensor of shape `(N,)`. Where it is False the
+            token gets no expert and counts nowhere.
+        training: bool. The bias moves in training only.
+
+    Returns:
+        A `Routing` whose load counts tokens. Its experts are sorted by `s +
+        b`, so that gates need not be sorted; they sum to 1 (for k = 1 they
+        are at most 1).
+
+    Raises:
+        ValueError: If `k` is not between 1 and `num_experts`, `update_rate`
+            is below 0, or `update_every` below 1.
+
+    Example:
+
+    >>> gate = BiasBalancedGate(2, k=1, kernel_initializer="zeros")
+    >>> _ = gate(keras.ops.ones((5, 3)), training=True)  # all to expert 0
+    >>> [f"{b:.3f}" for b in gate.bias.numpy()]
+    ['-0.001', '0.001']
+    """
+
+    balances_itself = True
+
+    def __init__(
+        self, num_experts, k=4, update_rate=1e-3, update_every=1, **kwargs
+    ):
+        super().__init__(num_experts, **kwargs)
+        check_k("k", k, num_experts)
+        check_not_negative(update_rate=update_rate)
+        if update_every is not None and update_every < 1:
+            raise ValueError(
+                "`update_every` must be at least 1, or None where only "
+                "`update_bias()` is to move the bias. "
+                f"Received: update_every={update_every}"
+            )
+        self.k = k
+        self.update_rate = update_rate
+        self.update_every = update_every
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.bias = self.add_state("bias", (self.num_experts,))
+        # Not yet answered by the bias; in checkpoints, so that training
+        # resumed within an accumulated step goes on as if never stopped.
+        self.pending_load = self.add_state("pending_load", (self.num_experts,))
+        self.pending_calls = self.add_state("pending_calls")
+
+    def call(self, inputs, mask=None, training=False):
+        logits_NE = self.logits(inputs, mask)
+        biased_NE = tf.stop_gradient(tf.sigmoid(logits_NE)) + self.bias
+        expert_NK = tf.math.top_k(biased_NE, self.k).indices
+        chosen_NK = tf.gather(logits_NE, expert_NK, batch_dims=1)
+        if self.k > 1:
+            # s / sum(s), also where all s underflow to 0.
+            gate_NK = tf.nn.softmax(tf.math.log_sigmoid(chosen_NK))
+        else:
+            gate_NK = tf.sigmoid(chosen_NK)
+        routing = self.routing(expert_NK, gate_NK, mask)
+        if training:
+            self._count(routing.load)
+        return routing
+
+    def _count(self, load_E):
+        load_E = self.pending_load + sum_over_replicas(load_E)
+        calls = self.pending_calls + 1.0
+        if self.update_every is None:
+            is_due = False
+        else:
+            is_due = calls >= self.update_every
+        # No branch: replicas cannot agree on a value within one.
+        self.bias.assign(tf.where(is_due, self._moved_bias(load_E), self.bias))
+        self.pending_load.assign(
+            tf.where(is_due, tf.zeros_like(load_E), load_E)
+        )
+        self.pending_calls.assign(tf.where(is_due, tf.zeros_like(calls), calls))
+
+    def _moved_bias(self, load_E):
+        error_E = tf.reduce_mean(load_E) - load_E
+        moved_E = self.bias + self.update_rate * tf.sign(error_E)
+        return moved_E - tf.reduce_mean(moved_E)
+
+    def update_bias(self):
+        """Moves the bias by the load since its last move, and forgets that.
+
+        For `update_every=None`; call it once after each step.
+        """
+        load_E = tf.convert_to_tensor(self.pending_load)
+        self.bias.assign(self._moved_bias(load_E))
+        self.pending_load.assign(tf.zeros_like(load_E))
+        self.pending_calls.assign(0.0)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "k": self.k,
+            "update_rate": self.update_rate,
+            "update_every": self.update_every,
+        }

@@ -1,0 +1,157 @@
+"""Gated experts against the published equations, one token at a time."""
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from moe_keras import GatedFeedForwardExperts, SparseMoE, TopKGate
+
+E, C, D, H, OUT = 4, 3, 5, 6, 2
+COUNTS = [3, 0, 1, 2]  # one idle expert; 2 more rows belong to nobody
+ROWS = 8
+
+
+def built_experts(**kwargs):
+    kwargs = {"output_dim": OUT, "dtype": "float64", **kwargs}
+    experts = GatedFeedForwardExperts(E, H, **kwargs)
+    experts.build((E, None, D))
+    rng = np.random.default_rng(0)
+    for weight in experts.weights:
+        weight.assign(rng.normal(size=weight.shape))
+    return experts
+
+
+def one_expert(experts, e, x):
+    """SwiGLU as it is published: (silu(x W) * (x V)) W_2."""
+    both = experts.kernel_in.numpy()[e]
+    gate, linear = x @ both[:, :H], x @ both[:, H:]
+    hidden = gate / (1 + np.exp(-gate)) * linear
+    return hidden @ experts.kernel_out.numpy()[e]
+
+
+def random_rows():
+    return np.random.default_rng(1).normal(size=(ROWS, D))
+
+
+class GatedFeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
+    def test_worked_example(self):
+        # x = 2, W_gate = 1, W_in = 3, W_out = 0.5:
+        # silu(2) = 2 / (1 + e^-2) = 1.7616, times 6, times 0.5.
+        experts = GatedFeedForwardExperts(1, 1)
+        experts.build((1, None, 1))
+        experts.kernel_in.assign([[[1.0, 3.0]]])
+        experts.kernel_out.assign([[[0.5]]])
+        y = experts(tf.constant([[[2.0]]]))
+        self.assertAllClose(y, [[[5.2848]]], atol=1e-4)
+
+    @parameterized.parameters(False, True)
+    def test_batches_and_segments_equal_one_network_at_a_time(self, recompute):
+        experts = built_experts(recompute=recompute)
+        x_ECD = np.random.default_rng(1).normal(size=(E, C, D))
+        expected = [one_expert(experts, e, x_ECD[e]) for e in range(E)]
+        self.assertAllClose(experts(x_ECD), expected)
+        x_SD = random_rows()
+        parts = np.split(x_SD, np.cumsum(COUNTS))
+        expected = [one_expert(experts, e, parts[e]) for e in range(E)]
+        nobody = np.zeros((2, OUT))
+        self.assertAllClose(
+            experts(x_SD, counts=COUNTS), np.concatenate([*expected, nobody])
+        )
+
+    @parameterized.product(
+        activation=("silu", "gelu", "relu", "sigmoid"),
+        recompute=(True, False),
+        as_function=(True, False),
+    )
+    def test_gradients_of_segments_equal_those_of_batches(
+        self, as_function, **kwargs
+    ):
+        experts = built_experts(**kwargs)
+        x_SD = tf.constant(random_rows())
+        d_SD = np.random.default_rng(2).normal(size=(ROWS, OUT))
+
+        def as_segments(x_SD):
+            return experts(x_SD, counts=COUNTS, training=True)
+
+        def as_batches(x_SD):
+            parts = tf.split(x_SD, [*COUNTS, 2])[:-1]
+            batches = [tf.pad(x, [[0, C - len(x)], [0, 0]]) for x in parts]
+            outputs = experts(tf.stack(batches))
+            rows = [outputs[e, :count] for e, count in enumerate(COUNTS)]
+            return tf.concat([*rows, np.zeros((2, OUT))], 0)
+
+        def gradients(run):
+            with tf.GradientTape() as tape:
+                tape.watch(x_SD)
+                loss = tf.reduce_sum(run(x_SD) * d_SD)
+            return tape.gradient(loss, [x_SD, *experts.trainable_variables])
+
+        if as_function:
+            gradients = tf.function(gradients)
+        for ours, theirs in zip(
+            gradients(as_segments), gradients(as_batches), strict=True
+        ):
+            self.assertAllClose(ours, theirs)
+            self.assertGreater(np.abs(ours).max(), 0)
+
+    def test_idle_expert_has_a_gradient_of_zero(self):
+        experts = built_experts()
+        with tf.GradientTape() as tape:
+            y = experts(random_rows(), counts=COUNTS, training=True)
+        for gradient in tape.gradient(y, experts.trainable_variables):
+            self.assertAllEqual(gradient[1], np.zeros(gradient.shape[1:]))
+
+    def test_each_kernel_of_each_expert_is_initialized_as_if_alone(self):
+        # Glorot: uniform within sqrt(6 / (fan in + fan out)).
+        experts = GatedFeedForwardExperts(40, 20)
+        experts.build((40, None, 10))
+        gate, linear = np.split(experts.kernel_in.numpy(), 2, axis=-1)
+        for kernel in (gate, linear, experts.kernel_out):
+            self.assertAllClose(
+                np.abs(kernel).max(), np.sqrt(6 / 30), rtol=0.01
+            )
+            self.assertNotAllClose(kernel[0], kernel[1])
+        self.assertNotAllClose(gate, linear)
+
+    def test_no_two_kernels_share_their_random_numbers(self):
+        # Of one size, so that equal numbers would be equal once scaled.
+        experts = GatedFeedForwardExperts(2, 3, output_dim=6)
+        experts.build((2, None, 3))
+        one, other = (
+            np.sort(np.ravel(kernel)) / np.abs(kernel).max()
+            for kernel in (experts.kernel_in, experts.kernel_out)
+        )
+        self.assertNotAllClose(one, other)
+
+    def test_sizes_below_one(self):
+        for name in ("num_experts", "hidden_dim", "output_dim"):
+            sizes = {"num_experts": 2, "hidden_dim": 3, name: 0}
+            with self.assertRaisesRegex(ValueError, f"`{name}`.*{name}=0"):
+                GatedFeedForwardExperts(**sizes)
+
+
+class MixtralBlockTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(None, float(E))
+    def test_equals_a_plain_loop_over_the_published_equations(self, capacity):
+        # y = sum over the top 2 of softmax(their logits) * SwiGLU(x)
+        # (arXiv:2401.04088, section 2.1).
+        gate = TopKGate(E, k=2, dtype="float64")
+        experts = built_experts(output_dim=None)
+        layer = SparseMoE(
+            E,
+            gate=gate,
+            expert=experts,
+            capacity_factor=capacity,
+            dtype="float64",
+        )
+        x_ND = random_rows()
+        y_ND = layer(x_ND)
+        for x, y in zip(x_ND, y_ND, strict=True):
+            logits = x @ gate.gate_kernel.numpy()
+            best = np.argsort(-logits)[:2]
+            weights = np.exp(logits[best]) / np.exp(logits[best]).sum()
+            expected = sum(
+                weight * one_expert(experts, e, x)
+                for weight, e in zip(weights, best, strict=True)
+            )
+            self.assertAllClose(y, expected)
