@@ -6,7 +6,15 @@ import keras
 
 ATTENTIONS = ("product", "additive", "dot")
 CONTEXTS = ("first", "all")
-GATE_NAMES = ("noisy_top_k", "hierarchical", "batchwise")
+GATE_NAMES = (
+    "noisy_top_k",
+    "hierarchical",
+    "batchwise",
+    "top_k",
+    "switch",
+    "bias_balanced",
+    "threshold",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +89,11 @@ class TranslatorConfig:
             )
 
     def _check_groups(self):
+        if self.gate == "switch" and self.experts_per_token != 1:
+            raise ValueError(
+                "`experts_per_token` must be 1 with gate='switch'. "
+                f"Received: experts_per_token={self.experts_per_token}"
+            )
         if self.gate != "hierarchical":
             return
         groups, chosen = self.expert_groups, self.groups_per_token

@@ -1,4 +1,8 @@
-"""The gates that a `TranslatorConfig` can name, and what each of them costs."""
+"""The gates that a `TranslatorConfig` can name, and what each of them costs.
+
+`ExpertChoiceGate` is none of them: in the decoder experts would choose among
+words that are not written yet.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -60,6 +64,32 @@ def _batchwise(config):
     )
 
 
+def _top_k(config):
+    return moe_keras.TopKGate(
+        config.num_experts, k=config.experts_per_token, name="gate"
+    )
+
+
+def _switch(config):
+    return moe_keras.SwitchGate(config.num_experts, name="gate")
+
+
+def _bias_balanced(config):
+    return moe_keras.BiasBalancedGate(
+        config.num_experts, k=config.experts_per_token, name="gate"
+    )
+
+
+def _threshold(config):
+    """Takes up to twice `experts_per_token`, that many in the mean."""
+    return moe_keras.ThresholdGate(
+        config.num_experts,
+        k_max=min(2 * config.experts_per_token, config.num_experts),
+        target=float(config.experts_per_token),
+        name="gate",
+    )
+
+
 # By the name of `TranslatorConfig.gate`, which lists the same names.
 GATES = {
     "noisy_top_k": GateKind(_noisy_top_k, _kernels(2), _kernels(2)),
@@ -71,4 +101,8 @@ GATES = {
         lambda config: _kernels(1)(config) + config.num_experts,
         _kernels(1),
     ),
+    "top_k": GateKind(_top_k, _kernels(1), _kernels(1)),
+    "switch": GateKind(_switch, _kernels(1), _kernels(1)),
+    "bias_balanced": GateKind(_bias_balanced, _kernels(1), _kernels(1)),
+    "threshold": GateKind(_threshold, _kernels(1), _kernels(1)),
 }

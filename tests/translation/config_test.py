@@ -21,6 +21,7 @@ from translation.config import TranslatorConfig
         ({"capacity_factor": 0}, "`capacity_factor` must be None or"),
         ({"experts_per_token": 17}, "must not exceed `num_experts`"),
         ({"gate": "soft"}, "`gate` must be one of noisy_top_k, hier"),
+        ({"gate": "switch"}, "`experts_per_token` must be 1"),
         (
             {"gate": "hierarchical", "expert_groups": 3},
             "`expert_groups` must divide `num_experts`",

@@ -67,6 +67,10 @@ SMALL = TranslatorConfig(
         {"encoder_moe_after": (1, 3), "decoder_moe_after": ()},
         {"gate": "hierarchical", "num_experts": 6, "expert_groups": 3},
         {"gate": "batchwise"},
+        {"gate": "top_k"},
+        {"gate": "switch", "experts_per_token": 1},
+        {"gate": "bias_balanced"},
+        {"gate": "threshold"},
     ],
     ids=str,
 )
