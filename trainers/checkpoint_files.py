@@ -77,8 +77,19 @@ class CheckpointFolder:
         self.path = pathlib.Path(path)
 
     def stored(self):
-        """All checkpoints, damaged ones too, in the order of their making."""
-        paths = self.path.iterdir() if self.path.is_dir() else ()
+        """All checkpoints, damaged ones too, in the order of their making.
+
+        Raises:
+            CheckpointError: if the folder has some that are not ours.
+        """
+        paths = list(self.path.iterdir()) if self.path.is_dir() else []
+        foreign = [p.name for p in paths if p.suffix == ".index"]
+        if foreign:
+            raise CheckpointError(
+                f"{self.path} has checkpoints that were not written by this "
+                f"version of the program: {', '.join(sorted(foreign))}. Move "
+                "them away."
+            )
         named = [(_NAME.fullmatch(path.name), path) for path in paths]
         found = sorted(
             (int(name[1]), int(name[2] or 1), path)
@@ -109,7 +120,7 @@ class CheckpointFolder:
             self._clear()
             raise CheckpointError(
                 f"Step {step} cannot be saved in {self.path}: "
-                f"{_reason(error)}. What was saved before is kept; see to the "
+                f"{reason(error)}. What was saved before is kept; see to the "
                 "disk and give the same command again."
             ) from error
 
@@ -208,8 +219,16 @@ def _about(path):
         return {}
 
 
-def _reason(error):
-    """What went wrong, in the words of the operating system if it has some."""
+def reason(error):
+    """What went wrong with a file, in the operating system's words.
+
+    Args:
+        error: `OSError`, or the `tf.errors.OpError` that stands for one.
+
+    Returns:
+        One line of str.
+    """
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    return error.message.splitlines()[0].rstrip(".")
+    lines = re.sub(r"\{\{.*?\}\} ", "", error.message).splitlines()
+    return lines[0].rstrip(".")

@@ -32,7 +32,7 @@ from absl import app, flags, logging
 
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
-from trainers.checkpoint_files import CheckpointError
+from trainers.checkpoint_files import CheckpointError, reason
 from trainers.interruption import Interrupted
 from trainers.presets import PRESETS, preset, with_overrides
 
@@ -129,6 +129,11 @@ def main(argv):
         _run(argv[1:])
     except (ValueError, OSError, TrainingError, CheckpointError) as error:
         sys.exit(f"Error: {error}")
+    except (
+        tf.errors.ResourceExhaustedError,  # memory, or a disk for TensorBoard
+        tf.errors.PermissionDeniedError,
+    ) as error:
+        sys.exit(f"Error: {reason(error)}")
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_code)
     except KeyboardInterrupt:

@@ -120,9 +120,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
     whole.run()
     for steps in (4, 5, 11, 17):
         config = dataclasses.replace(config, steps=steps)
-        resumed = Loop(small_task(), config, tmp_path / "stopped", print)
-        resumed.resume()
-        resumed.run()
+        resumed = _run_small(config, tmp_path / "stopped")
     assert int(resumed.step) == 17
     _assert_same_state(whole, resumed)
 
@@ -304,3 +302,25 @@ def test_last_whole_checkpoint_is_taken_and_the_torn_one_named(tmp_path):
     assert re.search(r"step-5/ckpt.index is torn: 5 of .* is taken.", lines[0])
     assert lines[1] == "Resuming after step 4."
     _assert_same_state(whole, loop)
+
+
+def test_full_disk_ends_training_and_with_room_it_goes_on(small_disk, tmp_path):
+    whole = Loop(small_task(), CONFIG, tmp_path / "whole", print)
+    whole.run()
+    _run_small(dataclasses.replace(CONFIG, steps=3), small_disk / "run")
+    filler = small_disk / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        with pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(bytes(4096))
+    with pytest.raises((CheckpointError, tf.errors.ResourceExhaustedError)):
+        _run_small(CONFIG, small_disk / "run")
+    filler.unlink()
+    _assert_same_state(whole, _run_small(CONFIG, small_disk / "run"))
+
+
+def _run_small(config, folder):
+    loop = Loop(small_task(), config, folder, print)
+    loop.resume()
+    loop.run()
+    return loop
