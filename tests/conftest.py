@@ -1,6 +1,7 @@
-"""Two logical CPUs, so that replicas can be tested on one machine."""
+"""What tests share: two logical CPUs on one machine, and a full disk."""
 
 import os
+import subprocess
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -21,3 +22,20 @@ def two_replicas():
     from the start again, and meet the shapes of the first.
     """
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 512 kB; mounting needs a privileged user."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(path)],
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting is not permitted here: {mounted.stderr}")
+    yield path
+    # Lazily, because TensorFlow keeps a file open that it could not write.
+    subprocess.run(["umount", "--lazy", str(path)], check=True)

@@ -1,8 +1,17 @@
-"""The last checkpoints of a run and its best one."""
+"""The last checkpoints of a run and its best ones: what they hold."""
 
+import json
+import math
 import pathlib
+import re
 
 import tensorflow as tf
+
+from trainers.checkpoint_files import (
+    CheckpointError,
+    CheckpointFolder,
+    DamagedCheckpoint,
+)
 
 
 def weights_by_path(model):
@@ -51,89 +60,239 @@ class Checkpoints:
     """Saves and restores whatever it is given.
 
     Layout: `MODEL_DIR/checkpoints/` holds the last few states of training,
-    `MODEL_DIR/best/` the weights of the best evaluation.
+    `MODEL_DIR/best/` the weights of the best evaluations.
 
     Args:
         model_dir: str or path.
         keep: int. How many of the last states are kept.
+        keep_best: int. How many of the best evaluations are kept.
         model: The Keras model; its weights are all that `best` needs.
         optimizer: Its Keras optimizer, built.
+        identity: dict. What makes the run, field by field: a checkpoint with
+            other values is not restored.
+        measure: dict. What a score was measured on. Scores of different
+            measures are not compared.
+        log: Function of one line of text.
         **state: Everything else that training has to remember.
     """
 
-    def __init__(self, model_dir, keep, model, optimizer, **state):
-        model_dir = pathlib.Path(model_dir)
-        self._model_dir = model_dir
-        self._model = model
-        self.best_score = tf.Variable(
-            float("-inf"), dtype=tf.float64, trainable=False
-        )
-        self._training = tf.train.CheckpointManager(
-            tf.train.Checkpoint(
-                model=weights_by_path(model),
-                states=_states(model),
-                optimizer=[v.value for v in optimizer.variables],
-                best_score=self.best_score,
-                **state,
-            ),
-            str(model_dir / "checkpoints"),
-            max_to_keep=keep,
-        )
-        self._best = tf.train.CheckpointManager(
-            tf.train.Checkpoint(model=weights_by_path(model)),
-            str(model_dir / "best"),
-            max_to_keep=1,
+    def __init__(
+        self,
+        model_dir,
+        keep,
+        keep_best,
+        model,
+        optimizer,
+        identity=None,
+        measure=None,
+        log=print,
+        **state,
+    ):
+        self._keep = keep
+        self._keep_best = keep_best
+        self._identity = as_json(identity or {})
+        self._measure = as_json(measure or {})
+        self._log = log
+        self._training = training_folder(model_dir)
+        self._best = best_folder(model_dir)
+        self._weights = tf.train.Checkpoint(model=weights_by_path(model))
+        self._state = tf.train.Checkpoint(
+            model=weights_by_path(model),
+            states=_states(model),
+            optimizer=[v.value for v in optimizer.variables],
+            **state,
         )
 
     def save(self, step):
-        """Saves the state of training; the oldest one beyond `keep` goes."""
-        self._training.save(checkpoint_number=step)
+        """Saves the state of training; the oldest one beyond `keep` goes.
 
-    def save_if_best(self, step, score):
-        """Keeps the model if `score` is above all before it.
-
-        Returns:
-            bool. Whether it was.
+        Raises:
+            CheckpointError: if the disk does not take it.
         """
-        if score <= float(self.best_score):
-            return False
-        self.best_score.assign(score)
-        self._best.save(checkpoint_number=step)
-        return True
+        about = {"identity": self._identity, "measure": self._measure}
+        self._training.write(step, self._state.write, about)
+        for stored in self._training.stored()[: -self._keep]:
+            self._training.remove(stored)
+
+    def save_best(self, step, score, is_best):
+        """Keeps the model if it is the best, or among the `keep_best` best.
+
+        Args:
+            step: int.
+            score: float, higher is better.
+            is_best: bool. Whether it is the best in any case.
+
+        Raises:
+            CheckpointError: if the disk does not take it.
+        """
+        rivals = [
+            stored
+            for stored in by_score(self._best.stored())
+            if stored.about.get("measure") == self._measure
+            and stored.step != step  # reached once more: replaced
+        ]
+        full = len(rivals) >= self._keep_best
+        lowest = rivals[-self._keep_best].about["score"] if full else -math.inf
+        if not is_best and not score > lowest:
+            return
+        about = {
+            "identity": self._identity,
+            "measure": self._measure,
+            "score": score,
+        }
+        new = self._best.write(step, self._weights.write, about)
+        beside = rivals[max(0, len(rivals) + 1 - self._keep_best) :]
+        staying = {stored.path for stored in (new, *beside)}
+        for stored in self._best.stored():
+            if stored.path not in staying:
+                self._best.remove(stored)
 
     def restore(self):
-        """Restores the last state of training.
+        """Restores the last whole state of training.
+
+        A damaged one is named in the log and set aside, and the one before it
+        is taken.
 
         Returns:
-            bool. Whether there was one.
+            `(step, is_same_measure)` of what was restored, or None if nothing
+            was saved yet.
+
+        Raises:
+            CheckpointError: if all that was saved is damaged, or is of
+                another configuration or version.
         """
-        path = self._training.latest_checkpoint
-        if path is None:
-            return False
-        self._training.checkpoint.restore(path).assert_consumed()
-        return True
+        damaged = []
+        for stored in reversed(self._training.stored()):
+            try:
+                self._training.verify(stored)
+            except DamagedCheckpoint as error:
+                damaged.append((stored, error))
+                continue
+            check_identity(stored, self._identity)
+            read(self._state, stored)
+            for torn, error in damaged:
+                self._training.set_aside(torn)
+                self._log(f"{error} The checkpoint before it is taken.")
+            return stored.step, stored.about["measure"] == self._measure
+        if damaged:
+            raise CheckpointError(
+                f"No checkpoint in {self._training.path} is whole: "
+                f"{' '.join(str(error) for _, error in damaged)} Move the "
+                "folder away to start anew."
+            )
+        return None
 
-    def restore_best(self):
-        """Puts the best evaluation's weights into the model.
 
-        Returns:
-            The path of that checkpoint, or None if there is none.
-        """
-        return load_best(self._model_dir, self._model)
+def training_folder(model_dir):
+    """Where the last states of training are."""
+    return CheckpointFolder(pathlib.Path(model_dir) / "checkpoints")
 
 
-def load_best(model_dir, model):
+def best_folder(model_dir):
+    """Where the weights of the best evaluations are."""
+    return CheckpointFolder(pathlib.Path(model_dir) / "best")
+
+
+def by_score(checkpoints):
+    """Checkpoints of `best` with the best one last.
+
+    Of two measures the latest counts, and those of the older one come first.
+    """
+    latest = checkpoints[-1].about.get("measure") if checkpoints else None
+    return sorted(
+        checkpoints,
+        key=lambda stored: (
+            stored.about.get("measure") == latest,
+            stored.about.get("score", -math.inf),
+        ),
+    )
+
+
+def check_identity(stored, identity):
+    """Refuses a checkpoint of another configuration.
+
+    Args:
+        stored: `Stored`.
+        identity: dict, field by field.
+
+    Raises:
+        CheckpointError: naming the fields that differ.
+    """
+    there, here = stored.about["identity"], as_json(identity)
+    differing = [
+        f"{name} (there {there.get(name)!r}, now {here.get(name)!r})"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{stored.path} is a checkpoint of another configuration: "
+            f"{', '.join(differing)}."
+        )
+
+
+def read_weights(stored, model):
+    """Puts the weights of a checkpoint, of either kind, into a model."""
+    read(tf.train.Checkpoint(model=weights_by_path(model)), stored)
+
+
+def read(checkpoint, stored):
+    """Restores a `tf.train.Checkpoint` from what holds at least all of it.
+
+    Raises:
+        CheckpointError: if something is missing or of another shape.
+    """
+    try:
+        status = checkpoint.read(stored.prefix).expect_partial()
+        status.assert_existing_objects_matched()
+        return
+    except AssertionError as error:
+        missing = sorted(re.findall(r"<tf.Variable '([^':]+)", str(error)))
+        reason = f"it has no {', '.join(missing)}"
+    except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+    raise CheckpointError(
+        f"{stored.path} does not fit this model, or this version of the "
+        f"program: {reason}."
+    )
+
+
+def load_best(model_dir, model, identity=None):
     """Puts the best weights of a run into a model, without its training state.
+
+    A damaged checkpoint is passed over if there is another.
 
     Args:
         model_dir: str or path.
         model: A built Keras model of the same configuration.
+        identity: dict as for `Checkpoints`, to be compared.
 
     Returns:
         The path of the checkpoint, or None if there is none.
+
+    Raises:
+        CheckpointError: if none is whole, or it does not fit the model.
     """
-    path = tf.train.latest_checkpoint(str(pathlib.Path(model_dir) / "best"))
-    if path is not None:
-        checkpoint = tf.train.Checkpoint(model=weights_by_path(model))
-        checkpoint.restore(path).assert_existing_objects_matched()
-    return path
+    folder = best_folder(model_dir)
+    found = folder.stored()
+    errors = []
+    for stored in reversed(by_score(found)):
+        try:
+            folder.verify(stored)
+        except DamagedCheckpoint as error:
+            errors.append(error)
+            continue
+        if identity is not None:
+            check_identity(stored, identity)
+        read_weights(stored, model)
+        return stored.path
+    if folder.stored() != found:  # a training run has replaced them meanwhile
+        return load_best(model_dir, model, identity)
+    if errors:
+        raise errors[0]
+    return None
+
+
+def as_json(values):
+    """Values as they are after being written and read: tuples are lists."""
+    return json.loads(json.dumps(values))

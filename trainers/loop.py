@@ -3,10 +3,14 @@
 It knows nothing of translation: a task hands it a model, a loss function,
 batches and an evaluation. Checkpoints, averaging, progress and TensorBoard
 come from here.
+
+All that training depends on is in a checkpoint, the place in the data and the
+states of all random generators included: a run that is killed at any moment
+and started again ends with the weights of one that was left alone, bit for
+bit (benchmarks/kill_resume.py).
 """
 
 import dataclasses
-import math
 import time
 
 import keras
@@ -14,15 +18,15 @@ import tensorflow as tf
 
 from moe_keras.monitoring import RoutingRecorder
 from trainers.averaging import MovingAverage
+from trainers.bad_steps import BadSteps
+from trainers.best_score import BestScore
 from trainers.checkpoints import Checkpoints
+from trainers.interruption import Interrupted, Interruption
 from trainers.optimizer import FusedAdam
 from trainers.progress import Progress
 from trainers.schedules import InverseSquareRoot
 from trainers.summaries import Summaries
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to try."""
+from trainers.train_step import TrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +40,15 @@ class LoopConfig:
     constant_steps: int = 10_000_000  # steps at the peak, then 1/sqrt(step)
     adam_beta_2: float = 0.98  # decay of Adam's second moment
     clip_norm: float = 5.0  # global norm of the gradient is cut to this
+    accumulate_steps: int = 1  # batches whose gradients make one update
+    max_bad_steps: int = 10  # with NaN or infinity; left out until so many
     average_decay: float = 0.999  # moving average used to evaluate; 0: none
     evaluate_every: int = 500  # steps between evaluations on the dev set
     save_every: int = 500  # steps between checkpoints
     log_every: int = 50  # steps between lines of progress
     keep_checkpoints: int = 3  # last checkpoints kept, beside the best
+    keep_best: int = 1  # evaluations whose weights are kept, by score
+    patience: int = 0  # evaluations without a better score; 0: no limit
     seed: int = 1  # of initial weights, dropout and gating noise
 
     def __post_init__(self):
@@ -49,10 +57,13 @@ class LoopConfig:
             "learning_rate",
             "warmup_steps",
             "clip_norm",
+            "accumulate_steps",
+            "max_bad_steps",
             "evaluate_every",
             "save_every",
             "log_every",
             "keep_checkpoints",
+            "keep_best",
         ):
             if not getattr(self, name) > 0:
                 raise ValueError(
@@ -64,38 +75,29 @@ class LoopConfig:
                 "`average_decay` must be at least 0 and below 1. "
                 f"Received: {self.average_decay}"
             )
+        if self.patience < 0:
+            raise ValueError(
+                f"`patience` must not be negative. Received: {self.patience}"
+            )
 
 
 class Loop:
     """Trains a model, evaluates it as it goes and leaves checkpoints.
 
     Args:
-        model: A built Keras model.
-        loss: Function of (model, batch) that calls the model with
-            `training=True` and returns the sum of the loss over the tokens
-            of the batch and their number, two float32 scalars.
+        task: `Task`.
         config: `LoopConfig`.
         model_dir: str. Checkpoints and TensorBoard logs go there.
         log: Function of one line of text.
-        static_shapes: bool. Whether batches have so few shapes that the step
-            is worth compiling for each of them.
-        thresholds: `moe_keras.monitoring.Thresholds` of the verdicts on the
-            routing, or None for the defaults.
+
+    Raises:
+        ValueError: if the place in the batches could not be saved.
     """
 
-    def __init__(
-        self,
-        model,
-        loss,
-        config,
-        model_dir,
-        log=print,
-        static_shapes=False,
-        thresholds=None,
-    ):
-        self.model = model
+    def __init__(self, task, config, model_dir, log=print):
+        self.task = task
+        self.model = model = task.model
         self.config = config
-        self._loss = loss
         self._log = log
         self.optimizer = FusedAdam(
             InverseSquareRoot(
@@ -106,72 +108,139 @@ class Loop:
             beta_2=config.adam_beta_2,
         )
         self.optimizer.build(model.trainable_variables)
+        self.routing = RoutingRecorder(model, model_dir, task.thresholds)
+        self._train_step = TrainStep(
+            model,
+            task.loss,
+            self.optimizer,
+            config.clip_norm,
+            config.accumulate_steps,
+            task.static_shapes,
+            watch=self.routing.add_gradients,
+        )
         self.average = MovingAverage(
             [v.value for v in model.trainable_variables], config.average_decay
         )
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self.batches = task.savable_batches()
+        self.best = BestScore()
+        self.bad_steps = BadSteps(
+            model_dir, config.max_bad_steps, task.texts, log
+        )
+        self.step = _counter(0, tf.int64)
+        self.evaluated = _counter(0, tf.int64)  # step of the last evaluation
+        self.seconds = _counter(0.0, tf.float64)
         self.summaries = Summaries(model_dir)
-        self.routing = RoutingRecorder(model, model_dir, thresholds)
         self.checkpoints = Checkpoints(
             model_dir,
             config.keep_checkpoints,
-            model=model,
-            optimizer=self.optimizer,
+            config.keep_best,
+            model,
+            self.optimizer,
+            task.identity,
+            task.measure,
+            log,
             average=self.average,
+            batches=self.batches,
+            best=self.best,
+            bad_steps=self.bad_steps.count,
             step=self.step,
+            evaluated=self.evaluated,
             seconds=self.seconds,
         )
-        self._train_step = tf.function(
-            self._train_step_eagerly, reduce_retracing=not static_shapes
-        )
+        self._is_saved = True
 
-    def run(self, batches, evaluate):
-        """Trains until the steps or the minutes are used up.
-
-        Args:
-            batches: Iterable of batches, endless.
-            evaluate: Function without arguments, called with the averaged
-                weights in place, that returns a dict of floats; its entry
-                `score` (higher is better) decides which checkpoint is best.
+    def resume(self):
+        """Goes on from the last checkpoint, if there is one.
 
         Raises:
-            TrainingError: when the loss is not a finite number.
+            CheckpointError: if none can be used.
         """
-        progress = Progress(self.config, self._log, self.seconds)
-        self.routing.begin(int(self.step))
-        batches = iter(batches)
-        while not self._is_over():
-            start = time.monotonic()
-            loss, tokens, norm = self._train_step(next(batches))
-            self.step.assign_add(1)
-            step = int(self.step)
-            if step % self.average.every == 0:
-                self.average.update()
-            self.seconds.assign_add(time.monotonic() - start)
-            self._check_finite(float(loss), float(norm), step)
-            figures = progress.add(step, float(loss), float(tokens))
-            if figures:
-                windows = self.routing.close(step)
-                self.summaries.write_training(
-                    step, figures, self.learning_rate(), norm, windows
-                )
-                for line in self.routing.news:
-                    self._log(line)
-            if step % self.config.evaluate_every == 0:
-                self.evaluate(evaluate)
-            if step % self.config.save_every == 0:
-                self.checkpoints.save(step)
-        self.checkpoints.save(int(self.step))
-        if int(self.step) % self.config.evaluate_every:
-            self.evaluate(evaluate)
+        restored = self.checkpoints.restore()
+        if restored is None:
+            return
+        step, is_same_measure = restored
+        self._log(f"Resuming after step {step}.")
+        if not is_same_measure:
+            self._log(
+                "The dev corpus or the search has changed: the search for "
+                "the best begins anew."
+            )
+            self.best.restart()
+            self.evaluated.assign(0)
 
-    def evaluate(self, evaluate):
-        """Evaluates the averaged weights; keeps them if they are the best."""
+    def run(self):
+        """Trains until the steps, the minutes or the patience are used up.
+
+        Raises:
+            Interrupted: after SIGTERM or Ctrl-C; all is saved.
+            TrainingError: after too many steps that are not finite.
+            CheckpointError: if a checkpoint cannot be written.
+        """
+        self.routing.begin(int(self.step))
+        try:
+            with Interruption() as interruption:
+                self._run(interruption)
+        except Interrupted as interrupted:
+            self._save()
+            self._log(
+                f"{interrupted}: all is saved after step {int(self.step)}. "
+                "Give the same command again to go on."
+            )
+            raise
+        if self._is_out_of_patience():
+            self._log(
+                f"No better score in {self.config.patience} evaluations: "
+                f"training ends after step {int(self.step)}."
+            )
+
+    def _run(self, interruption):
+        progress = Progress(self.config, self._log, self.seconds)
+        while True:
+            interruption.check()
+            if self._is_due(self.config.evaluate_every):
+                if int(self.evaluated) != int(self.step):
+                    self.evaluate(interruption.check)
+            if self._is_due(self.config.save_every):
+                self._save()
+            if self._is_over():
+                return
+            self._train(progress)
+
+    def _train(self, progress):
+        start = time.monotonic()
+        step = int(self.step) + 1
+        self._is_saved = False
+        figures, batches = self._train_step(self.batches)
+        while not figures.is_finite:
+            self.bad_steps.add(step, figures, batches)
+            self.routing.begin(step - 1)  # NaN may be in its window
+            figures, batches = self._train_step(self.batches)
+        self.step.assign(step)
+        if step % self.average.every == 0:
+            self.average.update()
+        self.seconds.assign_add(time.monotonic() - start)
+        shown = progress.add(step, figures.loss, figures.tokens)
+        if shown:
+            windows = self.routing.close(step)
+            self.summaries.write_training(
+                step, shown, self.learning_rate(), figures.norm, windows
+            )
+            for line in self.routing.news:
+                self._log(line)
+
+    def evaluate(self, check):
+        """Evaluates the averaged weights; keeps them if they are the best.
+
+        Args:
+            check: Function that raises when the run has to end.
+        """
         step = int(self.step)
         with self.average.swapped_in():
-            metrics = evaluate()
-            is_best = self.checkpoints.save_if_best(step, metrics["score"])
+            metrics = self.task.evaluate(check)
+            is_best = self.best.add(metrics["score"])
+            self.checkpoints.save_best(step, metrics["score"], is_best)
+        self.evaluated.assign(step)
+        self._is_saved = False
         self.summaries.write_evaluation(step, metrics)
         shown = "  ".join(f"{k} {v:.2f}" for k, v in metrics.items())
         self._log(f"dev at step {step}  {shown}{'  (best)' * is_best}")
@@ -180,35 +249,29 @@ class Loop:
         """The rate of the next step."""
         return float(self.optimizer.learning_rate)
 
+    def _save(self):
+        if not self._is_saved:
+            self.checkpoints.save(int(self.step))
+            self._is_saved = True
+
+    def _is_due(self, every):
+        """Whether it is time for what is done once in so many steps."""
+        step = int(self.step)
+        return self._is_over() or (step and step % every == 0)
+
     def _is_over(self):
         minutes = self.config.max_minutes
         late = minutes and float(self.seconds) >= 60 * minutes
-        return late or int(self.step) >= self.config.steps
+        done = int(self.step) >= self.config.steps
+        return late or done or self._is_out_of_patience()
 
-    def _train_step_eagerly(self, batch):
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            loss_sum, tokens = self._loss(self.model, batch)
-            loss = loss_sum / tf.maximum(tokens, 1.0)
-            total = tf.add_n([loss, *self.model.losses])
-        gradients = tape.gradient(total, variables)
-        # Rows of an embedding may come twice: sum them before the norm.
-        gradients = [tf.convert_to_tensor(g) for g in gradients]
-        self.routing.add_gradients(gradients, variables)
-        gradients, norm = tf.clip_by_global_norm(
-            gradients, self.config.clip_norm
-        )
-        self.optimizer.apply(gradients, variables)
-        return loss, tokens, norm
+    def _is_out_of_patience(self):
+        patience = self.config.patience
+        return patience and int(self.best.evaluations_since) >= patience
 
-    def _check_finite(self, loss, norm, step):
-        if math.isfinite(loss) and math.isfinite(norm):
-            return
-        raise TrainingError(
-            f"The loss of step {step} is {loss}, its gradient norm {norm}. "
-            "Try a lower learning_rate or clip_norm; the checkpoints before "
-            "it are kept, and training resumes from the last of them."
-        )
+
+def _counter(value, dtype):
+    return tf.Variable(value, dtype=dtype, trainable=False)
 
 
 def seed_everything(seed):

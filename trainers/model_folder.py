@@ -3,21 +3,33 @@
 config.json     the effective configuration
 tokenizer.model the SentencePiece model
 checkpoints/    the last states of training
-best/           weights of the best evaluation
+best/           weights of the best evaluations
+averaged/       a folder like this one, with the mean of several of them
+bad_steps/      batches whose loss or gradient was not finite
+lock            held by the process that trains
 logs/           TensorBoard
 routing.jsonl   windows of the routing, with verdicts
 export/N/       SavedModel, version N
 results.json    figures of the finished run
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import pathlib
+import socket
 
 import keras
 import tensorflow as tf
 
-from trainers.checkpoints import load_best
+from trainers.checkpoint_files import flush_to_disk
+from trainers.checkpoints import (
+    best_folder,
+    load_best,
+    weights_by_path,
+)
 from trainers.presets import NmtConfig, field_paths, with_overrides
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
@@ -50,6 +62,38 @@ class ModelFolder:
         self.path = pathlib.Path(path)
         self.tokenizer_path = self.path / "tokenizer.model"
         self.export_path = self.path / "export"
+        self._best = best_folder(path)
+
+    @contextlib.contextmanager
+    def lock(self):
+        """Within the block no other process can have the lock.
+
+        The kernel gives it back when the process ends, however it ends.
+
+        Raises:
+            FolderError: if another process has it, or the folder cannot be
+                written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / "lock", "a+", encoding="utf-8")
+        except OSError as error:
+            raise FolderError(
+                f"{self.path} cannot be written to: {error.strerror}."
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise FolderError(
+                    f"{self.path} is in use by {file.read().strip()}. Wait "
+                    "for it, or take another --model_dir."
+                ) from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
 
     def save_config(self, config):
         """Writes the configuration, replacing an earlier one."""
@@ -89,11 +133,16 @@ class ModelFolder:
         """
         if not (self.path / "config.json").exists():
             return
-        old, new = field_paths(self.load_config()), field_paths(config)
+        if any("averaged" in best.about for best in self._best.stored()):
+            raise FolderError(
+                f"{self.path} holds a mean of checkpoints, which cannot be "
+                "trained on; train in the folder that they are from."
+            )
+        old, new = _fixed(self.load_config()), _fixed(config)
         differing = [
             f"{name} (there {old[name]!r}, now {new[name]!r})"
             for name in new
-            if name.startswith(FIXED) and old[name] != new[name]
+            if old[name] != new[name]
         ]
         if differing:
             raise FolderError(
@@ -112,15 +161,47 @@ class ModelFolder:
             return results
         return None
 
+    def save_tokenizer(self, tokenizer):
+        """Writes the SentencePiece model."""
+        self._replace(self.tokenizer_path.name, tokenizer.save)
+
+    def save_average(self, config, model, used):
+        """Writes a model folder within this one for the mean of checkpoints.
+
+        Args:
+            config: `NmtConfig` of this folder.
+            model: The translator with the mean in it.
+            used: List of `Stored`, the checkpoints that it is a mean of.
+
+        Returns:
+            The `ModelFolder`.
+        """
+        folder = ModelFolder(self.path / "averaged")
+        folder.save_config(config)
+        folder.save_tokenizer(Tokenizer.load(self.tokenizer_path))
+        earlier = folder._best.stored()
+        folder._best.write(
+            max(stored.step for stored in used),
+            tf.train.Checkpoint(model=weights_by_path(model)).write,
+            {
+                "identity": identity(config),
+                "averaged": [stored.path.name for stored in used],
+            },
+        )
+        for stored in earlier:
+            folder._best.remove(stored)
+        return folder
+
     def load_model(self, config):
         """The best translator of the run and its tokenizer.
 
         Raises:
             FolderError: if nothing was saved yet.
+            CheckpointError: if what was saved cannot be used.
         """
         tokenizer = Tokenizer.load(self.tokenizer_path)
         model = build_model(config)
-        if load_best(self.path, model) is None:
+        if load_best(self.path, model, identity(config)) is None:
             raise FolderError(
                 f"No checkpoint in {self.path / 'best'} yet. Train on with "
                 "--mode=train_and_evaluate."
@@ -128,10 +209,22 @@ class ModelFolder:
         return model, tokenizer
 
     def _write_json(self, name, values):
-        self.path.mkdir(parents=True, exist_ok=True)
         text = json.dumps(values, indent=2, ensure_ascii=False)
+        self._replace(
+            name, lambda path: path.write_text(text + "\n", encoding="utf-8")
+        )
+
+    def _replace(self, name, write):
+        """Lets `write` make a file, which is then there in whole or as before.
+
+        Args:
+            name: str.
+            write: Function of the path to write to.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
         aside = self.path / f"{name}.new"
-        aside.write_text(text + "\n", encoding="utf-8")
+        write(aside)
+        flush_to_disk(aside)
         aside.replace(self.path / name)
 
     def _read_json(self, name):
@@ -139,6 +232,33 @@ class ModelFolder:
         if not file.exists():
             return None
         return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _fixed(config):
+    """The fields that make a run, by their dotted names."""
+    fields = field_paths(config)
+    return {n: fields[n] for n in fields if n.startswith(FIXED)}
+
+
+def identity(config):
+    """What makes a run, for its checkpoints to know.
+
+    The place of the corpus is left out: it may move, and `train` in
+    config.json be changed by hand.
+    """
+    fields = _fixed(config)
+    del fields["train"]
+    return fields
+
+
+def measure(config):
+    """What the score of an evaluation depends on, besides the weights."""
+    fields = field_paths(config)
+    return {
+        name: fields[name]
+        for name in fields
+        if name in ("dev", "dev_sentences") or name.startswith("search.")
+    }
 
 
 def build_model(config):

@@ -9,12 +9,15 @@ On your own parallel text, PREFIX.en and PREFIX.de, line by line (or .gz):
   python -m trainers.nmt --preset=multi30k --pair=en-de \\
     --train=data/train --dev=data/val --test=data/test --model_dir=runs/mine
 
-Run the same command again and it resumes. Then:
+Run the same command again and it resumes, at the very sentence where it was
+stopped or killed. Ctrl-C and SIGTERM save and end it (exit codes 130 and 143;
+errors have 1). Then:
 
   python -m trainers.nmt --model_dir=runs/mine --mode=evaluate
   echo 'Hello!' | python -m trainers.nmt --model_dir=runs/mine --mode=translate
   python -m trainers.nmt --model_dir=runs/mine --mode=translate in.txt
   python -m trainers.nmt --model_dir=runs/mine --mode=export
+  python -m trainers.nmt --model_dir=runs/mine --mode=average --average_of=last
 
 Any field of the configuration that is printed at the start can be changed:
 
@@ -28,15 +31,18 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from trainers import translation_task
-from trainers.loop import TrainingError
+from trainers.bad_steps import TrainingError
+from trainers.checkpoint_files import CheckpointError, reason
+from trainers.interruption import Interrupted
 from trainers.presets import PRESETS, preset, with_overrides
 
 _MODE = flags.DEFINE_enum(
     "mode",
     "train_and_evaluate",
-    ["train_and_evaluate", "evaluate", "translate", "export"],
+    ["train_and_evaluate", "evaluate", "translate", "export", "average"],
     "What to do. translate reads the files named, or standard input, a "
-    "sentence a line.",
+    "sentence a line. average writes the mean of checkpoints to "
+    "MODEL_DIR/averaged, a folder for the other modes.",
 )
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -58,6 +64,11 @@ _DEV = flags.DEFINE_string(
     "dev", None, "Corpus that chooses the best checkpoint."
 )
 _TEST = flags.DEFINE_string("test", None, "Corpus that is reported.")
+_AVERAGE_OF = flags.DEFINE_string(
+    "average_of",
+    "best",
+    "Checkpoints to average: best or last, or so many of them, as last:5.",
+)
 _SET = flags.DEFINE_multi_string(
     "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
 )
@@ -105,6 +116,8 @@ def _run(paths):
         translation_task.evaluate(model_dir, _TEST.value, _SET.value, _say)
     elif mode == "translate":
         _translate(model_dir, paths)
+    elif mode == "average":
+        translation_task.average(model_dir, _AVERAGE_OF.value, _say)
     else:
         _say(translation_task.export(model_dir, _SET.value))
 
@@ -114,8 +127,18 @@ def main(argv):
     tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
     try:
         _run(argv[1:])
-    except (ValueError, OSError, TrainingError) as error:
+    except (ValueError, OSError, TrainingError, CheckpointError) as error:
         sys.exit(f"Error: {error}")
+    except (
+        tf.errors.ResourceExhaustedError,  # memory, or a disk for TensorBoard
+        tf.errors.PermissionDeniedError,
+    ) as error:
+        sys.exit(f"Error: {reason(error)}")
+    except Interrupted as interrupted:
+        sys.exit(interrupted.exit_code)
+    except KeyboardInterrupt:
+        _say("Stopped by Ctrl-C. Nothing that was saved is lost.")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

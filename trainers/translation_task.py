@@ -13,10 +13,17 @@ import tensorflow as tf
 
 from moe_keras import monitoring
 from trainers import report
+from trainers.checkpoint_average import average_checkpoints
 from trainers.loop import Loop, seed_everything
 from trainers.losses import masked_sum, smoothed_cross_entropy
-from trainers.model_folder import ModelFolder, build_model
+from trainers.model_folder import (
+    ModelFolder,
+    build_model,
+    identity,
+    measure,
+)
 from trainers.progress import TranslationProgress
+from trainers.task import Task
 from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
 from translation.export import export_translator, load_translator
@@ -43,6 +50,9 @@ def train_and_evaluate(config, model_dir, log=print):
     Raises:
         CorpusError, FolderError, TokenizerError: one line each, before
             training starts.
+        CheckpointError: if a checkpoint cannot be used or written.
+        TrainingError: if the loss stays other than a finite number.
+        Interrupted: after SIGTERM or Ctrl-C; all is saved.
     """
     folder = ModelFolder(model_dir)
     names = dict.fromkeys([config.train, config.dev, config.test])
@@ -53,30 +63,8 @@ def train_and_evaluate(config, model_dir, log=print):
     )
     for corpus in (train, dev, test):
         corpus.check()
-    seed_everything(config.loop.seed)
-    tokenizer = _tokenizer(config, folder, train, log)
-    config = _with_vocabulary(config, tokenizer)
-    folder.check_same(config)
-    results = folder.load_results(config)
-    if results:
-        log(f"{folder.path} is done: {results['steps']} steps.")
-        report.show_results(results, log)
-        report.show_next_commands(folder, log)
-        return results
-    model = build_model(config)
-    folder.save_config(config)
-    report.show_config(config, log)
-    loop = _train(config, folder, model, tokenizer, train, dev, log)
-    model, tokenizer = folder.load_model(config)
-    results = _final_figures(config, model, tokenizer, test, log)
-    results["steps"] = int(loop.step)
-    results["training_minutes"] = float(loop.seconds) / 60
-    report.show_results(results, log)
-    _export_and_check(config, folder, model, tokenizer, results, log)
-    results["config"] = dataclasses.asdict(config)
-    folder.save_results(results)
-    report.show_next_commands(folder, log)
-    return results
+    with folder.lock():
+        return _train_and_evaluate(config, folder, train, dev, test, log)
 
 
 def evaluate(model_dir, test=None, changes=(), log=print):
@@ -119,6 +107,30 @@ def translate(model_dir, sentences, changes=()):
     return [text for text, _ in translations]
 
 
+def average(model_dir, which="best", log=print):
+    """Averages the weights of several checkpoints of a run.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        which: str. `best` or `last`, for all that were kept, or with a number
+            of them, as `last:5`.
+        log: Function of one line of text.
+
+    Returns:
+        Path of the model folder that has the mean, to be evaluated and
+        exported like any other.
+    """
+    folder = ModelFolder(model_dir)
+    config = folder.load_config()
+    with folder.lock():
+        model = build_model(config)
+        used = average_checkpoints(folder.path, model, which)
+        averaged = folder.save_average(config, model, used)
+    names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
+    log(f"The mean of {names} is in {averaged.path}.")
+    return averaged.path
+
+
 def export(model_dir, changes=()):
     """Writes a new version of the SavedModel.
 
@@ -137,6 +149,33 @@ def export(model_dir, changes=()):
     )
 
 
+def _train_and_evaluate(config, folder, train, dev, test, log):
+    seed_everything(config.loop.seed)
+    tokenizer = _tokenizer(config, folder, train, log)
+    config = _with_vocabulary(config, tokenizer)
+    folder.check_same(config)
+    results = folder.load_results(config)
+    if results:
+        log(f"{folder.path} is done: {results['steps']} steps.")
+        report.show_results(results, log)
+        report.show_next_commands(folder, log)
+        return results
+    model = build_model(config)
+    folder.save_config(config)
+    report.show_config(config, log)
+    loop = _train(config, folder, model, tokenizer, train, dev, log)
+    model, tokenizer = folder.load_model(config)
+    results = _final_figures(config, model, tokenizer, test, log)
+    results["steps"] = int(loop.step)
+    results["training_minutes"] = float(loop.seconds) / 60
+    report.show_results(results, log)
+    _export_and_check(config, folder, model, tokenizer, results, log)
+    results["config"] = dataclasses.asdict(config)
+    folder.save_results(results)
+    report.show_next_commands(folder, log)
+    return results
+
+
 def _tokenizer(config, folder, corpus, log):
     if folder.tokenizer_path.exists():
         return Tokenizer.load(folder.tokenizer_path)
@@ -144,8 +183,7 @@ def _tokenizer(config, folder, corpus, log):
     tokenizer = train_tokenizer(
         corpus.sentences(), config.model.vocab_size, config.vocabulary_type
     )
-    folder.path.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(folder.tokenizer_path)
+    folder.save_tokenizer(tokenizer)
     return tokenizer
 
 
@@ -156,28 +194,26 @@ def _with_vocabulary(config, tokenizer):
 
 
 def _train(config, folder, model, tokenizer, train, dev, log):
-    loss = functools.partial(training_loss, smoothing=config.label_smoothing)
-    loop = Loop(
+    def texts(batch):
+        return {
+            "sources": tokenizer.decode(batch["source"].numpy().tolist()),
+            "targets": tokenizer.decode(batch["target_out"].numpy().tolist()),
+        }
+
+    task = Task(
         model,
-        loss,
-        config.loop,
-        folder.path,
-        log,
+        functools.partial(training_loss, smoothing=config.label_smoothing),
+        training_batches(train, tokenizer, config.batches),
+        DevEvaluation(config, model, tokenizer, dev),
         static_shapes=config.batches.static_shapes,
         thresholds=config.verdicts,
+        identity=identity(config),
+        measure=measure(config),
+        texts=texts,
     )
-    if loop.checkpoints.restore():
-        log(f"Resuming after step {int(loop.step)}.")
-    batches = training_batches(
-        train,
-        tokenizer,
-        dataclasses.replace(
-            config.batches,
-            shuffle_seed=config.batches.shuffle_seed + int(loop.step),
-        ),
-    )
-    evaluate_dev = DevEvaluation(config, model, tokenizer, dev)
-    loop.run(batches, evaluate_dev)
+    loop = Loop(task, config.loop, folder.path, log)
+    loop.resume()
+    loop.run()
     return loop
 
 
@@ -206,16 +242,26 @@ class DevEvaluation:
         self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
         self._loss = tf.function(self._loss_eagerly, reduce_retracing=True)
 
-    def __call__(self):
+    def __call__(self, check=lambda: None):
+        """Evaluates the model as it is.
+
+        Args:
+            check: Function that is called after each batch; it may raise.
+
+        Returns:
+            dict of floats.
+        """
         total = tokens = 0.0
         for batch in self._batches:
+            check()
             loss, count = self._loss(batch)
             total, tokens = total + float(loss), tokens + float(count)
         perplexity = math.exp(min(total / max(tokens, 1.0), 50.0))
         metrics = {"score": -perplexity, "perplexity": perplexity}
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
-            hypotheses = [text for text, _ in self._translate(sources)]
+            translations = self._translate(sources, lambda *_: check())
+            hypotheses = [text for text, _ in translations]
             bleu = corpus_bleu(hypotheses, references)
             metrics |= {"score": bleu.score, "bleu": bleu.score}
         return metrics

@@ -14,11 +14,15 @@ LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 class Thresholds:
     """Where verdicts begin. `spread` is that of `RoutingWindow`."""
 
-    drifting_spread: float = 0.75  # below for `patience` windows: drifting
+    drifting_spread: float = (
+        0.75  # below for `drifting_windows` windows: drifting
+    )
     collapsing_spread: float = 0.5  # below: collapsing, unless it recovers
     collapsed_spread: float = 0.1  # below: collapsed
     idle_limit: float = 0.1  # share of idle experts beyond chance: as drifting
-    patience: int = 10  # windows in a row; gates often lean at first, and mend
+    drifting_windows: int = (
+        10  # windows in a row; gates often lean at first, and mend
+    )
     trend_windows: int = 6  # windows that a recovery is seen in, no fewer
     horizon: int = 4  # windows within which it has to arrive
     margin: float = 0.03  # beyond a threshold before things are better
@@ -36,11 +40,11 @@ class Thresholds:
                 "`drifting_spread` must grow in this order, from 0 on. "
                 f"Received: {', '.join(map(str, spreads))}"
             )
-        if self.trend_windows < 2 or self.patience < 1:
+        if self.trend_windows < 2 or self.drifting_windows < 1:
             raise ValueError(
-                "`trend_windows` must be at least 2, and `patience` 1. "
+                "`trend_windows` must be at least 2, and `drifting_windows` 1. "
                 f"Received: trend_windows={self.trend_windows}, "
-                f"patience={self.patience}"
+                f"drifting_windows={self.drifting_windows}"
             )
 
 
@@ -116,7 +120,7 @@ class Judge:
             return Verdict("collapsed", SPREAD, now, collapsed)
         if now < collapsing and self._ahead() < collapsing:
             return Verdict("collapsing", SPREAD, now, collapsing)
-        if self.level == "healthy" and self._low < limits.patience:
+        if self.level == "healthy" and self._low < limits.drifting_windows:
             return Verdict("healthy", SPREAD, now, drifting)
         if now < drifting:
             return Verdict("drifting", SPREAD, now, drifting)

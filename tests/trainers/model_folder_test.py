@@ -2,16 +2,25 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
 import keras
 import pytest
 
 from trainers import model_folder
-from trainers.model_folder import FolderError, ModelFolder, build_model
+from trainers.model_folder import (
+    FolderError,
+    ModelFolder,
+    build_model,
+    identity,
+    measure,
+)
 from trainers.presets import NmtConfig, with_overrides
 from translation.config import TranslatorConfig
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer import Tokenizer, train_tokenizer
 
 CONFIG = NmtConfig(
     model=TranslatorConfig(
@@ -95,6 +104,83 @@ def test_interrupted_write_leaves_the_old_configuration(folder, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         folder.save_config(with_overrides(CONFIG, ["steps=9"]))
     assert folder.load_config() == CONFIG
+
+
+def test_interrupted_write_leaves_the_old_vocabulary(folder):
+    class Disk:
+        def save(self, path):
+            path.write_bytes(b"half")
+            raise OSError("No space left on device")
+
+    folder.save_tokenizer(train_tokenizer(["one dog", "un chien"], 280))
+    with pytest.raises(OSError, match="No space left"):
+        folder.save_tokenizer(Disk())
+    assert Tokenizer.load(folder.tokenizer_path).vocab_size
+
+
+# Holds the lock, as a training run in another process, until it is killed.
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "a+")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.write("process 77 on far-away\\n")
+file.flush()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_folder_that_another_process_trains_in_is_refused(folder):
+    command = [sys.executable, "-c", HOLDER, str(folder.path / "lock")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        message = "one is in use by process 77 on far-away. Wait for it, or"
+        with pytest.raises(FolderError, match=message):
+            with folder.lock():
+                pass
+        holder.kill()
+        holder.wait()
+        with folder.lock():  # went with the process, leaving its file
+            assert (
+                f"process {os.getpid()} on"
+                in (folder.path / "lock").read_text()
+            )
+
+
+def test_lock_is_given_back_even_after_an_error(folder):
+    with pytest.raises(KeyError):
+        with folder.lock():
+            raise KeyError
+    with folder.lock():
+        with pytest.raises(FolderError, match="is in use by process"):
+            with ModelFolder(folder.path).lock():
+                pass
+
+
+def test_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FolderError, match="cannot be written to: Not a dir"):
+        with ModelFolder(tmp_path / "file/run").lock():
+            pass
+
+
+def test_identity_leaves_out_where_the_corpus_is(folder):
+    fields = identity(CONFIG)
+    assert fields["model.depth"] == 4 and fields["pair"] == "en-fr"
+    assert "train" not in fields and "loop.steps" not in fields
+    moved = with_overrides(CONFIG, ["train=elsewhere", "steps=9"])
+    assert identity(moved) == fields
+    with pytest.raises(FolderError, match="train .there 'phrasebook'"):
+        folder.check_same(moved)
+
+
+def test_measure_is_the_dev_corpus_and_the_search():
+    fields = measure(CONFIG)
+    for change in ("dev=other", "dev_sentences=3", "beam_width=2"):
+        assert measure(with_overrides(CONFIG, [change])) != fields
+    for change in ("test=other", "steps=9", "learning_rate=0.1"):
+        assert measure(with_overrides(CONFIG, [change])) == fields
 
 
 def test_results_of_a_shorter_run_do_not_count(folder):

@@ -28,7 +28,10 @@ def test_help_teaches_every_mode_and_flag():
         "--test",
         "--set",
         "--mode=translate",
+        "--mode=average",
+        "--average_of",
         "resumes",
+        "130 and 143",
     ):
         assert word in text
 
@@ -40,6 +43,9 @@ def test_help_teaches_every_mode_and_flag():
         ("--set=size=3", "Known fields: "),
         ("--train=missing/prefix", "missing/prefix"),
         ("--mode=export", "config.json is missing"),
+        ("--mode=average", "config.json is missing"),
+        ("--set=max_bad_steps=0", "`max_bad_steps` must be above zero"),
+        ("--set=patience=-1", "`patience` must not be negative"),
     ],
 )
 def test_mistakes_are_one_line_without_a_traceback(flag, message, tmp_path):

@@ -4,9 +4,12 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from trainers import translation_task
+from trainers.bad_steps import TrainingError
+from trainers.checkpoints import read_weights, training_folder
 from trainers.loop import LoopConfig
 from trainers.model_folder import FolderError, ModelFolder
 from trainers.presets import NmtConfig, with_overrides
@@ -129,6 +132,52 @@ def test_unequal_files_are_refused_before_training(config, corpora, tmp_path):
     with pytest.raises(ValueError, match="4.*5|5.*4"):
         translation_task.train_and_evaluate(uneven, tmp_path / "m", print)
     assert not (tmp_path / "m").exists()
+
+
+def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0], folder)
+    lines = []
+    for _ in range(2):  # the second replaces the first
+        averaged = translation_task.average(folder, "last:1", lines.append)
+    assert averaged == folder / "averaged"
+    assert lines[0] == f"The mean of checkpoints/step-2 is in {averaged}."
+    # It is the only one, so that the mean is the weights themselves.
+    mean, _ = ModelFolder(averaged).load_model(config)
+    last, _ = ModelFolder(folder).load_model(config)
+    read_weights(training_folder(folder).stored()[-1], last)
+    for a, b in zip(mean.weights, last.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(translation_task.translate(averaged, ["one dog"])) == 1
+    with pytest.raises(FolderError, match="holds a mean of checkpoints"):
+        translation_task.train_and_evaluate(config, averaged, lambda _: None)
+
+
+def test_bad_batch_is_kept_with_its_sentences(
+    trained, config, tmp_path, monkeypatch
+):
+    def nan(model, batch, smoothing):
+        loss, tokens = training_loss(model, batch, smoothing)
+        return loss * np.nan, tokens
+
+    training_loss = translation_task.training_loss
+    monkeypatch.setattr(translation_task, "training_loss", nan)
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0], folder)
+    longer = with_overrides(config, ["steps=3", "max_bad_steps=1"])
+    with pytest.raises(TrainingError, match="loss of step 3 is nan"):
+        translation_task.train_and_evaluate(longer, folder, lambda _: None)
+    (path,) = (folder / "bad_steps").iterdir()
+    batch = np.load(path)
+    assert set(batch["sources"]) <= {source for source, _ in PAIRS}
+    assert set(batch["targets"]) <= {target for _, target in PAIRS}
+    assert len(batch["sources"]) == len(batch["source"]) > 0
+
+
+def test_folder_in_use_is_refused(trained, config):
+    with ModelFolder(trained[0]).lock():
+        with pytest.raises(FolderError, match="in use by process"):
+            translation_task.train_and_evaluate(config, trained[0], print)
 
 
 def test_folder_without_a_model_says_so(tmp_path):

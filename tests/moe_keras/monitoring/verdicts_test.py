@@ -36,8 +36,8 @@ def test_level_of_a_single_window(spread, level, threshold):
 
 
 def test_thresholds_are_arguments():
-    assert levels(0.74, patience=1) == ["drifting"]
-    assert levels(0.74, patience=1, drifting_spread=0.7) == ["healthy"]
+    assert levels(0.74, drifting_windows=1) == ["drifting"]
+    assert levels(0.74, drifting_windows=1, drifting_spread=0.7) == ["healthy"]
     assert levels(0.74, collapsing_spread=0.75) == ["collapsing"]
 
 
@@ -63,17 +63,20 @@ def test_rise_from_below_is_no_longer_a_collapse():
 
 
 def test_verdict_does_not_flicker_at_a_threshold():
-    flickering = levels(0.74, 0.76, 0.74, 0.77, 0.79, patience=1)
+    flickering = levels(0.74, 0.76, 0.74, 0.77, 0.79, drifting_windows=1)
     assert flickering == ["drifting"] * 4 + ["healthy"]
 
 
 def test_idle_experts_beyond_chance_are_a_drift():
     window = window_of(0.9, idle_experts=2, idle_by_chance=0.0)
-    verdict = Judge(Thresholds(patience=1)).judge(window)
+    verdict = Judge(Thresholds(drifting_windows=1)).judge(window)
     assert (verdict.level, verdict.figure) == ("drifting", "idle share")
     assert verdict.value == 2 / 16
     by_chance = dataclasses.replace(window, idle_by_chance=1.5)
-    assert Judge(Thresholds(patience=1)).judge(by_chance).level == "healthy"
+    assert (
+        Judge(Thresholds(drifting_windows=1)).judge(by_chance).level
+        == "healthy"
+    )
 
 
 def test_too_few_tokens_give_no_verdict():
@@ -84,7 +87,7 @@ def test_too_few_tokens_give_no_verdict():
 
 
 def test_advice_follows_from_what_is_seen_of_the_gate():
-    judge = Judge(Thresholds(patience=1))
+    judge = Judge(Thresholds(drifting_windows=1))
     noisy = window_of(0.6, noise_over_gap=1.0, gate_gradient=0.1)
     assert "importance_loss_weight" in judge.judge(noisy).advice
     assert "noise" not in judge.judge(noisy).advice
@@ -97,5 +100,7 @@ def test_advice_follows_from_what_is_seen_of_the_gate():
 def test_bad_thresholds_are_refused():
     with pytest.raises(ValueError, match="must grow in this order"):
         Thresholds(drifting_spread=0.4)
-    with pytest.raises(ValueError, match="at least 2, and `patience` 1"):
+    with pytest.raises(
+        ValueError, match="at least 2, and `drifting_windows` 1"
+    ):
         Thresholds(trend_windows=1)

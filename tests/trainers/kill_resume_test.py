@@ -1,0 +1,76 @@
+"""Nothing is lost, however a run is killed.
+
+A run that is killed with SIGKILL while it trains, saves and evaluates, is
+moved to another folder each time and started again, ends as one that was left
+alone: bit for bit.
+"""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+import small_training
+
+from benchmarks.kill_resume import differences, run_alone, run_killed
+from trainers.checkpoints import training_folder
+
+ROOT = pathlib.Path(small_training.__file__).parents[1]
+STEPS = 24
+
+
+def _command(folder):
+    program = str(ROOT / "tests/small_training.py")
+    return [sys.executable, program, str(folder), str(STEPS)]
+
+
+@pytest.fixture(autouse=True)
+def _import_from_here(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The last checkpoint of a run that nobody has disturbed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        folder = tmp_path_factory.mktemp("alone") / "run"
+        every = small_training.EVALUATE_EVERY
+        return run_alone(_command, folder, STEPS, every)
+
+
+def test_killed_run_ends_as_one_left_alone(alone, tmp_path):
+    every = small_training.EVALUATE_EVERY
+    killed, kills = run_killed(_command, tmp_path / "run", STEPS, every, 3)
+    assert len(kills) == 3 and killed.parent.parent.name == "run+++"
+    differing, compared = differences(alone, killed)
+    # Weights, averages and two moments of each of 10 variables at the least.
+    assert compared > 40 and not differing
+
+
+def test_difference_would_be_seen(alone):
+    earlier = training_folder(alone.parents[1]).stored()[-2]
+    assert earlier.step == STEPS - small_training.CONFIG.save_every
+    differing, compared = differences(alone, earlier.path)
+    assert 30 < len(differing) <= compared
+
+
+def test_sigterm_saves_says_how_to_go_on_and_ends_with_143(tmp_path):
+    process = subprocess.Popen(
+        _command(tmp_path), stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("step 2/"):
+            os.kill(process.pid, signal.SIGTERM)
+            break
+    last = process.stdout.read().splitlines()[-1]
+    assert process.wait() == 128 + signal.SIGTERM
+    step = training_folder(tmp_path).stored()[-1].step
+    assert 2 <= step < STEPS
+    assert last == (
+        f"SIGTERM: all is saved after step {step}. Give the same command "
+        "again to go on."
+    )

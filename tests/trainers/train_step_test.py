@@ -1,0 +1,200 @@
+"""One step, and several batches in one."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from moe_keras.losses import cv_squared
+from trainers.optimizer import FusedAdam
+from trainers.train_step import TrainStep
+
+
+class Balanced(keras.layers.Layer):
+    """A linear layer with an auxiliary loss on its columns' totals."""
+
+    def __init__(self, auxiliary):
+        super().__init__(name="balanced")
+        self._auxiliary = auxiliary
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], 3), initializer="glorot_uniform"
+        )
+
+    def call(self, inputs):
+        share_BE = tf.nn.softmax(tf.matmul(inputs, self.kernel))
+        self.add_loss(self._auxiliary(share_BE))
+        return share_BE
+
+
+def _cv_squared_of_totals(share_BE):
+    return 0.3 * cv_squared(tf.reduce_sum(share_BE, axis=0))
+
+
+def _mean_entropy(share_BE):
+    """Linear in the tokens: a mean over them."""
+    entropy_B = -tf.reduce_sum(share_BE * tf.math.log(share_BE), axis=1)
+    return 0.3 * tf.reduce_mean(entropy_B)
+
+
+def _no_auxiliary(share_BE):
+    return 0.0 * tf.reduce_sum(share_BE)
+
+
+def _model(auxiliary=_no_auxiliary):
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((4,)), Balanced(auxiliary)])
+    return model
+
+
+def _loss(model, batch):
+    inputs, targets = batch
+    error_B = tf.reduce_sum((model(inputs, training=True) - targets) ** 2, 1)
+    return tf.reduce_sum(error_B), tf.cast(tf.size(error_B), tf.float32)
+
+
+def _batch(size, seed):
+    random = np.random.default_rng(seed)
+    inputs = random.normal(size=(size, 4)).astype("float32")
+    targets = random.uniform(size=(size, 3)).astype("float32")
+    return tf.constant(inputs), tf.constant(targets)
+
+
+def _joined(batches):
+    return tuple(tf.concat(parts, 0) for parts in zip(*batches, strict=True))
+
+
+def _step(model, accumulate_steps=1, clip_norm=100.0):
+    optimizer = FusedAdam(0.05)
+    optimizer.build(model.trainable_variables)
+    step = TrainStep(model, _loss, optimizer, clip_norm, accumulate_steps)
+    return step, optimizer
+
+
+def _gradient(model, batch):
+    """Gradient of the mean loss and the auxiliary loss, worked directly."""
+    with tf.GradientTape() as tape:
+        loss_sum, tokens = _loss(model, batch)
+        total = loss_sum / tokens + tf.add_n(model.losses)
+    (gradient,) = tape.gradient(total, model.trainable_variables)
+    return gradient.numpy()
+
+
+def _applied_gradient(model, batches):
+    """What an accumulating step hands to the optimizer."""
+    step, optimizer = _step(model, len(batches))
+    seen = []
+    optimizer.apply = lambda gradients, _: seen.append(gradients[0].numpy())
+    tf.config.run_functions_eagerly(True)
+    try:
+        figures, _ = step(iter(batches))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    return seen[0], figures
+
+
+# Batches of 2, 5 and 3 tokens: a mean of means would be another number.
+BATCHES = [_batch(size, seed) for seed, size in enumerate((2, 5, 3))]
+
+
+@pytest.mark.parametrize("auxiliary", [_no_auxiliary, _mean_entropy])
+def test_batches_in_one_step_are_one_batch(auxiliary):
+    model = _model(auxiliary)
+    gradient, figures = _applied_gradient(model, BATCHES)
+    whole = _joined(BATCHES)
+    np.testing.assert_allclose(gradient, _gradient(model, whole), rtol=1e-5)
+    loss_sum, tokens = _loss(model, whole)
+    assert figures.tokens == float(tokens) == 10.0
+    assert figures.loss == pytest.approx(float(loss_sum) / 10, rel=1e-6)
+    assert figures.norm == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+
+
+def test_weights_after_several_steps_are_those_of_large_batches():
+    large, small = _model(), _model()
+    step, optimizer = _step(large, clip_norm=0.5)
+    step_of_3, optimizer_of_3 = _step(small, 3, clip_norm=0.5)
+    for _ in range(4):
+        step(iter([_joined(BATCHES)]))
+        step_of_3(iter(BATCHES))
+    assert int(optimizer.iterations) == int(optimizer_of_3.iterations) == 4
+    np.testing.assert_allclose(
+        large.weights[0].numpy(), small.weights[0].numpy(), rtol=1e-4
+    )
+
+
+def test_balancing_loss_is_the_mean_of_the_batches_not_of_the_whole():
+    model = _model(_cv_squared_of_totals)
+    gradient, _ = _applied_gradient(model, BATCHES)
+    tokens = np.array([2.0, 5.0, 3.0])
+    gradients = np.stack([_gradient(model, batch) for batch in BATCHES])
+    # sum_m tokens_m gradient_m / sum_m tokens_m
+    expected = np.tensordot(tokens / tokens.sum(), gradients, axes=1)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-7)
+    whole = _gradient(model, _joined(BATCHES))
+    assert np.abs(gradient - whole).max() > 1e-3
+
+
+def test_balance_of_each_batch_asks_for_more_than_that_of_the_whole():
+    # All to the first column, then all to the second. Alone each batch has
+    # totals (1, 0): mean 1/2, variance 1/4, CV^2 = 1. Together (1, 1): 0.
+    totals = [tf.constant([1.0, 0.0]), tf.constant([0.0, 1.0])]
+    assert np.mean([cv_squared(t) for t in totals]) == pytest.approx(1.0)
+    assert float(cv_squared(totals[0] + totals[1])) == 0.0
+
+
+def test_gradient_is_cut_to_the_norm():
+    model = _model()
+    step, optimizer = _step(model, clip_norm=1e-3)
+    seen = []
+    optimizer.apply = lambda gradients, _: seen.append(
+        tf.linalg.global_norm(gradients)
+    )
+    _, _, norm, _ = step._update_eagerly(BATCHES[0])
+    assert float(norm) > 1e-3
+    np.testing.assert_allclose(seen[0], 1e-3, rtol=1e-5)
+
+
+def _spoiled(batch, value):
+    inputs, targets = (tensor.numpy() for tensor in batch)
+    inputs[1, 2] = value
+    return tf.constant(inputs), tf.constant(targets)
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_step_that_is_not_finite_changes_nothing(value, accumulate_steps):
+    model = _model()
+    step, optimizer = _step(model, accumulate_steps)
+    batches = BATCHES[:accumulate_steps]
+    step(iter(batches))
+    variables = [*model.variables, *optimizer.variables]
+    before = [variable.numpy() for variable in variables]
+    figures, taken = step(iter([*batches[:-1], _spoiled(batches[-1], value)]))
+    assert not figures.is_finite and len(taken) == accumulate_steps
+    for variable, old in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), old)
+    # And the next one is as if nothing had been.
+    other = _model()
+    step_of_other, _ = _step(other, accumulate_steps)
+    for _ in range(2):
+        step_of_other(iter(batches))
+    step(iter(batches))
+    np.testing.assert_array_equal(model.weights[0], other.weights[0])
+
+
+def test_infinite_gradient_of_a_finite_loss_changes_nothing():
+    # The loss sqrt(0 * w) is 0, its gradient infinite or NaN.
+    def loss(model, batch):
+        inputs, _ = batch
+        output = model(inputs, training=True)
+        return tf.reduce_sum(tf.sqrt(output * 0.0)), tf.constant(1.0)
+
+    model = _model()
+    optimizer = FusedAdam(0.05)
+    optimizer.build(model.trainable_variables)
+    before = model.weights[0].numpy()
+    figures, _ = TrainStep(model, loss, optimizer, 1.0)(iter(BATCHES))
+    assert figures.loss == 0.0 and not np.isfinite(figures.norm)
+    assert not figures.is_finite and int(optimizer.iterations) == 0
+    np.testing.assert_array_equal(model.weights[0], before)

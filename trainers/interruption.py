@@ -1,0 +1,73 @@
+"""Ending a run cleanly when someone asks for it.
+
+SIGTERM is what a batch system or a container sends before it kills, SIGINT
+is Ctrl-C. Python would run a handler between any two lines, also while the
+averaged weights are being swapped; so the handler only takes a note, and the
+run asks for it where it can stop.
+"""
+
+import signal
+import threading
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """Someone asked the run to end.
+
+    Attributes:
+        signal: `signal.Signals`.
+        exit_code: int. 130 after Ctrl-C, 143 after SIGTERM, as shells have
+            it.
+    """
+
+    def __init__(self, number):
+        self.signal = signal.Signals(number)
+        self.exit_code = 128 + number
+        super().__init__(self.signal.name)
+
+
+class Interruption:
+    """Within the block signals are noted, and `check` raises at a good time.
+
+    A second signal of the same kind does what it does by default.
+
+    Example:
+
+    >>> import os
+    >>> with Interruption() as interruption:
+    ...     interruption.check()
+    ...     os.kill(os.getpid(), signal.SIGTERM)
+    ...     try:
+    ...         interruption.check()
+    ...     except Interrupted as interrupted:
+    ...         print(interrupted, interrupted.exit_code)
+    SIGTERM 143
+    """
+
+    def __init__(self):
+        self._received = None
+        self._handlers = {}
+
+    def check(self):
+        """Raises `Interrupted` if a signal has come."""
+        if self._received is not None:
+            raise Interrupted(self._received)
+
+    def __enter__(self):
+        # Python allows handlers in the main thread only.
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                handler = signal.getsignal(number)
+                if handler != signal.SIG_IGN:  # as Ctrl-C in the background
+                    self._handlers[number] = handler
+                    signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _):
+        self._received = number
+        signal.signal(number, self._handlers[number])

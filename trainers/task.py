@@ -1,0 +1,63 @@
+"""What the training loop is to train."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def _no_texts(batch):
+    del batch
+    return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is trained, and how it is judged."""
+
+    # A built Keras model.
+    model: keras.Model
+    # Function of (model, batch) that calls the model with `training=True` and
+    # returns the sum of the loss over the tokens of the batch and their
+    # number, two float32 scalars.
+    loss: Callable
+    # Batches without end: a `tf.data.Dataset`, or an iterator that can be
+    # saved (a `tf.data.Iterator` or `tf.train.experimental.PythonState`).
+    batches: Any
+    # Function that is called with the averaged weights in place and returns
+    # a dict of floats; its entry `score` (higher is better) decides which
+    # checkpoint is best. Its argument is a function to be called now and
+    # then, which raises when the run has to end.
+    evaluate: Callable
+    # Whether batches have so few shapes that the step is worth compiling for
+    # each of them.
+    static_shapes: bool = False
+    # `moe_keras.monitoring.Thresholds` of the verdicts on the routing, or None
+    # for the defaults.
+    thresholds: Any = None
+    # What makes the run, and what `score` is measured on: dicts, field by
+    # field. A checkpoint of another identity is refused; with another measure
+    # the search for the best begins anew.
+    identity: dict = dataclasses.field(default_factory=dict)
+    measure: dict = dataclasses.field(default_factory=dict)
+    # Function of a batch: a dict of lists of str, what it says to people.
+    texts: Callable = _no_texts
+
+    def savable_batches(self):
+        """An iterator over the batches, whose place a checkpoint keeps.
+
+        Raises:
+            ValueError: if it is of a kind that forgets its place.
+        """
+        batches = iter(self.batches)
+        kinds = (tf.data.Iterator, tf.train.experimental.PythonState)
+        if not isinstance(batches, kinds):
+            raise ValueError(
+                "`batches` must be a tf.data.Dataset, or an iterator that is "
+                "a tf.train.experimental.PythonState: otherwise a resumed run "
+                "would not know its place in the data. "
+                f"Received: {type(batches).__name__}"
+            )
+        return batches
