@@ -14,15 +14,11 @@ LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 class Thresholds:
     """Where verdicts begin. `spread` is that of `RoutingWindow`."""
 
-    drifting_spread: float = (
-        0.75  # below for `drifting_windows` windows: drifting
-    )
+    drifting_spread: float = 0.75  # below for long: drifting
     collapsing_spread: float = 0.5  # below: collapsing, unless it recovers
     collapsed_spread: float = 0.1  # below: collapsed
     idle_limit: float = 0.1  # share of idle experts beyond chance: as drifting
-    drifting_windows: int = (
-        10  # windows in a row; gates often lean at first, and mend
-    )
+    drifting_windows: int = 10  # so long: gates often lean at first, and mend
     trend_windows: int = 6  # windows that a recovery is seen in, no fewer
     horizon: int = 4  # windows within which it has to arrive
     margin: float = 0.03  # beyond a threshold before things are better

@@ -142,6 +142,7 @@ def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
         averaged = translation_task.average(folder, "last:1", lines.append)
     assert averaged == folder / "averaged"
     assert lines[0] == f"The mean of checkpoints/step-2 is in {averaged}."
+    config = ModelFolder(averaged).load_config()  # of the whole vocabulary
     # It is the only one, so that the mean is the weights themselves.
     mean, _ = ModelFolder(averaged).load_model(config)
     last, _ = ModelFolder(folder).load_model(config)

@@ -100,7 +100,5 @@ def test_advice_follows_from_what_is_seen_of_the_gate():
 def test_bad_thresholds_are_refused():
     with pytest.raises(ValueError, match="must grow in this order"):
         Thresholds(drifting_spread=0.4)
-    with pytest.raises(
-        ValueError, match="at least 2, and `drifting_windows` 1"
-    ):
+    with pytest.raises(ValueError, match="`drifting_windows` 1"):
         Thresholds(trend_windows=1)
