@@ -15,7 +15,7 @@ an expert for all tokens alike. Three kinds of runs, each with many seeds:
   called; the gate leans further at first, and `drifting` may be.
 
 The collapses take some twenty steps, so windows are of 2 steps in all of
-them, with a patience of 20 windows, 40 steps. The gate of the collapsing runs
+them, with `drifting_windows` of 20, 40 steps. The gate of the collapsing runs
 starts even: random, but blind to the mean of the inputs.
 
 N: tokens    D: depth    E: experts    K: experts per token
@@ -40,7 +40,7 @@ from moe_keras.monitoring import (  # noqa: E402
 
 N, D, E, K = 256, 16, 16, 2
 WINDOW = 2  # steps
-THRESHOLDS = Thresholds(patience=20)
+THRESHOLDS = Thresholds(drifting_windows=20)
 CALLS = ("collapsing", "collapsed")
 KINDS = {
     "collapse": {"balanced": False, "rate": 0.01, "warmup": 0},
