@@ -31,7 +31,8 @@ setuptools.setup(
         "tensorflow-text>=2.21,<2.22",
     ],
     extras_require={
-        "dev": ["pytest>=8", "pytest-xdist", "ruff>=0.14"],
+        "plots": ["matplotlib>=3.8"],
+        "dev": ["matplotlib>=3.8", "pytest>=8", "pytest-xdist", "ruff>=0.14"],
     },
     entry_points={
         "console_scripts": ["moe-train-nmt = trainers.cli:nmt"],
