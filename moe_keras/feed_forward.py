@@ -30,9 +30,9 @@ def check_sizes(**sizes):
 def each_alone(initializer):
     """Makes an initializer draw each of stacked kernels as if it were alone.
 
-    The kernels of two calls share no random numbers either: an initializer
-    gives the same ones whenever it is called, so a copy of it is, with a seed
-    of its own unless the user chose one.
+    An initializer gives the same numbers whenever it is called. So each call
+    here makes a copy of it, which has a seed of its own unless the user chose
+    one: no two weights are the same.
 
     Args:
         initializer: Keras initializer of one kernel.

@@ -52,7 +52,8 @@ class ExpertChoiceGate(Router):
     Returns:
         A `Routing` of `(N, K)`, K being the number of experts of the token
         that has most of them in this batch, at least 1; -1 in the places that
-        a token leaves empty. Gates are sorted.
+        a token leaves empty. Gates are sorted. Its figure is
+        `tokens_without_expert`, masked ones not among them.
 
     Raises:
         ValueError: If `causal` is not False, or `capacity_factor` not above
@@ -114,9 +115,14 @@ class ExpertChoiceGate(Router):
         expert_P = tf.pad(
             tf.reshape(expert_EC, [-1]), [[0, 1]], constant_values=-1
         )
-        return self.routing(
+        routing = self.routing(
             tf.gather(expert_P, pair_NK), tf.gather(gate_P, pair_NK)
         )
+        has_one_N = routing.expert_index[:, 0] >= 0
+        without = count_tokens(logits_NE, mask) - tf.math.count_nonzero(
+            has_one_N, dtype=logits_NE.dtype
+        )
+        return routing._replace(figures={"tokens_without_expert": without})
 
     def _capacity(self, logits_NE, mask):
         tokens = tf.cast(count_tokens(logits_NE, mask), "float64")

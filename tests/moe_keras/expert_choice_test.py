@@ -60,7 +60,9 @@ class WorkedExampleTest(tf.test.TestCase):
         # One token each, of [.9 .1], [.5 .5], [.1 .9].
         gate = gate_of_logits(capacity_factor=2 / 3)
         x = np.log([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]])
-        self.assertAllEqual(gate(x).expert_index, [[0], [-1], [1]])
+        routing = gate(x)
+        self.assertAllEqual(routing.expert_index, [[0], [-1], [1]])
+        self.assertAllEqual(routing.figures["tokens_without_expert"], 1)
         y = SparseMoE(2, hidden_dim=3, gate=gate)(x)
         self.assertAllEqual(y[1], [0.0, 0.0])
 
