@@ -128,7 +128,7 @@ class Checkpoints:
         rivals = [
             stored
             for stored in by_score(self._best.stored())
-            if stored.about.get("measure") == self._measure
+            if _agree(stored.about.get("measure", {}), self._measure)
             and stored.step != step  # reached once more: replaced
         ]
         full = len(rivals) >= self._keep_best
@@ -173,7 +173,8 @@ class Checkpoints:
             for torn, error in damaged:
                 self._training.set_aside(torn)
                 self._log(f"{error} The checkpoint before it is taken.")
-            return stored.step, stored.about["measure"] == self._measure
+            is_same = _agree(stored.about["measure"], self._measure)
+            return stored.step, is_same
         if damaged:
             raise CheckpointError(
                 f"No checkpoint in {self._training.path} is whole: "
@@ -198,11 +199,11 @@ def by_score(checkpoints):
 
     Of two measures the latest counts, and those of the older one come first.
     """
-    latest = checkpoints[-1].about.get("measure") if checkpoints else None
+    latest = checkpoints[-1].about.get("measure", {}) if checkpoints else {}
     return sorted(
         checkpoints,
         key=lambda stored: (
-            stored.about.get("measure") == latest,
+            _agree(stored.about.get("measure", {}), latest),
             stored.about.get("score", -math.inf),
         ),
     )
@@ -213,22 +214,28 @@ def check_identity(stored, identity):
 
     Args:
         stored: `Stored`.
-        identity: dict, field by field.
+        identity: dict, field by field. Fields that only one of them has were
+            added by a later version and are passed over.
 
     Raises:
         CheckpointError: naming the fields that differ.
     """
     there, here = stored.about["identity"], as_json(identity)
     differing = [
-        f"{name} (there {there.get(name)!r}, now {here.get(name)!r})"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name)
+        f"{name} (there {there[name]!r}, now {here[name]!r})"
+        for name in sorted({*there} & {*here})
+        if there[name] != here[name]
     ]
     if differing:
         raise CheckpointError(
             f"{stored.path} is a checkpoint of another configuration: "
             f"{', '.join(differing)}."
         )
+
+
+def _agree(fields, others):
+    """Whether all fields are equal that both have; versions may add some."""
+    return all(fields[name] == others[name] for name in {*fields} & {*others})
 
 
 def read_weights(stored, model):
