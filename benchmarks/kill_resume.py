@@ -36,7 +36,7 @@ _POLL = 0.001  # seconds
 _PATIENCE = 1800.0
 
 SETTINGS = (
-    "vocab_size=320",
+    "vocab_size=400",
     "depth=16",
     "lstm_units=16",
     "num_experts=4",
