@@ -182,7 +182,9 @@ class OwnPartsTest(tf.test.TestCase):
 
     def test_layer_that_takes_batches_only(self):
         x = np.random.default_rng(0).normal(size=(N, D))
-        layer = SparseMoE(E, 2, expert=keras.layers.Identity())
+        experts = keras.layers.Identity()
+        experts.num_experts = E
+        layer = SparseMoE(E, 2, expert=experts)
         self.assertAllClose(layer(x), x, rtol=1e-5)
 
     def test_function_that_makes_one_expert_at_a_time(self):
