@@ -2,14 +2,15 @@
 
     python benchmarks/watching.py [--preset=phrasebook] [--rounds=20]
 
-The same translator twice, on the same batch, once as `trainers.loop` trains it
-and once without its `RoutingRecorder`; rounds of a few steps take turns. What
+The same translator twice, on the same batch: once with a `RoutingRecorder`, as
+`trainers.loop` has it, and once without. Rounds of a few steps take turns. What
 it costs to close a window is timed on its own and spread over the steps of a
 window. Read the processor time: other work on the machine disturbs it less.
 """
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import statistics
@@ -21,26 +22,36 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf  # noqa: E402  after the log level
 from interleaved import interleaved_times, median_ratio  # noqa: E402
 
-from trainers.loop import Loop  # noqa: E402
+from moe_keras.monitoring import RoutingRecorder  # noqa: E402
 from trainers.model_folder import build_model  # noqa: E402
+from trainers.optimizer import FusedAdam  # noqa: E402
 from trainers.presets import preset  # noqa: E402
+from trainers.summaries import Summaries  # noqa: E402
+from trainers.train_step import TrainStep  # noqa: E402
 from trainers.translation_task import training_loss  # noqa: E402
 
 
-class Unwatched(Loop):
-    """The loop as it would be without watching."""
+def make_step(config, folder=None):
+    """The training step of a fresh model, and its recorder.
 
-    def __init__(self, model, *args, **kwargs):
-        super().__init__(model, *args, **kwargs)
-        for layer in self.routing.layers_by_name.values():
-            layer.watch = None
-        self.routing.add_gradients = lambda gradients, variables: None
-
-
-def make_loop(kind, config, folder):
+    Args:
+        config: `trainers.presets.NmtConfig`.
+        folder: Folder of the windows; without one nothing is watched.
+    """
     model = build_model(config)
-    loss = functools.partial(training_loss, smoothing=config.label_smoothing)
-    return kind(model, loss, config.loop, folder, log=lambda line: None)
+    optimizer = FusedAdam(
+        config.loop.learning_rate, beta_2=config.loop.adam_beta_2
+    )
+    optimizer.build(model.trainable_variables)
+    recorder = RoutingRecorder(model, folder) if folder else None
+    step = TrainStep(
+        model,
+        functools.partial(training_loss, smoothing=config.label_smoothing),
+        optimizer,
+        config.loop.clip_norm,
+        watch=recorder and recorder.add_gradients,
+    )
+    return step, recorder
 
 
 def make_batch(config, sentences, length):
@@ -64,24 +75,30 @@ def main():
     config = preset(options.preset)
     batch = make_batch(config, options.sentences, options.length)
     with tempfile.TemporaryDirectory() as folder:
-        loops = {
-            "unwatched": make_loop(Unwatched, config, f"{folder}/unwatched"),
-            "watched": make_loop(Loop, config, f"{folder}/watched"),
-        }
+        unwatched_step, _ = make_step(config)
+        watched_step, recorder = make_step(config, folder)
+        batches = itertools.repeat(batch)
 
-        def steps_of(loop):
+        def steps_of(step):
             def run():
                 for _ in range(options.steps):
-                    loss, *_ = loop._train_step(batch)
-                    loss.numpy()
+                    step(batches)
 
             return run
 
         times = interleaved_times(
-            {name: steps_of(loop) for name, loop in loops.items()},
+            {
+                "unwatched": steps_of(unwatched_step),
+                "watched": steps_of(watched_step),
+            },
             options.rounds,
         )
-        closing = time_closing(loops["watched"], batch, options.rounds)
+        closing = time_closing(
+            functools.partial(watched_step, batches),
+            recorder,
+            Summaries(folder),
+            options.rounds,
+        )
     watched, unwatched = times["watched"], times["unwatched"]
     step = statistics.median(unwatched.processor) / options.steps
     result = {
@@ -98,14 +115,14 @@ def main():
             json.dump(result, file, indent=1)
 
 
-def time_closing(loop, batch, rounds):
+def time_closing(step, recorder, summaries, rounds):
     """Mean processor seconds to close a window and write it."""
     seconds = []
-    for step in range(1, rounds + 2):
-        loop._train_step(batch)[0].numpy()
+    for number in range(1, rounds + 2):
+        step()
         begin = time.process_time()
-        windows = loop.routing.close(step)
-        loop.summaries.write_training(step, {}, 1e-3, 1.0, windows)
+        windows = recorder.close(number)
+        summaries.write_training(number, {}, 1e-3, 1.0, windows)
         seconds.append(time.process_time() - begin)
     return statistics.mean(seconds[1:])  # the first makes graphs
 
