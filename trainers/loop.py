@@ -24,7 +24,7 @@ from trainers.checkpoints import Checkpoints
 from trainers.interruption import Interrupted, Interruption
 from trainers.optimizer import FusedAdam
 from trainers.progress import Progress
-from trainers.schedules import InverseSquareRoot
+from trainers.schedules import Schedule, check_schedule
 from trainers.summaries import Summaries
 from trainers.train_step import TrainStep
 
@@ -36,8 +36,11 @@ class LoopConfig:
     steps: int = 1000  # updates of the weights
     max_minutes: float = 0.0  # of training, evaluation apart; 0: no limit
     learning_rate: float = 1e-3  # Adam, at its peak
+    schedule: str = "inverse_sqrt"  # how the rate falls: trainers.schedules
     warmup_steps: int = 100  # linear growth of the rate
-    constant_steps: int = 10_000_000  # steps at the peak, then 1/sqrt(step)
+    constant_steps: int = 10_000_000  # at the peak, before inverse_sqrt falls
+    decay_from: float = 0.0  # share of training before the others fall
+    final_rate: float = 0.0  # share of the peak that they fall to
     adam_beta_2: float = 0.98  # decay of Adam's second moment
     clip_norm: float = 5.0  # global norm of the gradient is cut to this
     accumulate_steps: int = 1  # batches whose gradients make one update
@@ -70,6 +73,7 @@ class LoopConfig:
                     f"`{name}` must be above zero. "
                     f"Received: {getattr(self, name)}"
                 )
+        check_schedule(self.schedule, self.decay_from, self.final_rate)
         if not 0 <= self.average_decay < 1:
             raise ValueError(
                 "`average_decay` must be at least 0 and below 1. "
@@ -99,14 +103,15 @@ class Loop:
         self.model = model = task.model
         self.config = config
         self._log = log
-        self.optimizer = FusedAdam(
-            InverseSquareRoot(
-                config.learning_rate,
-                config.warmup_steps,
-                config.constant_steps,
-            ),
-            beta_2=config.adam_beta_2,
+        self.schedule = Schedule(
+            config.schedule,
+            config.learning_rate,
+            config.warmup_steps,
+            config.constant_steps,
+            config.decay_from,
+            config.final_rate,
         )
+        self.optimizer = FusedAdam(self.schedule, beta_2=config.adam_beta_2)
         self.optimizer.build(model.trainable_variables)
         self.routing = RoutingRecorder(model, model_dir, task.thresholds)
         self._train_step = TrainStep(
@@ -177,6 +182,7 @@ class Loop:
             CheckpointError: if a checkpoint cannot be written.
         """
         self.routing.begin(int(self.step))
+        self.schedule.used.assign(self._share_used())
         try:
             with Interruption() as interruption:
                 self._run(interruption)
@@ -219,6 +225,7 @@ class Loop:
         if step % self.average.every == 0:
             self.average.update()
         self.seconds.assign_add(time.monotonic() - start)
+        self.schedule.used.assign(self._share_used())
         shown = progress.add(step, figures.loss, figures.tokens)
         if shown:
             windows = self.routing.close(step)
@@ -260,10 +267,15 @@ class Loop:
         return self._is_over() or (step and step % every == 0)
 
     def _is_over(self):
-        minutes = self.config.max_minutes
-        late = minutes and float(self.seconds) >= 60 * minutes
-        done = int(self.step) >= self.config.steps
-        return late or done or self._is_out_of_patience()
+        return self._share_used() >= 1 or self._is_out_of_patience()
+
+    def _share_used(self):
+        """Share of the steps, or of the minutes, that is behind."""
+        share = int(self.step) / self.config.steps
+        if self.config.max_minutes:
+            minutes = float(self.seconds) / 60
+            share = max(share, minutes / self.config.max_minutes)
+        return share
 
     def _is_out_of_patience(self):
         patience = self.config.patience

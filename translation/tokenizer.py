@@ -103,6 +103,17 @@ class Tokenizer(tf.Module):
         texts = self._processor.decode([self._plain_ids(row) for row in ids])
         return [text.removeprefix(" ") for text in texts]
 
+    def pieces(self, ids):
+        """Subwords as SentencePiece writes them, a space as U+2581.
+
+        Args:
+            ids: list of int.
+
+        Returns:
+            List of str.
+        """
+        return [self._processor.id_to_piece(int(index)) for index in ids]
+
     def tokenize(self, strings, cuts=None, seed=None):
         """Ids of each string, without bos and eos, in the graph.
 
