@@ -103,6 +103,17 @@ class Tokenizer(tf.Module):
         texts = self._processor.decode([self._plain_ids(row) for row in ids])
         return [text.removeprefix(" ") for text in texts]
 
+    def pieces(self, ids):
+        """The subwords themselves, one by one, to be looked at.
+
+        Args:
+            ids: list of int.
+
+        Returns:
+            List of str, in which U+2581 stands for a space.
+        """
+        return self._processor.id_to_piece([int(index) for index in ids])
+
     def tokenize(self, strings, alpha=0.0):
         """Ids of each string, without bos and eos, in the graph.
 
