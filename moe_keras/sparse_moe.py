@@ -12,7 +12,7 @@ from moe_keras.dispatch import combine, dispatch, plan_dispatch
 from moe_keras.experts import ExpertList, FeedForwardExperts
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
-from moe_keras.monitoring import RoutingMetric, is_counting
+from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
 from moe_keras.replicas import sum_over_replicas
 
 
@@ -221,6 +221,7 @@ class SparseMoE(keras.layers.Layer):
         if is_counting():
             self._count(routing, plan, tokens_ND, mask_N, training)
         leading = tf.shape(inputs)[:-1]
+        collect_routing(self, routing, leading)
         outputs = tf.reshape(
             outputs_ND, tf.concat([leading, [outputs_ND.shape[-1]]], 0)
         )

@@ -18,6 +18,7 @@ errors have 1). Then:
   python -m trainers.nmt --model_dir=runs/mine --mode=translate in.txt
   python -m trainers.nmt --model_dir=runs/mine --mode=export
   python -m trainers.nmt --model_dir=runs/mine --mode=average --average_of=last
+  python -m trainers.nmt --model_dir=runs/mine --mode=experts
 
 Any field of the configuration that is printed at the start can be changed:
 
@@ -33,16 +34,25 @@ from absl import app, flags, logging
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoint_files import CheckpointError, reason
+from trainers.expert_study import study_experts
 from trainers.interruption import Interrupted
 from trainers.presets import PRESETS, preset, with_overrides
 
 _MODE = flags.DEFINE_enum(
     "mode",
     "train_and_evaluate",
-    ["train_and_evaluate", "evaluate", "translate", "export", "average"],
+    [
+        "train_and_evaluate",
+        "evaluate",
+        "translate",
+        "export",
+        "average",
+        "experts",
+    ],
     "What to do. translate reads the files named, or standard input, a "
     "sentence a line. average writes the mean of checkpoints to "
-    "MODEL_DIR/averaged, a folder for the other modes.",
+    "MODEL_DIR/averaged, a folder for the other modes. experts shows what the "
+    "experts do with the test corpus.",
 )
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -68,6 +78,9 @@ _AVERAGE_OF = flags.DEFINE_string(
     "average_of",
     "best",
     "Checkpoints to average: best or last, or so many of them, as last:5.",
+)
+_LABELS = flags.DEFINE_string(
+    "labels", None, "File for --mode=experts: a label a line, each a sentence."
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
@@ -116,6 +129,8 @@ def _run(paths):
         translation_task.evaluate(model_dir, _TEST.value, _SET.value, _say)
     elif mode == "translate":
         _translate(model_dir, paths)
+    elif mode == "experts":
+        study_experts(model_dir, _TEST.value, _LABELS.value, _say)
     elif mode == "average":
         translation_task.average(model_dir, _AVERAGE_OF.value, _say)
     else:
