@@ -136,6 +136,19 @@ class Tokenizer(tf.Module):
         ids = self._subwords.tokenize(parts.values)
         return parts.with_values(ids).merge_dims(1, 2)
 
+    def pieces_of(self, ids):
+        """Subwords as SentencePiece writes them, in the graph.
+
+        Args:
+            ids: int32 tensor.
+
+        Returns:
+            String tensor of the same shape; `""` beyond the vocabulary.
+        """
+        known = (ids >= 0) & (ids < self.vocab_size)
+        pieces = self._subwords.id_to_string(tf.where(known, ids, 0))
+        return tf.where(known, pieces, "")
+
     def detokenize(self, ids):
         """Text of each row of ids, in the graph: as `decode`.
 

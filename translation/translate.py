@@ -88,7 +88,7 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
         translator: `TranslationModel`.
         source_ids: `(B, S)` int32, each ending in eos, padded with 0.
         options: `BeamOptions`.
-        **kwargs: `return_alignments` of `beam_search`.
+        **kwargs: `return_alignments` and `wishes` of `beam_search`.
 
     Returns:
         `translation.beams.Hypotheses`.
