@@ -5,6 +5,9 @@ Where there is only one, all of this gives back what it is given.
 
 import tensorflow as tf
 
+# Odd, so that modulo 2^32 no two replicas have one seed.
+_STRIDE = 2654435761
+
 
 def sum_over_replicas(totals):
     """Sums tensors over the replicas of `tf.distribute`.
@@ -105,3 +108,34 @@ def share_of_replica(batch):
         return rows[size * index // count : size * (index + 1) // count]
 
     return tf.nest.map_structure(share, batch)
+
+
+def spread_random_states(model):
+    """Gives each replica random numbers of its own, for dropout and noise.
+
+    Replicas have copies of the seed generators' states and would all draw the
+    same. The first one keeps its states, which are those that a checkpoint
+    holds; called again, as after restoring one, the result is the same.
+
+    Args:
+        model: A built Keras model.
+    """
+    strategy = model.distribute_strategy
+    states = [
+        variable.value
+        for variable in model.variables
+        if variable.path.endswith("seed_generator_state")
+    ]
+    if strategy.num_replicas_in_sync == 1 or not states:
+        return
+
+    def spread():
+        index = replica_index()
+        mine = tf.cast(tf.stack(states), tf.int64)
+        first = sum_over_replicas(tf.where(tf.equal(index, 0), mine, 0))
+        offset = tf.cast(index, tf.int64) * _STRIDE
+        own = (first + tf.stack([offset, 0])) % 2**32
+        for state, value in zip(states, tf.unstack(own), strict=True):
+            state.assign(tf.cast(value, state.dtype))
+
+    tf.function(lambda: strategy.run(spread))()
