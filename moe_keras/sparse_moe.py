@@ -14,7 +14,7 @@ from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
 from moe_keras.placement import current_placement
-from moe_keras.replicas import sum_over_replicas
+from moe_keras.replicas import num_replicas, sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -244,16 +244,24 @@ class SparseMoE(keras.layers.Layer):
         return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
 
     def _balancing_loss(self, routing):
+        """The losses of the batch that replicas share, the same on each."""
         loss = tf.cast(routing.loss, routing.importance.dtype)
+        # Also for the gate's own loss, which replicas often have in common
+        # already: `add_loss` comes after a word with all of them. Keras clears
+        # a model's losses when a replica calls it, those of others included,
+        # and a loss that was added before would be lost.
+        importance_E, load_E, loss = sum_over_replicas(
+            [routing.importance, routing.load, loss / num_replicas()]
+        )
         for weight, balance, totals_E in (
-            (self.importance_loss_weight, importance_loss, routing.importance),
-            (self.load_loss_weight, load_loss, routing.load),
+            (self.importance_loss_weight, importance_loss, importance_E),
+            (self.load_loss_weight, load_loss, load_E),
         ):
             if weight is None:
                 itself = getattr(self.gate, "balances_itself", False)
                 weight = 0.0 if itself else 0.1
             if weight:
-                loss += weight * balance(sum_over_replicas(totals_E))
+                loss += weight * balance(totals_E)
         return loss
 
     def _count(self, routing, plan, tokens_ND, mask_N, training):
