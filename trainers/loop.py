@@ -22,7 +22,7 @@ from trainers.bad_steps import BadSteps
 from trainers.best_score import BestScore
 from trainers.checkpoints import Checkpoints
 from trainers.interruption import Interrupted, Interruption
-from trainers.optimizer import FusedAdam
+from trainers.optimizer import OPTIMIZERS
 from trainers.progress import Progress
 from trainers.schedules import InverseSquareRoot
 from trainers.summaries import Summaries
@@ -39,6 +39,7 @@ class LoopConfig:
     warmup_steps: int = 100  # linear growth of the rate
     constant_steps: int = 10_000_000  # steps at the peak, then 1/sqrt(step)
     adam_beta_2: float = 0.98  # decay of Adam's second moment
+    optimizer: str = "adam"  # or factored_adam: little memory for experts
     clip_norm: float = 5.0  # global norm of the gradient is cut to this
     accumulate_steps: int = 1  # batches whose gradients make one update
     max_bad_steps: int = 10  # with NaN or infinity; left out until so many
@@ -75,6 +76,11 @@ class LoopConfig:
                 "`average_decay` must be at least 0 and below 1. "
                 f"Received: {self.average_decay}"
             )
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"`optimizer` must be one of {', '.join(OPTIMIZERS)}. "
+                f"Received: {self.optimizer!r}"
+            )
         if self.patience < 0:
             raise ValueError(
                 f"`patience` must not be negative. Received: {self.patience}"
@@ -99,7 +105,7 @@ class Loop:
         self.model = model = task.model
         self.config = config
         self._log = log
-        self.optimizer = FusedAdam(
+        self.optimizer = OPTIMIZERS[config.optimizer](
             InverseSquareRoot(
                 config.learning_rate,
                 config.warmup_steps,
