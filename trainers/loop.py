@@ -24,7 +24,7 @@ from trainers.bad_steps import BadSteps
 from trainers.best_score import BestScore
 from trainers.checkpoints import Checkpoints, copy_weights
 from trainers.interruption import Interrupted, Interruption
-from trainers.optimizer import FusedAdam
+from trainers.optimizer import OPTIMIZERS
 from trainers.progress import Progress
 from trainers.schedules import Schedule, check_schedule
 from trainers.summaries import Summaries
@@ -44,6 +44,7 @@ class LoopConfig:
     decay_from: float = 0.0  # share of training before the others fall
     final_rate: float = 0.0  # share of the peak that they fall to
     adam_beta_2: float = 0.98  # decay of Adam's second moment
+    optimizer: str = "adam"  # or factored_adam: little memory for experts
     clip_norm: float = 5.0  # global norm of the gradient is cut to this
     accumulate_steps: int = 1  # batches whose gradients make one update
     max_bad_steps: int = 10  # with NaN or infinity; left out until so many
@@ -80,6 +81,11 @@ class LoopConfig:
             raise ValueError(
                 "`average_decay` must be at least 0 and below 1. "
                 f"Received: {self.average_decay}"
+            )
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"`optimizer` must be one of {', '.join(OPTIMIZERS)}. "
+                f"Received: {self.optimizer!r}"
             )
         if self.patience < 0:
             raise ValueError(
@@ -168,7 +174,9 @@ class Loop:
             config.decay_from,
             config.final_rate,
         )
-        optimizer = FusedAdam(self.schedule, beta_2=config.adam_beta_2)
+        optimizer = OPTIMIZERS[config.optimizer](
+            self.schedule, beta_2=config.adam_beta_2
+        )
         optimizer.build(self.model.trainable_variables)
         return optimizer
 

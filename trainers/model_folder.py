@@ -43,6 +43,7 @@ FIXED = (
     "precision",
     "model.",
     "batches.",
+    "loop.optimizer",
     "loop.seed",
 )
 
