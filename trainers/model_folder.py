@@ -43,8 +43,12 @@ FIXED = (
     "precision",
     "model.",
     "batches.",
+    "loop.optimizer",
     "loop.seed",
 )
+
+# Fields of earlier versions, passed over where they were not used.
+_FORMER = ("subword_sampling",)
 
 
 class FolderError(ValueError):
@@ -285,6 +289,8 @@ def build_model(config):
 def _as_dataclass(kind, values):
     """Rebuilds a nest of frozen dataclasses from a nest of dicts."""
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    former = {name for name in _FORMER if not values.get(name)}
+    values = {name: values[name] for name in values if name not in former}
     unknown = sorted(set(values) - set(defaults))
     if unknown:
         raise FolderError(

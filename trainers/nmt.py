@@ -19,6 +19,7 @@ errors have 1). Then:
   python -m trainers.nmt --model_dir=runs/mine --mode=score pairs.tsv
   python -m trainers.nmt --model_dir=runs/mine --mode=export
   python -m trainers.nmt --model_dir=runs/mine --mode=average --average_of=last
+  python -m trainers.nmt --model_dir=runs/mine --mode=experts
 
 Any field of the configuration that is printed at the start can be changed:
 
@@ -36,6 +37,7 @@ from absl import app, flags, logging
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoint_files import CheckpointError, reason
+from trainers.expert_study import study_experts
 from trainers.filters import (
     ALIGNMENTS,
     LineTranslator,
@@ -57,13 +59,15 @@ _MODE = flags.DEFINE_enum(
         "score",
         "export",
         "average",
+        "experts",
     ],
     "What to do. translate reads the files named, or standard input, a "
     "sentence a line, and writes a line for each. score reads corpora named, "
     "or standard input, source and translation with a tab between, and writes "
     "log probability, score, subwords and their log probabilities, with tabs "
-    "between. average writes the mean of checkpoints to "
-    "MODEL_DIR/averaged, a folder for the other modes.",
+    "between. average writes the mean of checkpoints to MODEL_DIR/averaged, a "
+    "folder for the other modes. experts shows what the experts do with the "
+    "test corpus.",
 )
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -113,6 +117,9 @@ _ENSEMBLE = flags.DEFINE_list(
 )
 _ENSEMBLE_MEAN = flags.DEFINE_enum(
     "ensemble_mean", MEANS[0], MEANS, "What an ensemble averages."
+)
+_LABELS = flags.DEFINE_string(
+    "labels", None, "File for --mode=experts: a label a line, each a sentence."
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
@@ -172,6 +179,8 @@ def _run(paths):
         _translate(model_dir, paths)
     elif mode == "score":
         _score(model_dir, paths)
+    elif mode == "experts":
+        study_experts(model_dir, _TEST.value, _LABELS.value, _say)
     elif mode == "average":
         translation_task.average(model_dir, _AVERAGE_OF.value, _say)
     else:

@@ -4,7 +4,9 @@ B: sentences    S: source length    N: hypotheses in work
 V: vocabulary    n: translations wanted of each sentence
 """
 
+import concurrent.futures
 import functools
+import os
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +19,9 @@ from translation.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 # Longer sources are cut to this many subwords, eos included.
 MAX_SOURCE_LENGTH = 256
+
+# Batches in work at a time: memory grows with them.
+MAX_WORKERS = 4
 
 # What makes up a blank text, whose translation is the empty string. The same
 # for Python's and for TensorFlow's `strip`.
@@ -92,7 +97,7 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
         translator: `TranslationModel`.
         source_ids: `(B, S)` int32, each ending in eos, padded with 0.
         options: `BeamOptions`.
-        **kwargs: `return_alignments` of `beam_search`.
+        **kwargs: `return_alignments` and `wishes` of `beam_search`.
 
     Returns:
         `translation.beams.Hypotheses`.
@@ -196,16 +201,34 @@ class TextTranslator:
         found = [[Translation("", 0.0)] for _ in texts]
         sources = self._sources(texts)
         done = len(texts) - len(sources)
-        for places in batches_by_length(sources, self.batch_tokens):
-            rows = [sources[place] for place in places]
-            hypotheses = self._search(pad_rows(rows))
-            read = self._read(hypotheses, rows)
-            for place, best in zip(places, read, strict=True):
+        for places, translations in self._translated(sources):
+            for place, best in zip(places, translations, strict=True):
                 found[place] = best
             done += len(places)
             if on_progress:
                 on_progress(done, len(texts))
         return found
+
+    def _translated(self, sources):
+        """Pairs of the places of a batch and their translations, as they come.
+
+        The operations of a search are small: a batch for each core in work at
+        a time uses the cores better than one batch that is spread over them.
+        """
+
+        def translate(places):
+            rows = [sources[place] for place in places]
+            return places, list(self._read(self._search(pad_rows(rows)), rows))
+
+        batches = batches_by_length(sources, self.batch_tokens)
+        workers = min(MAX_WORKERS, os.cpu_count() or 1)
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            tasks = [pool.submit(translate, places) for places in batches]
+            try:
+                for task in concurrent.futures.as_completed(tasks):
+                    yield task.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _sources(self, texts):
         """Ids of the texts that are not blank, by their places."""

@@ -128,6 +128,26 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
     _assert_same_state(whole, resumed)
 
 
+def test_factored_adam_resumes_and_keeps_little_for_experts(tmp_path):
+    config = dataclasses.replace(CONFIG, optimizer="factored_adam")
+    whole = Loop(small_task(), config, tmp_path / "whole", print)
+    whole.run()
+    for steps in (4, 6):
+        config = dataclasses.replace(config, steps=steps)
+        resumed = _run_small(config, tmp_path / "stopped")
+    _assert_same_state(whole, resumed)
+    # Kernels (4, 6, 5) and (4, 5, 6): a number for each row and column.
+    shapes = [tuple(v.shape) for v in resumed.optimizer.variables]
+    assert (4, 6, 5) not in shapes and (4, 5, 6) not in shapes
+    # Rows of one and columns of the other, both moments of bias_out.
+    assert shapes.count((4, 6)) == 4
+
+
+def test_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="`optimizer` must be one of adam, f"):
+        LoopConfig(optimizer="sgd")
+
+
 def test_batches_that_forget_their_place_are_refused(tmp_path):
     with pytest.raises(ValueError, match="PythonState.*Received: generator"):
         _loop(CONFIG, tmp_path, batches=iter(b for b in Batches()))
