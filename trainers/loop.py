@@ -313,6 +313,7 @@ class Loop:
 
     def learning_rate(self):
         """The rate of the next step."""
+        self.schedule.used.assign(self._share_used())
         return float(self.optimizer.learning_rate)
 
     def _save(self):

@@ -71,11 +71,20 @@ class TranslationModel(Protocol):
         """
 
 
+class Attention(NamedTuple):
+    """What each subword of a translation looked at; both have an end mark."""
+
+    source: list  # of S str, subwords as SentencePiece writes them
+    target: list  # of T str
+    weights: np.ndarray  # (T, S) float32, rows sum to 1
+
+
 class Translation(NamedTuple):
     """A translated text."""
 
     text: str
     score: float  # equation 14 of GNMT, 0 for a blank source
+    attention: Attention | None = None  # on request, none for a blank source
 
 
 def translate_batch(translator, source_ids, options=None, **kwargs):
@@ -127,6 +136,7 @@ class TextTranslator:
             eos included.
         batch_tokens: int. Subwords of a batch of sources, padding included.
             Larger batches are faster until they outgrow the cache or memory.
+        alignments: bool. Whether translations have their `attention`.
 
     Example:
 
@@ -152,6 +162,7 @@ class TextTranslator:
         options=None,
         max_source_length=MAX_SOURCE_LENGTH,
         batch_tokens=2048,
+        alignments=False,
     ):
         if max_source_length < 2:
             raise ValueError(
@@ -163,7 +174,10 @@ class TextTranslator:
         self.batch_tokens = batch_tokens
         self._search = tf.function(
             functools.partial(
-                translate_batch, translator, options=options or BeamOptions()
+                translate_batch,
+                translator,
+                options=options or BeamOptions(),
+                return_alignments=alignments,
             ),
             input_signature=[tf.TensorSpec([None, None], tf.int32)],
             autograph=False,
@@ -203,8 +217,8 @@ class TextTranslator:
         """
 
         def translate(places):
-            batch = pad_rows([sources[place] for place in places])
-            return places, list(self._read(self._search(batch)))
+            rows = [sources[place] for place in places]
+            return places, list(self._read(self._search(pad_rows(rows)), rows))
 
         batches = batches_by_length(sources, self.batch_tokens)
         workers = min(MAX_WORKERS, os.cpu_count() or 1)
@@ -228,22 +242,41 @@ class TextTranslator:
             for place, ids in zip(places, encoded, strict=True)
         }
 
-    def _read(self, hypotheses):
+    def _read(self, hypotheses, rows):
         """Lists of `Translation`, without hypotheses that do not exist."""
-        scores = hypotheses.scores.numpy()
         ids = hypotheses.ids.numpy()
         flat = self.tokenizer.decode(
             ids.reshape(-1, ids.shape[-1]).tolist() if ids.size else []
         )
+        scores = hypotheses.scores.numpy()
         count = scores.shape[1]
         for row, score in enumerate(scores.tolist()):
             texts = flat[row * count : (row + 1) * count] or [""] * count
+            attentions = self._attentions(hypotheses, row, rows[row])
             best = [
-                Translation(*pair)
-                for pair in zip(texts, score, strict=True)
-                if pair[1] > -np.inf
+                Translation(*parts)
+                for parts in zip(texts, score, attentions, strict=True)
+                if parts[1] > -np.inf
             ]
             yield best or [Translation("", -np.inf)]
+
+    def _attentions(self, hypotheses, row, source):
+        """`Attention` of each hypothesis of a source, or None."""
+        if hypotheses.alignments is None:
+            return [None] * hypotheses.scores.shape[1]
+        return [
+            Attention(
+                self.tokenizer.pieces(source),
+                self.tokenizer.pieces(ids[:length]),
+                weights[:length, : len(source)],
+            )
+            for ids, length, weights in zip(
+                hypotheses.ids[row].numpy(),
+                hypotheses.lengths[row].numpy(),
+                hypotheses.alignments[row].numpy(),
+                strict=True,
+            )
+        ]
 
 
 def translate_texts(
