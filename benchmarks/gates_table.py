@@ -269,7 +269,7 @@ def main(arguments=None):
     )
     parser.add_argument("--dev", required=True)
     parser.add_argument("--pair", default="en-de")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=10, help="of timing")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--json", help="file for all figures")
