@@ -57,6 +57,7 @@ def train_and_evaluate(config, model_dir, log=print):
         Interrupted: after SIGTERM or Ctrl-C; all is saved.
     """
     folder = ModelFolder(model_dir)
+    seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
     names = dict.fromkeys([config.train, config.dev, config.test])
     log(f"Reading {', '.join(names)} ...")
     given = _given_tokenizer(config, folder)
@@ -141,7 +142,6 @@ def export(model_dir, changes=(), members=(), mean="probabilities"):
 
 
 def _train_and_evaluate(config, folder, tokenizer, train, dev, test, log):
-    seed_everything(config.loop.seed)
     config = _with_vocabulary(config, tokenizer)
     folder.check_same(config)
     results = folder.load_results(config)
