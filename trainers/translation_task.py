@@ -274,7 +274,7 @@ class DevEvaluation:
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
             translations = self._translate(sources, lambda *_: check())
-            hypotheses = [text for text, _ in translations]
+            hypotheses = [found.text for found in translations]
             bleu = corpus_bleu(hypotheses, references)
             metrics |= {"score": bleu.score, "bleu": bleu.score}
         return metrics
@@ -300,7 +300,7 @@ def _final_figures(config, model, tokenizer, test, log):
     translate_all = TextTranslator(model, tokenizer, config.search)
     translate_all(sources[:1])  # builds the graph
     start = time.monotonic()
-    hypotheses = [text for text, _ in translate_all(sources, progress)]
+    hypotheses = [found.text for found in translate_all(sources, progress)]
     seconds = time.monotonic() - start
     for layer in monitoring.routing_layers(model):
         layer.reset_routing_statistics()
@@ -336,7 +336,7 @@ def _export_and_check(config, folder, model, tokenizer, results, log):
     served = load_translator(folder.export_path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
-    translations = [text for text, _ in served(sources)]
+    translations = [found.text for found in served(sources)]
     same = sum(a == b for a, b in zip(translations, expected, strict=True))
     log(
         f"SavedModel {path}: loaded back, it gives {same} of "
