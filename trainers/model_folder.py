@@ -46,6 +46,7 @@ FIXED = (
     "model.",
     "filters.",
     "batches.",
+    "loop.optimizer",
     "loop.seed",
 )
 
@@ -176,6 +177,14 @@ class ModelFolder:
         if reports:
             self._write_json("filters.json", [vars(r) for r in reports])
 
+    def load_tokenizer(self):
+        """The tokenizer of the run.
+
+        Raises:
+            TokenizerError: if there is none.
+        """
+        return Tokenizer.load(self.tokenizer_path)
+
     def save_average(self, config, model, used):
         """Writes a model folder within this one for the mean of checkpoints.
 
@@ -189,7 +198,7 @@ class ModelFolder:
         """
         folder = ModelFolder(self.path / "averaged")
         folder.save_config(config)
-        folder.save_tokenizer(Tokenizer.load(self.tokenizer_path))
+        folder.save_tokenizer(self.load_tokenizer())
         earlier = folder._best.stored()
         folder._best.write(
             max(stored.step for stored in used),
@@ -210,7 +219,7 @@ class ModelFolder:
             FolderError: if nothing was saved yet.
             CheckpointError: if what was saved cannot be used.
         """
-        tokenizer = Tokenizer.load(self.tokenizer_path)
+        tokenizer = self.load_tokenizer()
         model = build_model(config)
         if load_best(self.path, model, identity(config)) is None:
             raise FolderError(

@@ -1,4 +1,4 @@
-"""What there is to do with a translator: train, evaluate, translate, export.
+"""What there is to do with a translator: train, evaluate, average, export.
 
 Every function takes a configuration or a model folder; flags are the business
 of `trainers.nmt` alone.
@@ -14,6 +14,7 @@ import tensorflow as tf
 from moe_keras import monitoring
 from trainers import report
 from trainers.checkpoint_average import average_checkpoints
+from trainers.ensembles import open_translator
 from trainers.loop import Loop, seed_everything
 from trainers.losses import masked_sum, smoothed_cross_entropy
 from trainers.model_folder import (
@@ -31,7 +32,7 @@ from translation.export import export_translator, load_translator
 from translation.input_pipeline import evaluation_batches, training_batches
 from translation.special_ids import PAD_ID
 from translation.tokenizer import Tokenizer, TokenizerError, train_tokenizer
-from translation.translate import TextTranslator, translate_texts
+from translation.translate import TextTranslator
 
 EXAMPLES = 5  # translations shown at the end
 
@@ -56,6 +57,7 @@ def train_and_evaluate(config, model_dir, log=print):
         Interrupted: after SIGTERM or Ctrl-C; all is saved.
     """
     folder = ModelFolder(model_dir)
+    seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
     names = dict.fromkeys([config.train, config.dev, config.test])
     log(f"Reading {', '.join(names)} ...")
     given = _given_tokenizer(config, folder)
@@ -96,24 +98,6 @@ def evaluate(model_dir, test=None, changes=(), log=print):
     return results
 
 
-def translate(model_dir, sentences, changes=()):
-    """Translates sentences with a trained model.
-
-    Args:
-        model_dir: str or path of a folder with a trained model.
-        sentences: List of str.
-        changes: List of `"field=value"`, for the fields of the search.
-
-    Returns:
-        List of str.
-    """
-    folder = ModelFolder(model_dir)
-    config = folder.load_config(changes)
-    model, tokenizer = folder.load_model(config)
-    translations = translate_texts(model, tokenizer, sentences, config.search)
-    return [text for text, _ in translations]
-
-
 def average(model_dir, which="best", log=print):
     """Averages the weights of several checkpoints of a run.
 
@@ -138,26 +122,26 @@ def average(model_dir, which="best", log=print):
     return averaged.path
 
 
-def export(model_dir, changes=()):
+def export(model_dir, changes=(), members=(), mean="probabilities"):
     """Writes a new version of the SavedModel.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of the search.
+        members, mean: An ensemble, see `trainers.ensembles.open_translator`.
 
     Returns:
         Path of the version's folder.
     """
     folder = ModelFolder(model_dir)
     config = folder.load_config(changes)
-    model, tokenizer = folder.load_model(config)
+    model, tokenizer = open_translator(folder, config, members, mean)
     return export_translator(
         model, tokenizer, folder.export_path, config.search
     )
 
 
 def _train_and_evaluate(config, folder, tokenizer, train, dev, test, log):
-    seed_everything(config.loop.seed)
     config = _with_vocabulary(config, tokenizer)
     folder.check_same(config)
     results = folder.load_results(config)
@@ -290,7 +274,7 @@ class DevEvaluation:
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
             translations = self._translate(sources, lambda *_: check())
-            hypotheses = [text for text, _ in translations]
+            hypotheses = [found.text for found in translations]
             bleu = corpus_bleu(hypotheses, references)
             metrics |= {"score": bleu.score, "bleu": bleu.score}
         return metrics
@@ -316,7 +300,7 @@ def _final_figures(config, model, tokenizer, test, log):
     translate_all = TextTranslator(model, tokenizer, config.search)
     translate_all(sources[:1])  # builds the graph
     start = time.monotonic()
-    hypotheses = [text for text, _ in translate_all(sources, progress)]
+    hypotheses = [found.text for found in translate_all(sources, progress)]
     seconds = time.monotonic() - start
     for layer in monitoring.routing_layers(model):
         layer.reset_routing_statistics()
@@ -352,7 +336,7 @@ def _export_and_check(config, folder, model, tokenizer, results, log):
     served = load_translator(folder.export_path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
-    translations = [text for text, _ in served(sources)]
+    translations = [found.text for found in served(sources)]
     same = sum(a == b for a, b in zip(translations, expected, strict=True))
     log(
         f"SavedModel {path}: loaded back, it gives {same} of "

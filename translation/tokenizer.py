@@ -103,6 +103,17 @@ class Tokenizer(tf.Module):
         texts = self._processor.decode([self._plain_ids(row) for row in ids])
         return [text.removeprefix(" ") for text in texts]
 
+    def pieces(self, ids):
+        """Subwords as SentencePiece writes them, a space as U+2581.
+
+        Args:
+            ids: list of int.
+
+        Returns:
+            List of str.
+        """
+        return [self._processor.id_to_piece(int(index)) for index in ids]
+
     def tokenize(self, strings, cuts=None, seed=None):
         """Ids of each string, without bos and eos, in the graph.
 
@@ -124,6 +135,19 @@ class Tokenizer(tf.Module):
         parts = cut_words(strings, cuts, seed)
         ids = self._subwords.tokenize(parts.values)
         return parts.with_values(ids).merge_dims(1, 2)
+
+    def pieces_of(self, ids):
+        """Subwords as SentencePiece writes them, in the graph.
+
+        Args:
+            ids: int32 tensor.
+
+        Returns:
+            String tensor of the same shape; `""` beyond the vocabulary.
+        """
+        known = (ids >= 0) & (ids < self.vocab_size)
+        pieces = self._subwords.id_to_string(tf.where(known, ids, 0))
+        return tf.where(known, pieces, "")
 
     def detokenize(self, ids):
         """Text of each row of ids, in the graph: as `decode`.

@@ -10,6 +10,7 @@ import pytest
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoints import read_weights, training_folder
+from trainers.filters import LineTranslator
 from trainers.loop import LoopConfig
 from trainers.model_folder import FolderError, ModelFolder
 from trainers.presets import NmtConfig, with_overrides
@@ -120,7 +121,7 @@ def test_evaluate_translate_and_export_use_the_folder(trained):
     figures = translation_task.evaluate(folder, log=lambda _: None)
     assert figures["bleu"] == results["bleu"]
     assert figures["perplexity"] == pytest.approx(results["perplexity"])
-    translations = translation_task.translate(folder, ["one dog", ""])
+    translations = LineTranslator(folder)(["one dog", ""])
     assert translations[0] == results["examples"][0]["translation"]
     assert translations[1] == ""
     assert translation_task.export(folder).name == "2"
@@ -151,7 +152,7 @@ def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
     read_weights(training_folder(folder).stored()[-1], last)
     for a, b in zip(mean.weights, last.weights, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert len(translation_task.translate(averaged, ["one dog"])) == 1
+    assert len(LineTranslator(averaged)(["one dog"])) == 1
     with pytest.raises(FolderError, match="holds a mean of checkpoints"):
         translation_task.train_and_evaluate(config, averaged, lambda _: None)
 
