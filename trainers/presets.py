@@ -24,7 +24,8 @@ class NmtConfig:
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
     label_smoothing: float = 0.1  # share of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU
-    precision: str = "float32"  # or mixed_bfloat16
+    dev_search: str = "beam"  # how: beam, as `search` says, or greedy
+    precision: str = "float32"  # or mixed_bfloat16, mixed_float16
     model: TranslatorConfig = TranslatorConfig()
     loop: LoopConfig = LoopConfig()
     batches: PipelineOptions = PipelineOptions()
@@ -33,8 +34,9 @@ class NmtConfig:
 
     def __post_init__(self):
         choices = {
-            "precision": ("float32", "mixed_bfloat16"),
+            "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),
+            "dev_search": ("beam", "greedy"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
