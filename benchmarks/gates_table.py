@@ -26,6 +26,7 @@ import statistics
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as trainers do
 
 from interleaved import interleaved_times  # noqa: E402  after the log level
 
@@ -42,7 +43,7 @@ from trainers.translation_task import (  # noqa: E402
 from translation.config import GATE_NAMES  # noqa: E402
 from translation.corpus import open_corpus  # noqa: E402
 from translation.input_pipeline import training_batches  # noqa: E402
-from translation.tokenizer import train_tokenizer  # noqa: E402
+from translation.tokenizer import Tokenizer, train_tokenizer  # noqa: E402
 
 SMALLER = (
     "vocab_size=2000",
@@ -97,10 +98,11 @@ class Runs:
             open_corpus(spec, options.pair, split)
             for spec, split in ((options.train, "train"), (options.dev, "dev"))
         )
-        self._tokenizer = train_tokenizer(
+        tokenizer = train_tokenizer(
             self._train.sentences(), self.config.model.vocab_size
         )
-        size = self._tokenizer.vocab_size
+        self._subwords = tokenizer.model_proto
+        size = tokenizer.vocab_size
         self.config = with_overrides(self.config, [f"vocab_size={size}"])
 
     def train(self, changes):
@@ -114,12 +116,14 @@ class Runs:
         """
         config = with_overrides(self.config, changes)
         seed_everything(config.loop.seed)
+        # To seed is to clear TensorFlow's kernels, and with them a tokenizer.
+        tokenizer = Tokenizer(self._subwords)
         model = build_model(config)
-        evaluation = _Evaluation(config, model, self._tokenizer, self._dev)
+        evaluation = _Evaluation(config, model, tokenizer, self._dev)
         task = Task(
             model,
             functools.partial(training_loss, smoothing=config.label_smoothing),
-            training_batches(self._train, self._tokenizer, config.batches),
+            training_batches(self._train, tokenizer, config.batches),
             evaluation,
             thresholds=config.verdicts,
         )
@@ -134,7 +138,7 @@ class Runs:
     def batches(self):
         """A few batches, always the same."""
         dataset = training_batches(
-            self._train, self._tokenizer, self.config.batches
+            self._train, Tokenizer(self._subwords), self.config.batches
         )
         return list(itertools.islice(dataset, TIMED_BATCHES))
 
@@ -265,7 +269,7 @@ def main(arguments=None):
     )
     parser.add_argument("--dev", required=True)
     parser.add_argument("--pair", default="en-de")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=10, help="of timing")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--json", help="file for all figures")

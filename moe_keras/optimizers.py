@@ -27,9 +27,9 @@ class FactoredAdam(keras.optimizers.Optimizer):
     numbers are those of Adam with `beta_1=0`.
 
     Weights of three axes and more are factored, over the last two: kernels of
-    stacked experts. All others, among them the biases `(E, H)` of stacked
-    experts, which are no matrices, are updated by plain Adam with both
-    moments, as in the paper.
+    stacked experts, and of the stacked routers of a hierarchical gate. All
+    others, among them the biases `(E, H)` of stacked experts, which are no
+    matrices, are updated by plain Adam with both moments, as in the paper.
 
     Where a layout splits the hidden dimension of the experts, each piece of a
     kernel is a matrix with averages of its own: numbers then differ a little

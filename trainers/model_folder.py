@@ -2,6 +2,7 @@
 
 config.json     the effective configuration
 tokenizer.model the SentencePiece model
+filters.json    what the filters dropped from the training corpora
 checkpoints/    the last states of training
 best/           weights of the best evaluations
 averaged/       a folder like this one, with the mean of several of them
@@ -39,9 +40,11 @@ FIXED = (
     "pair",
     "train",
     "vocabulary_type",
+    "tokenizer_model",
     "label_smoothing",
     "precision",
     "model.",
+    "filters.",
     "batches.",
     "loop.optimizer",
     "loop.seed",
@@ -170,6 +173,11 @@ class ModelFolder:
         """Writes the SentencePiece model."""
         self._replace(self.tokenizer_path.name, tokenizer.save)
 
+    def save_filter_reports(self, reports):
+        """Writes what was dropped from the training corpora, and why."""
+        if reports:
+            self._write_json("filters.json", [vars(r) for r in reports])
+
     def load_tokenizer(self):
         """The tokenizer of the run.
 
@@ -256,11 +264,11 @@ def _fixed(config):
 def identity(config):
     """What makes a run, for its checkpoints to know.
 
-    The place of the corpus is left out: it may move, and `train` in
-    config.json be changed by hand.
+    The places of the corpus and of a given vocabulary are left out: they may
+    move, and `train` or `tokenizer_model` in config.json be changed by hand.
     """
     fields = _fixed(config)
-    del fields["train"]
+    del fields["train"], fields["tokenizer_model"]
     return fields
 
 

@@ -29,12 +29,13 @@ from trainers.model_folder import (
 )
 from trainers.progress import TranslationProgress
 from trainers.task import Task
+from translation.adopted_tokenizer import adopt_tokenizer
 from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
 from translation.export import export_translator, load_translator
 from translation.input_pipeline import evaluation_batches, training_batches
 from translation.special_ids import PAD_ID
-from translation.tokenizer import Tokenizer, train_tokenizer
+from translation.tokenizer import Tokenizer, TokenizerError, train_tokenizer
 from translation.translate import TextTranslator
 
 EXAMPLES = 5  # translations shown at the end
@@ -60,16 +61,23 @@ def train_and_evaluate(config, model_dir, log=print):
         Interrupted: after SIGTERM or Ctrl-C; all is saved.
     """
     folder = ModelFolder(model_dir)
+    seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
     names = dict.fromkeys([config.train, config.dev, config.test])
     log(f"Reading {', '.join(names)} ...")
-    train, dev, test = (
-        open_corpus(getattr(config, split), config.pair, split)
-        for split in ("train", "dev", "test")
-    )
-    for corpus in (train, dev, test):
+    given = _given_tokenizer(config, folder)
+    train = open_corpus(config.train, config.pair, filters=config.filters)
+    dev = open_corpus(config.dev, config.pair, "dev")
+    test = open_corpus(config.test, config.pair, "test")
+    for corpus in (dev, test, train):  # what takes longest comes last
         corpus.check()
+    for filtered in train.reports():
+        for line in filtered.lines():
+            log(line)
     with folder.lock():
-        return _train_and_evaluate(config, folder, train, dev, test, log)
+        tokenizer = _tokenizer(config, folder, train, given, log)
+        return _train_and_evaluate(
+            config, folder, tokenizer, train, dev, test, log
+        )
 
 
 def evaluate(model_dir, test=None, changes=(), log=print):
@@ -137,9 +145,7 @@ def export(model_dir, changes=(), members=(), mean="probabilities"):
     )
 
 
-def _train_and_evaluate(config, folder, train, dev, test, log):
-    seed_everything(config.loop.seed)
-    tokenizer = _tokenizer(config, folder, train, log)
+def _train_and_evaluate(config, folder, tokenizer, train, dev, test, log):
     config = _with_vocabulary(config, tokenizer)
     folder.check_same(config)
     results = folder.load_results(config)
@@ -150,6 +156,7 @@ def _train_and_evaluate(config, folder, train, dev, test, log):
         return results
     model = build_model(config)
     folder.save_config(config)
+    folder.save_filter_reports(train.reports())
     report.show_config(config, log)
     loop = _train(config, folder, model, tokenizer, train, dev, log)
     model, tokenizer = folder.load_model(config)
@@ -164,12 +171,34 @@ def _train_and_evaluate(config, folder, train, dev, test, log):
     return results
 
 
-def _tokenizer(config, folder, corpus, log):
+def _given_tokenizer(config, folder):
+    """The vocabulary that the configuration names, if it is needed."""
+    path = config.tokenizer_model
+    if not path or folder.tokenizer_path.exists():
+        return None
+    tokenizer = adopt_tokenizer(path)
+    if tokenizer.vocab_size != config.model.vocab_size:
+        raise TokenizerError(
+            f"`vocab_size` must be that of {path}, which has "
+            f"{tokenizer.vocab_size} subwords, bytes and special ids included: "
+            f"--set vocab_size={tokenizer.vocab_size}. "
+            f"Received: vocab_size={config.model.vocab_size}"
+        )
+    return tokenizer
+
+
+def _tokenizer(config, folder, corpus, given, log):
     if folder.tokenizer_path.exists():
         return Tokenizer.load(folder.tokenizer_path)
+    if given is not None:
+        folder.save_tokenizer(given)
+        return given
     log(f"Training a vocabulary of {config.model.vocab_size} subwords ...")
     tokenizer = train_tokenizer(
-        corpus.sentences(), config.model.vocab_size, config.vocabulary_type
+        corpus.sample(config.vocabulary_sentences, config.loop.seed),
+        config.model.vocab_size,
+        config.vocabulary_type,
+        config.vocabulary_sentences,
     )
     folder.save_tokenizer(tokenizer)
     return tokenizer

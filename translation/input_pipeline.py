@@ -26,8 +26,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from translation.corpus import BLANK, CorpusError
+from translation.base_corpus import BLANK
 from translation.special_ids import BOS_ID, EOS_ID, PAD_ID
+from translation.text_files import CorpusError
 
 # Beyond ten steps of `length_multiple` buckets widen by this factor, so that
 # long sentences, of which there are few, share them.
@@ -142,9 +143,7 @@ def training_batches(corpus, tokenizer, options):
         return {name: rows[name][fits_N] for name in rows}
 
     rows = (
-        corpus.dataset()
-        .shuffle(options.shuffle_buffer, seed=options.shuffle_seed)
-        .repeat()
+        corpus.training_dataset(options.shuffle_buffer, options.shuffle_seed)
         .batch(_CHUNK)
         .enumerate()
         .map(tokenize)

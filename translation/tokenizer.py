@@ -18,7 +18,6 @@ B: batch    L: length in subwords
 
 import io
 import pathlib
-import random
 import re
 import tempfile
 
@@ -27,6 +26,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from sentencepiece import sentencepiece_model_pb2
 
+from translation.reservoir import reservoir
 from translation.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from translation.word_cuts import cut_words
 
@@ -245,7 +245,7 @@ def train_tokenizer(
             f"`model_type` must be one of {', '.join(_MODEL_TYPES)}. "
             f"Received: model_type={model_type!r}"
         )
-    sample = _sample(sentences, input_sentence_size, seed)
+    sample = reservoir(filter(None, sentences), input_sentence_size, seed)
     if not sample:
         raise TokenizerError(
             "`sentences` must hold at least one that is not empty."
@@ -254,7 +254,7 @@ def train_tokenizer(
     try:
         with tempfile.TemporaryDirectory() as folder:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(sample),
+                sentence_iterator=(" " + sentence for sentence in sample),
                 model_writer=model,
                 vocab_size=vocab_size,
                 model_type=model_type,
@@ -298,22 +298,6 @@ def _without_paths(model_proto):
     model.normalizer_spec.ClearField("normalization_rule_tsv")
     model.denormalizer_spec.ClearField("normalization_rule_tsv")
     return model.SerializeToString(deterministic=True)
-
-
-def _sample(sentences, size, seed):
-    """At most `size` sentences, each equally likely, with their prefix."""
-    generator = random.Random(seed)
-    sample = []
-    seen = 0
-    for sentence in sentences:
-        if not sentence:
-            continue
-        seen += 1
-        if len(sample) < size:
-            sample.append(" " + sentence)
-        elif (slot := generator.randrange(seen)) < size:
-            sample[slot] = " " + sentence
-    return sample
 
 
 def _explain(error, vocab_size):

@@ -4,6 +4,7 @@ N: tokens    E: experts    V: distinct tokens    A: choices
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class Extent:
     routes: int = 40
     width: int = 5
     rarest: int = 10
-    join: callable = " ".join
+    join: Callable = " ".join
 
 
 def token_uses(routed, extent):

@@ -132,6 +132,10 @@ class RoutedTokens:
         )
         return Choices(token.astype("int64"), expert.astype("int64"), gate)
 
+    @property
+    def num_sentences(self):
+        return len(self._lengths)
+
     def sentence(self):
         """The sentence of each token, an int64 array `(N,)`."""
         return np.repeat(np.arange(len(self._lengths)), self._lengths)

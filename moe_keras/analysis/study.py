@@ -130,7 +130,7 @@ def study_layer(layer, routed, extent=None, shuffles=20, seed=0):
     return LayerStudy(
         layer=layer,
         num_experts=routed.num_experts,
-        sentences=int(routed.sentence().max()) + 1,
+        sentences=routed.num_sentences,
         tokens=len(k_N),
         without_expert=int((k_N == 0).sum()),
         mean_k=float(k_N.mean()),

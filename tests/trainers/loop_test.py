@@ -202,8 +202,8 @@ def test_rate_falls_over_the_steps_or_the_minutes(tmp_path, monkeypatch, limit):
             loop, "_is_over", lambda stop=stop, loop=loop: loop.step >= stop
         )
         loop.run()
-    # What each step leaves for the next one.
-    np.testing.assert_allclose(rates, [0.6, 0.4, 0.2, 0.0], atol=1e-6)
+    # The rate of each step, by the share that was behind when it began.
+    np.testing.assert_allclose(rates, [0.8, 0.6, 0.4, 0.2], atol=1e-6)
     assert Loop._is_over(loop)
 
 
