@@ -48,6 +48,7 @@ FIXED = (
     "batches.",
     "loop.optimizer",
     "loop.seed",
+    "loop.loss_scale",
 )
 
 # Fields of earlier versions, passed over where they were not used.
@@ -277,7 +278,7 @@ def measure(config):
     return {
         name: fields[name]
         for name in fields
-        if name in ("dev", "dev_sentences") or name.startswith("search.")
+        if name.startswith(("dev", "search."))
     }
 
 

@@ -16,7 +16,11 @@ from trainers import report
 from trainers.checkpoint_average import average_checkpoints
 from trainers.ensembles import open_translator
 from trainers.loop import Loop, seed_everything
-from trainers.losses import masked_sum, smoothed_cross_entropy
+from trainers.losses import (
+    masked_sum,
+    smoothed_cross_entropy,
+    without_smoothing,
+)
 from trainers.model_folder import (
     ModelFolder,
     build_model,
@@ -231,11 +235,13 @@ def _train(config, folder, model, tokenizer, train, dev, log):
 
 
 def training_loss(model, batch, smoothing):
-    """Smoothed cross entropy summed over a batch, and its tokens."""
+    """Sum of the smoothed cross entropy, tokens, sum of the plain one."""
     logits = model(batch, training=True)
     targets = batch["target_out"]
+    mask = tf.not_equal(targets, PAD_ID)
     loss = smoothed_cross_entropy(targets, logits, smoothing)
-    return masked_sum(loss, tf.not_equal(targets, PAD_ID))
+    plain = without_smoothing(loss, targets, logits, smoothing)
+    return *masked_sum(loss, mask), masked_sum(plain, mask)[0]
 
 
 class DevEvaluation:
@@ -250,7 +256,12 @@ class DevEvaluation:
 
     def __init__(self, config, model, tokenizer, corpus):
         self._model = model
-        self._translate = TextTranslator(model, tokenizer, config.search)
+        search = config.search
+        if config.dev_search == "greedy":
+            search = dataclasses.replace(
+                search, beam_width=1, num_translations=1
+            )
+        self._translate = TextTranslator(model, tokenizer, search)
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
         self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
         self._loss = tf.function(self._loss_eagerly, reduce_retracing=True)

@@ -12,10 +12,11 @@ from trainers.bad_steps import TrainingError
 from trainers.checkpoints import read_weights, training_folder
 from trainers.filters import LineTranslator
 from trainers.loop import LoopConfig
-from trainers.model_folder import FolderError, ModelFolder
+from trainers.model_folder import FolderError, ModelFolder, measure
 from trainers.presets import NmtConfig, with_overrides
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig
+from translation.corpus import open_corpus
 from translation.input_pipeline import PipelineOptions
 from translation.tokenizer import TokenizerError
 
@@ -157,12 +158,27 @@ def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
         translation_task.train_and_evaluate(config, averaged, lambda _: None)
 
 
+def test_dev_search_may_be_greedy(trained, config):
+    folder = ModelFolder(trained[0])
+    loaded = folder.load_config()
+    model, tokenizer = folder.load_model(loaded)
+    dev = open_corpus(config.dev, config.pair, "dev")
+    greedy = with_overrides(loaded, ["dev_search=greedy"])
+    narrow = with_overrides(loaded, ["beam_width=1"])
+    found = [
+        translation_task.DevEvaluation(c, model, tokenizer, dev)()["bleu"]
+        for c in (greedy, narrow)
+    ]
+    assert found[0] == found[1]
+    assert measure(greedy) != measure(loaded)
+
+
 def test_bad_batch_is_kept_with_its_sentences(
     trained, config, tmp_path, monkeypatch
 ):
     def nan(model, batch, smoothing):
-        loss, tokens = training_loss(model, batch, smoothing)
-        return loss * np.nan, tokens
+        loss, *rest = training_loss(model, batch, smoothing)
+        return loss * np.nan, *rest
 
     training_loss = translation_task.training_loss
     monkeypatch.setattr(translation_task, "training_loss", nan)
