@@ -8,12 +8,13 @@ import math
 import keras
 import tensorflow as tf
 
-from moe_keras.dispatch import combine, dispatch, plan_dispatch
+from moe_keras.dispatch import plan_dispatch
 from moe_keras.experts import ExpertList, FeedForwardExperts
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
-from moe_keras.replicas import sum_over_replicas
+from moe_keras.placement import current_placement
+from moe_keras.replicas import num_replicas, sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -195,6 +196,7 @@ class SparseMoE(keras.layers.Layer):
                 f"Received: input_shape={input_shape}"
             )
         self.depth = depth
+        self._placement = current_placement()
         for part, shape in (
             (self.gate, (None, depth)),
             (self.experts, (self.num_experts, None, depth)),
@@ -214,8 +216,8 @@ class SparseMoE(keras.layers.Layer):
             mask=mask_N,
             capacity=self._capacity(routing.expert_index),
         )
-        slots_SD = self._run_experts(dispatch(tokens_ND, plan), plan)
-        outputs_ND = combine(slots_SD, plan, routing.gate)
+        # Keras hands `training` on to the experts.
+        outputs_ND = self._placement.run(self.experts, tokens_ND, routing, plan)
         if training:
             self.add_loss(self._balancing_loss(routing))
         if is_counting():
@@ -241,27 +243,25 @@ class SparseMoE(keras.layers.Layer):
         slots = tf.math.ceil(share * tf.cast(num_tokens, "float64"))
         return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
 
-    def _run_experts(self, slots_SD, plan):
-        # Keras hands `training` on to the experts.
-        if plan.capacity is None:
-            return self.experts(slots_SD, counts=plan.counts)
-        depth = slots_SD.shape[-1]
-        outputs_ECD = self.experts(
-            tf.reshape(slots_SD, [self.num_experts, plan.capacity, depth])
-        )
-        return tf.reshape(outputs_ECD, [-1, outputs_ECD.shape[-1]])
-
     def _balancing_loss(self, routing):
+        """The losses of the batch that replicas share, the same on each."""
         loss = tf.cast(routing.loss, routing.importance.dtype)
+        # Also for the gate's own loss, which replicas often have in common
+        # already: `add_loss` comes after a word with all of them. Keras clears
+        # a model's losses when a replica calls it, those of others included,
+        # and a loss that was added before would be lost.
+        importance_E, load_E, loss = sum_over_replicas(
+            [routing.importance, routing.load, loss / num_replicas()]
+        )
         for weight, balance, totals_E in (
-            (self.importance_loss_weight, importance_loss, routing.importance),
-            (self.load_loss_weight, load_loss, routing.load),
+            (self.importance_loss_weight, importance_loss, importance_E),
+            (self.load_loss_weight, load_loss, load_E),
         ):
             if weight is None:
                 itself = getattr(self.gate, "balances_itself", False)
                 weight = 0.0 if itself else 0.1
             if weight:
-                loss += weight * balance(sum_over_replicas(totals_E))
+                loss += weight * balance(totals_E)
         return loss
 
     def _count(self, routing, plan, tokens_ND, mask_N, training):

@@ -1,4 +1,4 @@
-"""What there is to do with a translator: train, evaluate, translate, export.
+"""What there is to do with a translator: train, evaluate, average, export.
 
 Every function takes a configuration or a model folder; flags are the business
 of `trainers.nmt` alone.
@@ -14,6 +14,7 @@ import tensorflow as tf
 from moe_keras import monitoring
 from trainers import report
 from trainers.checkpoint_average import average_checkpoints
+from trainers.ensembles import open_translator
 from trainers.loop import Loop, seed_everything
 from trainers.losses import masked_sum, smoothed_cross_entropy
 from trainers.model_folder import (
@@ -24,13 +25,14 @@ from trainers.model_folder import (
 )
 from trainers.progress import TranslationProgress
 from trainers.task import Task
+from translation.adopted_tokenizer import adopt_tokenizer
 from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
 from translation.export import export_translator, load_translator
 from translation.input_pipeline import evaluation_batches, training_batches
 from translation.special_ids import PAD_ID
-from translation.tokenizer import Tokenizer, train_tokenizer
-from translation.translate import TextTranslator, translate_texts
+from translation.tokenizer import Tokenizer, TokenizerError, train_tokenizer
+from translation.translate import TextTranslator
 
 EXAMPLES = 5  # translations shown at the end
 
@@ -55,16 +57,23 @@ def train_and_evaluate(config, model_dir, log=print):
         Interrupted: after SIGTERM or Ctrl-C; all is saved.
     """
     folder = ModelFolder(model_dir)
+    seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
     names = dict.fromkeys([config.train, config.dev, config.test])
     log(f"Reading {', '.join(names)} ...")
-    train, dev, test = (
-        open_corpus(getattr(config, split), config.pair, split)
-        for split in ("train", "dev", "test")
-    )
-    for corpus in (train, dev, test):
+    given = _given_tokenizer(config, folder)
+    train = open_corpus(config.train, config.pair, filters=config.filters)
+    dev = open_corpus(config.dev, config.pair, "dev")
+    test = open_corpus(config.test, config.pair, "test")
+    for corpus in (dev, test, train):  # what takes longest comes last
         corpus.check()
+    for filtered in train.reports():
+        for line in filtered.lines():
+            log(line)
     with folder.lock():
-        return _train_and_evaluate(config, folder, train, dev, test, log)
+        tokenizer = _tokenizer(config, folder, train, given, log)
+        return _train_and_evaluate(
+            config, folder, tokenizer, train, dev, test, log
+        )
 
 
 def evaluate(model_dir, test=None, changes=(), log=print):
@@ -87,24 +96,6 @@ def evaluate(model_dir, test=None, changes=(), log=print):
     results = _final_figures(config, model, tokenizer, corpus, log)
     report.show_results(results, log)
     return results
-
-
-def translate(model_dir, sentences, changes=()):
-    """Translates sentences with a trained model.
-
-    Args:
-        model_dir: str or path of a folder with a trained model.
-        sentences: List of str.
-        changes: List of `"field=value"`, for the fields of the search.
-
-    Returns:
-        List of str.
-    """
-    folder = ModelFolder(model_dir)
-    config = folder.load_config(changes)
-    model, tokenizer = folder.load_model(config)
-    translations = translate_texts(model, tokenizer, sentences, config.search)
-    return [text for text, _ in translations]
 
 
 def average(model_dir, which="best", log=print):
@@ -131,27 +122,26 @@ def average(model_dir, which="best", log=print):
     return averaged.path
 
 
-def export(model_dir, changes=()):
+def export(model_dir, changes=(), members=(), mean="probabilities"):
     """Writes a new version of the SavedModel.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of the search.
+        members, mean: An ensemble, see `trainers.ensembles.open_translator`.
 
     Returns:
         Path of the version's folder.
     """
     folder = ModelFolder(model_dir)
     config = folder.load_config(changes)
-    model, tokenizer = folder.load_model(config)
+    model, tokenizer = open_translator(folder, config, members, mean)
     return export_translator(
         model, tokenizer, folder.export_path, config.search
     )
 
 
-def _train_and_evaluate(config, folder, train, dev, test, log):
-    seed_everything(config.loop.seed)
-    tokenizer = _tokenizer(config, folder, train, log)
+def _train_and_evaluate(config, folder, tokenizer, train, dev, test, log):
     config = _with_vocabulary(config, tokenizer)
     folder.check_same(config)
     results = folder.load_results(config)
@@ -162,6 +152,7 @@ def _train_and_evaluate(config, folder, train, dev, test, log):
         return results
     model = build_model(config)
     folder.save_config(config)
+    folder.save_filter_reports(train.reports())
     report.show_config(config, log)
     loop = _train(config, folder, model, tokenizer, train, dev, log)
     model, tokenizer = folder.load_model(config)
@@ -176,12 +167,34 @@ def _train_and_evaluate(config, folder, train, dev, test, log):
     return results
 
 
-def _tokenizer(config, folder, corpus, log):
+def _given_tokenizer(config, folder):
+    """The vocabulary that the configuration names, if it is needed."""
+    path = config.tokenizer_model
+    if not path or folder.tokenizer_path.exists():
+        return None
+    tokenizer = adopt_tokenizer(path)
+    if tokenizer.vocab_size != config.model.vocab_size:
+        raise TokenizerError(
+            f"`vocab_size` must be that of {path}, which has "
+            f"{tokenizer.vocab_size} subwords, bytes and special ids included: "
+            f"--set vocab_size={tokenizer.vocab_size}. "
+            f"Received: vocab_size={config.model.vocab_size}"
+        )
+    return tokenizer
+
+
+def _tokenizer(config, folder, corpus, given, log):
     if folder.tokenizer_path.exists():
         return Tokenizer.load(folder.tokenizer_path)
+    if given is not None:
+        folder.save_tokenizer(given)
+        return given
     log(f"Training a vocabulary of {config.model.vocab_size} subwords ...")
     tokenizer = train_tokenizer(
-        corpus.sentences(), config.model.vocab_size, config.vocabulary_type
+        corpus.sample(config.vocabulary_sentences, config.loop.seed),
+        config.model.vocab_size,
+        config.vocabulary_type,
+        config.vocabulary_sentences,
     )
     folder.save_tokenizer(tokenizer)
     return tokenizer
@@ -261,7 +274,7 @@ class DevEvaluation:
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
             translations = self._translate(sources, lambda *_: check())
-            hypotheses = [text for text, _ in translations]
+            hypotheses = [found.text for found in translations]
             bleu = corpus_bleu(hypotheses, references)
             metrics |= {"score": bleu.score, "bleu": bleu.score}
         return metrics
@@ -287,7 +300,7 @@ def _final_figures(config, model, tokenizer, test, log):
     translate_all = TextTranslator(model, tokenizer, config.search)
     translate_all(sources[:1])  # builds the graph
     start = time.monotonic()
-    hypotheses = [text for text, _ in translate_all(sources, progress)]
+    hypotheses = [found.text for found in translate_all(sources, progress)]
     seconds = time.monotonic() - start
     for layer in monitoring.routing_layers(model):
         layer.reset_routing_statistics()
@@ -323,7 +336,7 @@ def _export_and_check(config, folder, model, tokenizer, results, log):
     served = load_translator(folder.export_path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
-    translations = [text for text, _ in served(sources)]
+    translations = [found.text for found in served(sources)]
     same = sum(a == b for a, b in zip(translations, expected, strict=True))
     log(
         f"SavedModel {path}: loaded back, it gives {same} of "

@@ -1,0 +1,1 @@
+"""Many devices under the same layers: who takes part, and what lives where."""
