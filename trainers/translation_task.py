@@ -11,17 +11,21 @@ import time
 
 import tensorflow as tf
 
-from moe_keras import monitoring
+from moe_keras import __version__, monitoring
+from moe_keras.parallel.strategies import start_workers
 from trainers import report
 from trainers.checkpoint_average import average_checkpoints
+from trainers.checkpoints import as_json
 from trainers.loop import Loop, seed_everything
 from trainers.losses import masked_sum, smoothed_cross_entropy
 from trainers.model_folder import (
+    FolderError,
     ModelFolder,
     build_model,
     identity,
     measure,
 )
+from trainers.presets import field_paths
 from trainers.progress import TranslationProgress
 from trainers.task import Task
 from translation.bleu import corpus_bleu
@@ -35,7 +39,7 @@ from translation.translate import TextTranslator, translate_texts
 EXAMPLES = 5  # translations shown at the end
 
 
-def train_and_evaluate(config, model_dir, log=print):
+def train_and_evaluate(config, model_dir, log=print, start=start_workers):
     """Trains a translator, or goes on with one, and leaves it ready to serve.
 
     Args:
@@ -43,13 +47,17 @@ def train_and_evaluate(config, model_dir, log=print):
         model_dir: str or path. A folder of an earlier run of the same model is
             resumed; a finished one is only reported.
         log: Function of one line of text.
+        start: Function of `about` that makes the `Workers`; by default this
+            process trains alone.
 
     Returns:
-        dict of the figures in `results.json`.
+        dict of the figures in `results.json`; empty for a worker that is not
+        the chief.
 
     Raises:
         CorpusError, FolderError, TokenizerError: one line each, before
             training starts.
+        ClusterError, WorkerLost: one line each, about other workers.
         CheckpointError: if a checkpoint cannot be used or written.
         TrainingError: if the loss stays other than a finite number.
         Interrupted: after SIGTERM or Ctrl-C; all is saved.
@@ -61,10 +69,30 @@ def train_and_evaluate(config, model_dir, log=print):
         open_corpus(getattr(config, split), config.pair, split)
         for split in ("train", "dev", "test")
     )
-    for corpus in (train, dev, test):
-        corpus.check()
+    sizes = [tuple(corpus.check()) for corpus in (train, dev, test)]
+    workers = start(about=_about(config, sizes))
+    if not workers.is_chief:
+        with workers:
+            _train(config, folder, train, dev, workers, _say_nothing)
+        return {}
     with folder.lock():
-        return _train_and_evaluate(config, folder, train, dev, test, log)
+        with workers:
+            config, loop = _train(config, folder, train, dev, workers, log)
+        return _finish(config, folder, loop, test, log)
+
+
+def _about(config, sizes):
+    """What must be the same in all workers, where corpora may move about."""
+    fields = field_paths(config)
+    for name in ("train", "dev", "test"):
+        del fields[name]
+    return as_json(
+        {**fields, "corpus sizes": sizes, "version of moe_keras": __version__}
+    )
+
+
+def _say_nothing(line):
+    del line
 
 
 def evaluate(model_dir, test=None, changes=(), log=print):
@@ -149,21 +177,47 @@ def export(model_dir, changes=()):
     )
 
 
-def _train_and_evaluate(config, folder, train, dev, test, log):
+def _train(config, folder, train, dev, workers, log):
+    """What all workers do.
+
+    Returns:
+        The config as it came out, and the `Loop`, None if all was done before.
+    """
+    if workers.count > 1 and config.batches.subword_sampling:
+        raise ValueError(
+            "`subword_sampling` must be 0 with several workers, who would "
+            "draw different subwords of the sentences they share. "
+            f"Received: {config.batches.subword_sampling}"
+        )
     seed_everything(config.loop.seed)
-    tokenizer = _tokenizer(config, folder, train, log)
+    if workers.is_chief:
+        _make_tokenizer(config, folder, train, log)
+    workers.everyones(None)  # it is there
+    tokenizer = _shared_tokenizer(folder)
     config = _with_vocabulary(config, tokenizer)
     folder.check_same(config)
-    results = folder.load_results(config)
-    if results:
+    if workers.everyones(bool(folder.load_results(config)))[0]:
+        return config, None
+    with workers.strategy.scope():
+        model = build_model(config)
+    if workers.is_chief:
+        folder.save_config(config)
+        report.show_config(config, log)
+    task = _task(config, model, tokenizer, train, dev, workers)
+    loop = Loop(task, config.loop, folder.path, log, workers)
+    loop.resume()
+    loop.run()
+    return config, loop
+
+
+def _finish(config, folder, loop, test, log):
+    """What the chief does when training is over."""
+    if loop is None:
+        results = folder.load_results(config)
         log(f"{folder.path} is done: {results['steps']} steps.")
         report.show_results(results, log)
         report.show_next_commands(folder, log)
         return results
-    model = build_model(config)
-    folder.save_config(config)
-    report.show_config(config, log)
-    loop = _train(config, folder, model, tokenizer, train, dev, log)
     model, tokenizer = folder.load_model(config)
     results = _final_figures(config, model, tokenizer, test, log)
     results["steps"] = int(loop.step)
@@ -176,15 +230,24 @@ def _train_and_evaluate(config, folder, train, dev, test, log):
     return results
 
 
-def _tokenizer(config, folder, corpus, log):
+def _make_tokenizer(config, folder, corpus, log):
     if folder.tokenizer_path.exists():
-        return Tokenizer.load(folder.tokenizer_path)
+        return
     log(f"Training a vocabulary of {config.model.vocab_size} subwords ...")
     tokenizer = train_tokenizer(
         corpus.sentences(), config.model.vocab_size, config.vocabulary_type
     )
     folder.save_tokenizer(tokenizer)
-    return tokenizer
+
+
+def _shared_tokenizer(folder):
+    if not folder.tokenizer_path.exists():
+        raise FolderError(
+            f"There is no {folder.tokenizer_path}, though the chief has "
+            "written it: all workers must have the same folder under this "
+            "path."
+        )
+    return Tokenizer.load(folder.tokenizer_path)
 
 
 def _with_vocabulary(config, tokenizer):
@@ -193,28 +256,30 @@ def _with_vocabulary(config, tokenizer):
     return dataclasses.replace(config, model=model)
 
 
-def _train(config, folder, model, tokenizer, train, dev, log):
+def _task(config, model, tokenizer, train, dev, workers):
     def texts(batch):
         return {
             "sources": tokenizer.decode(batch["source"].numpy().tolist()),
             "targets": tokenizer.decode(batch["target_out"].numpy().tolist()),
         }
 
-    task = Task(
+    evaluated, evaluate = None, None
+    if workers.is_chief:
+        if workers.strategy.num_replicas_in_sync > 1:
+            evaluated = build_model(config)
+        evaluate = DevEvaluation(config, evaluated or model, tokenizer, dev)
+    return Task(
         model,
         functools.partial(training_loss, smoothing=config.label_smoothing),
         training_batches(train, tokenizer, config.batches),
-        DevEvaluation(config, model, tokenizer, dev),
+        evaluate,
+        evaluated=evaluated,
         static_shapes=config.batches.static_shapes,
         thresholds=config.verdicts,
         identity=identity(config),
         measure=measure(config),
         texts=texts,
     )
-    loop = Loop(task, config.loop, folder.path, log)
-    loop.resume()
-    loop.run()
-    return loop
 
 
 def training_loss(model, batch, smoothing):
