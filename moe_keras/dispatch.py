@@ -50,7 +50,9 @@ class DispatchPlan(NamedTuple):
     capacity: Any
 
 
-def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
+def plan_dispatch(
+    expert_index, num_experts, mask=None, capacity=None, compact=False
+):
     """Sorts the choices of a batch by expert.
 
     The sort is stable and choice by choice, so that with a capacity the
@@ -63,6 +65,8 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
         mask: Optional boolean tensor `(N,)`; tokens to leave out are False.
         capacity: int or scalar int32 tensor, slots of each expert; "busiest"
             for as many as the busiest expert needs; None makes segments.
+        compact: bool. Whether segments leave out the choices without an
+            expert, for where they are many; so they do where K is not known.
 
     Returns:
         A `DispatchPlan`. In segments the choices without an expert come
@@ -87,16 +91,17 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
         tf.math.invert_permutation(order_A), tf.shape(expert_KN)
     )
     if capacity is None:
-        return _segments(expert_KN, order_A, rank_KN, load_E)
+        compact = compact or expert_KN.shape[0] is None
+        return _segments(expert_KN, order_A, rank_KN, load_E, compact)
     if isinstance(capacity, str):
         capacity = tf.maximum(tf.reduce_max(load_E), 1)
     return _batches(expert_KN, order_A, rank_KN, load_E, capacity)
 
 
-def _segments(expert_KN, order_A, rank_KN, load_E):
+def _segments(expert_KN, order_A, rank_KN, load_E, compact):
     """A slot for each choice, in the order of experts."""
     has_slot_KN = None
-    if expert_KN.shape[0] is None:
+    if compact:
         has_slot_KN = expert_KN >= 0
         rank_KN = tf.where(has_slot_KN, rank_KN, 0)
         # One at least: it is there that choices without a slot point to.

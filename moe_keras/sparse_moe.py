@@ -203,6 +203,8 @@ class SparseMoE(keras.layers.Layer):
         ):
             if not part.built:
                 part.build(shape)
+        self._placement.check(self.experts)
+        self.supports_jit &= self._placement.supports_jit
 
     def call(self, inputs, mask=None, training=False):
         tokens_ND = tf.reshape(inputs, [-1, inputs.shape[-1]])
