@@ -24,9 +24,9 @@ from trainers.bad_steps import BadSteps
 from trainers.best_score import BestScore
 from trainers.checkpoints import Checkpoints, copy_weights
 from trainers.interruption import Interrupted, Interruption
-from trainers.optimizer import FusedAdam
+from trainers.optimizer import OPTIMIZERS
 from trainers.progress import Progress
-from trainers.schedules import InverseSquareRoot
+from trainers.schedules import Schedule, check_schedule
 from trainers.summaries import Summaries
 from trainers.train_step import TrainStep
 
@@ -38,9 +38,13 @@ class LoopConfig:
     steps: int = 1000  # updates of the weights
     max_minutes: float = 0.0  # of training, evaluation apart; 0: no limit
     learning_rate: float = 1e-3  # Adam, at its peak
+    schedule: str = "inverse_sqrt"  # how the rate falls: trainers.schedules
     warmup_steps: int = 100  # linear growth of the rate
-    constant_steps: int = 10_000_000  # steps at the peak, then 1/sqrt(step)
+    constant_steps: int = 10_000_000  # at the peak, before inverse_sqrt falls
+    decay_from: float = 0.0  # share of training before the others fall
+    final_rate: float = 0.0  # share of the peak that they fall to
     adam_beta_2: float = 0.98  # decay of Adam's second moment
+    optimizer: str = "adam"  # or factored_adam: little memory for experts
     clip_norm: float = 5.0  # global norm of the gradient is cut to this
     accumulate_steps: int = 1  # batches whose gradients make one update
     max_bad_steps: int = 10  # with NaN or infinity; left out until so many
@@ -72,10 +76,16 @@ class LoopConfig:
                     f"`{name}` must be above zero. "
                     f"Received: {getattr(self, name)}"
                 )
+        check_schedule(self.schedule, self.decay_from, self.final_rate)
         if not 0 <= self.average_decay < 1:
             raise ValueError(
                 "`average_decay` must be at least 0 and below 1. "
                 f"Received: {self.average_decay}"
+            )
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"`optimizer` must be one of {', '.join(OPTIMIZERS)}. "
+                f"Received: {self.optimizer!r}"
             )
         if self.patience < 0:
             raise ValueError(
@@ -156,10 +166,17 @@ class Loop:
 
     def _make_optimizer(self):
         config = self.config
-        rate = InverseSquareRoot(
-            config.learning_rate, config.warmup_steps, config.constant_steps
+        self.schedule = Schedule(
+            config.schedule,
+            config.learning_rate,
+            config.warmup_steps,
+            config.constant_steps,
+            config.decay_from,
+            config.final_rate,
         )
-        optimizer = FusedAdam(rate, beta_2=config.adam_beta_2)
+        optimizer = OPTIMIZERS[config.optimizer](
+            self.schedule, beta_2=config.adam_beta_2
+        )
         optimizer.build(self.model.trainable_variables)
         return optimizer
 
@@ -241,6 +258,7 @@ class Loop:
     def _train(self, progress):
         start = time.monotonic()
         step = int(self.step) + 1
+        self.schedule.used.assign(self._share_used())
         self._is_saved = False
         figures, batches = self._train_step(self.batches)
         while not figures.is_finite:
@@ -295,6 +313,7 @@ class Loop:
 
     def learning_rate(self):
         """The rate of the next step."""
+        self.schedule.used.assign(self._share_used())
         return float(self.optimizer.learning_rate)
 
     def _save(self):
@@ -309,10 +328,15 @@ class Loop:
         return self._is_over() or (step and step % every == 0)
 
     def _is_over(self):
-        minutes = self.config.max_minutes
-        late = minutes and float(self.seconds) >= 60 * minutes
-        done = int(self.step) >= self.config.steps
-        return late or done or self._is_out_of_patience()
+        return self._share_used() >= 1 or self._is_out_of_patience()
+
+    def _share_used(self):
+        """Share of the steps, or of the minutes, that is behind."""
+        share = int(self.step) / self.config.steps
+        if self.config.max_minutes:
+            minutes = float(self.seconds) / 60
+            share = max(share, minutes / self.config.max_minutes)
+        return share
 
     def _is_out_of_patience(self):
         patience = self.config.patience

@@ -1,7 +1,9 @@
-"""Adam in one pass over memory."""
+"""The optimizers: Adam in one pass over memory, and a factored one."""
 
 import keras
 import tensorflow as tf
+
+from moe_keras import FactoredAdam
 
 
 @keras.saving.register_keras_serializable(package="trainers")
@@ -64,3 +66,7 @@ class FusedAdam(keras.optimizers.Adam):
             epsilon=tf.constant(self.epsilon, dtype),
             grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
         )
+
+
+# By the name of `LoopConfig.optimizer`.
+OPTIMIZERS = {"adam": FusedAdam, "factored_adam": FactoredAdam}
