@@ -50,7 +50,9 @@ class DispatchPlan(NamedTuple):
     capacity: Any
 
 
-def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
+def plan_dispatch(
+    expert_index, num_experts, mask=None, capacity=None, compact=False
+):
     """Sorts the choices of a batch by expert.
 
     The sort is stable and choice by choice, so that with a capacity the
@@ -63,6 +65,8 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
         mask: Optional boolean tensor `(N,)`; tokens to leave out are False.
         capacity: int or scalar int32 tensor, slots of each expert; "busiest"
             for as many as the busiest expert needs; None makes segments.
+        compact: bool. Whether segments leave out the choices without an
+            expert, for where they are many; so they do where K is not known.
 
     Returns:
         A `DispatchPlan`. In segments the choices without an expert come
@@ -77,8 +81,6 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
     expert_KN = tf.transpose(tf.convert_to_tensor(expert_index, tf.int32))
     if mask is not None:
         expert_KN = tf.where(mask, expert_KN, -1)
-    num_tokens = tf.shape(expert_KN)[1]
-    divisor = tf.maximum(num_tokens, 1)
     expert_A = tf.reshape(expert_KN, [-1])
     load_E = tf.math.unsorted_segment_sum(
         tf.ones_like(expert_A), expert_A, num_experts
@@ -89,41 +91,51 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
         tf.math.invert_permutation(order_A), tf.shape(expert_KN)
     )
     if capacity is None:
-        has_slot_KN = None
-        if expert_KN.shape[0] is None:
-            has_slot_KN = expert_KN >= 0
-            rank_KN = tf.where(has_slot_KN, rank_KN, 0)
-            # One at least: it is there that choices without a slot point to.
-            order_A = order_A[: tf.maximum(tf.reduce_sum(load_E), 1)]
-        return DispatchPlan(
-            choice_index=order_A,
-            token_index=order_A % divisor,
-            slot_index=rank_KN,
-            has_slot=has_slot_KN,
-            counts=load_E,
-            load=load_E,
-            capacity=None,
-        )
+        compact = compact or expert_KN.shape[0] is None
+        return _segments(expert_KN, order_A, rank_KN, load_E, compact)
     if isinstance(capacity, str):
         capacity = tf.maximum(tf.reduce_max(load_E), 1)
-    # Into batches: slot c of expert e takes the c-th choice of its segment.
+    return _batches(expert_KN, order_A, rank_KN, load_E, capacity)
+
+
+def _segments(expert_KN, order_A, rank_KN, load_E, compact):
+    """A slot for each choice, in the order of experts."""
+    has_slot_KN = None
+    if compact:
+        has_slot_KN = expert_KN >= 0
+        rank_KN = tf.where(has_slot_KN, rank_KN, 0)
+        # One at least: it is there that choices without a slot point to.
+        order_A = order_A[: tf.maximum(tf.reduce_sum(load_E), 1)]
+    return DispatchPlan(
+        choice_index=order_A,
+        token_index=order_A % tf.maximum(tf.shape(expert_KN)[1], 1),
+        slot_index=rank_KN,
+        has_slot=has_slot_KN,
+        counts=load_E,
+        load=load_E,
+        capacity=None,
+    )
+
+
+def _batches(expert_KN, order_A, rank_KN, load_E, capacity):
+    """C slots for each expert: slot c takes the c-th choice of its segment."""
+    num_tokens = tf.shape(expert_KN)[1]
+    num_choices = tf.size(order_A)
     start_E = tf.cumsum(load_E, exclusive=True)
     counts_E = tf.minimum(load_E, capacity)
     place_C = tf.range(capacity)
     used_EC = place_C < counts_E[:, None]
-    num_choices = tf.size(order_A)
     source_EC = tf.where(used_EC, start_E[:, None] + place_C, num_choices)
     choice_S = tf.gather(
         tf.concat([order_A, num_choices[None]], 0), tf.reshape(source_EC, [-1])
     )
+    token_S = choice_S % tf.maximum(num_tokens, 1)
     known_KN = tf.maximum(expert_KN, 0)
     place_KN = rank_KN - tf.gather(start_E, known_KN)
     has_slot_KN = (expert_KN >= 0) & (place_KN < capacity)
     return DispatchPlan(
         choice_index=choice_S,
-        token_index=tf.where(
-            tf.reshape(used_EC, [-1]), choice_S % divisor, num_tokens
-        ),
+        token_index=tf.where(tf.reshape(used_EC, [-1]), token_S, num_tokens),
         slot_index=tf.where(has_slot_KN, known_KN * capacity + place_KN, 0),
         has_slot=has_slot_KN,
         counts=counts_E,

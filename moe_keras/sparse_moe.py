@@ -8,11 +8,12 @@ import math
 import keras
 import tensorflow as tf
 
-from moe_keras.dispatch import combine, dispatch, plan_dispatch
+from moe_keras.dispatch import plan_dispatch
 from moe_keras.experts import ExpertList, FeedForwardExperts
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import RoutingMetric, is_counting
+from moe_keras.placement import current_placement
 from moe_keras.replicas import sum_over_replicas
 
 
@@ -195,12 +196,15 @@ class SparseMoE(keras.layers.Layer):
                 f"Received: input_shape={input_shape}"
             )
         self.depth = depth
+        self._placement = current_placement()
         for part, shape in (
             (self.gate, (None, depth)),
             (self.experts, (self.num_experts, None, depth)),
         ):
             if not part.built:
                 part.build(shape)
+        self._placement.check(self.experts)
+        self.supports_jit &= self._placement.supports_jit
 
     def call(self, inputs, mask=None, training=False):
         tokens_ND = tf.reshape(inputs, [-1, inputs.shape[-1]])
@@ -214,8 +218,8 @@ class SparseMoE(keras.layers.Layer):
             mask=mask_N,
             capacity=self._capacity(routing.expert_index),
         )
-        slots_SD = self._run_experts(dispatch(tokens_ND, plan), plan)
-        outputs_ND = combine(slots_SD, plan, routing.gate)
+        # Keras hands `training` on to the experts.
+        outputs_ND = self._placement.run(self.experts, tokens_ND, routing, plan)
         if training:
             self.add_loss(self._balancing_loss(routing))
         if is_counting():
@@ -239,16 +243,6 @@ class SparseMoE(keras.layers.Layer):
         num_tokens = tf.shape(expert_NK)[0]
         slots = tf.math.ceil(share * tf.cast(num_tokens, "float64"))
         return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
-
-    def _run_experts(self, slots_SD, plan):
-        # Keras hands `training` on to the experts.
-        if plan.capacity is None:
-            return self.experts(slots_SD, counts=plan.counts)
-        depth = slots_SD.shape[-1]
-        outputs_ECD = self.experts(
-            tf.reshape(slots_SD, [self.num_experts, plan.capacity, depth])
-        )
-        return tf.reshape(outputs_ECD, [-1, outputs_ECD.shape[-1]])
 
     def _balancing_loss(self, routing):
         loss = tf.cast(routing.loss, routing.importance.dtype)

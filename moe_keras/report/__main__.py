@@ -10,6 +10,7 @@ from moe_keras.report.page import ReportError, write_report
 
 
 def main(arguments=None):
+    """Writes the page that the arguments ask for; says where it is."""
     parser = argparse.ArgumentParser(
         prog="python -m moe_keras.report",
         description="Writes one HTML page on the routing of a run.",

@@ -17,6 +17,7 @@ from translation.grammar.meaning import (
     Pronoun,
     Quality,
     Role,
+    asks,
 )
 from translation.grammar.spelling import sentence
 
@@ -29,6 +30,7 @@ def utterance(meaning):
 
 
 def statement(meaning):
+    """One clause, or two: "The gardener hurried and we signed"."""
     tokens = clause(meaning.clause)
     if meaning.also:
         comma = [","] if meaning.joint == "but" else []
@@ -41,15 +43,16 @@ def question(meaning):
     content = meaning.clause
     if meaning.asked:
         return [meaning.asked.english, *clause(content, inverted=True)]
-    if form.asks(content.subject):
+    if asks(content.subject):
         return clause(content)
-    if form.asks(content.object):
+    if asks(content.object):
         front = nominal(content.object, "object")
         return [front, *clause(content, inverted=True, without_object=True)]
     return clause(content, inverted=True)
 
 
 def request(meaning):
+    """Asks without a subject: "please open the box"."""
     return ["please", meaning.clause.verb.english, *tail(meaning.clause)]
 
 
@@ -85,10 +88,12 @@ def clause(content, inverted=False, without_object=False):
 
 
 def subordinate(link):
+    """ "because he is hungry", in the order of a main clause."""
     return [link.conjunction, *clause(link.clause)]
 
 
 def negated(operator, negation):
+    """is not, cannot; "never" stands elsewhere."""
     if negation != "not":
         return operator
     return "cannot" if operator == "can" else operator + " not"
@@ -165,6 +170,7 @@ def objects(content):
 
 
 def adverbial(phrase):
+    """yesterday; in the big kitchen."""
     if isinstance(phrase, Phrase):
         inner = nominal(phrase.nominal, "object")
         return f"{phrase.preposition.english} {inner}"
@@ -172,6 +178,7 @@ def adverbial(phrase):
 
 
 def complement(said):
+    """What is said with "be": tired, a doctor, twenty years old."""
     if isinstance(said, Quality):
         return quality(said)
     if isinstance(said, Role):
@@ -184,6 +191,7 @@ def complement(said):
 
 
 def quality(said):
+    """old, very old, older than the museum, as old as the museum."""
     adjective = said.adjective
     if said.degree in ("more", "as"):
         than = nominal(said.than, "object")

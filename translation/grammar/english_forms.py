@@ -25,16 +25,6 @@ def pronoun(english, case):
     return OBJECT.get(english, english) if case == "object" else english
 
 
-def asks(nominal):
-    """Whether a subject or object is what a question asks for."""
-    if isinstance(nominal, Pronoun):
-        return nominal.english in ("who", "what")
-    return isinstance(nominal, NounPhrase) and nominal.determiner in (
-        "which",
-        "how many",
-    )
-
-
 def person(nominal):
     """Agreement of the verb: "I", "third" (singular) or "other"."""
     if isinstance(nominal, Pronoun):
@@ -49,12 +39,14 @@ def person(nominal):
 
 
 def be(who, past=False):
+    """Forms of "be" for a `person`."""
     if past:
         return "were" if who == "other" else "was"
     return {"I": "am", "third": "is", "other": "are"}[who]
 
 
 def do(who):
+    """Forms of "do" for a `person`."""
     return "does" if who == "third" else "do"
 
 

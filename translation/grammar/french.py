@@ -23,6 +23,8 @@ from translation.grammar.meaning import (
     Role,
     State,
     Weather,
+    asks,
+    is_weak,
 )
 from translation.grammar.spelling import sentence
 
@@ -47,11 +49,13 @@ def utterance(meaning):
     """The French sentence of an `Utterance`."""
     opening = [meaning.opening.french, ","] if meaning.opening else []
     tokens = form.elide(opening + KINDS[meaning.kind](meaning))
-    asks = meaning.kind == "question"
-    return sentence(tokens, "?" if asks else ".", space_before_end=asks)
+    is_question = meaning.kind == "question"
+    end = "?" if is_question else "."
+    return sentence(tokens, end, space_before_end=is_question)
 
 
 def statement(meaning):
+    """One clause, or two joined by "et" or "mais"."""
     tokens = clause(meaning.clause)
     if meaning.also:
         comma = [","] if meaning.joint == "but" else []
@@ -79,12 +83,6 @@ def question(meaning):
             front = form.contract("à", front)
         return [*front, "est-ce que", *clause(content, object_before=True)]
     return ["est-ce que", *clause(content)]
-
-
-def asks(meaning):
-    if isinstance(meaning, NounPhrase):
-        return meaning.determiner in ("which", "how many")
-    return isinstance(meaning, Pronoun) and meaning.english in ("who", "what")
 
 
 def request(meaning):
@@ -172,10 +170,6 @@ def clitics(content):
     if isinstance(content.complement, Existence):
         small.append("y")
     return small
-
-
-def is_weak(meaning):
-    return isinstance(meaning, Pronoun) and not asks(meaning)
 
 
 def verb_of(content):
@@ -284,6 +278,7 @@ def infinitive(content):
 
 
 def complement(content):
+    """What is said with "être" or "avoir"."""
     said = content.complement
     if isinstance(said, Quality):
         return quality(said, content.subject)

@@ -61,6 +61,7 @@ def prepositional(phrase):
 
 
 def noun_phrase(phrase, negated, after_de):
+    """Tokens with the article: le, des, and "de" where negation asks it."""
     tokens = core(phrase)
     kind = phrase.determiner
     if phrase.number and kind == "bare":

@@ -109,10 +109,12 @@ def _first_group(infinitive):
 
 
 def present(infinitive, person):
+    """achète, finissons."""
     return principal_parts(infinitive)[0][person]
 
 
 def imperfect(infinitive, person):
+    """achetait, finissions."""
     if infinitive == "être":
         return "ét" + IMPERFECT[person]
     stem = present(infinitive, NOUS).removesuffix("ons")
@@ -120,12 +122,15 @@ def imperfect(infinitive, person):
 
 
 def future(infinitive, person):
+    """achètera, finirons."""
     return principal_parts(infinitive)[2] + FUTURE[person]
 
 
 def conditional(infinitive, person):
+    """achèterait, finirions."""
     return principal_parts(infinitive)[2] + IMPERFECT[person]
 
 
 def participle(infinitive):
+    """acheté, fini."""
     return principal_parts(infinitive)[1]

@@ -23,6 +23,8 @@ from translation.grammar.meaning import (
     Role,
     State,
     Weather,
+    asks,
+    is_weak,
 )
 from translation.grammar.spelling import sentence
 
@@ -38,6 +40,7 @@ def utterance(meaning):
 
 
 def statement(meaning):
+    """One clause, or two joined by "und" or "aber", verb second in each."""
     tokens = clause(meaning.clause, SECOND)
     if meaning.also:
         comma = [","] if meaning.joint == "but" else []
@@ -60,12 +63,6 @@ def question(meaning):
             front = noun.contract(preposition, front)
         return [*front, *clause(content, FIRST, object_before=True)]
     return clause(content, FIRST)
-
-
-def asks(meaning):
-    if isinstance(meaning, NounPhrase):
-        return meaning.determiner in ("which", "how many")
-    return isinstance(meaning, Pronoun) and meaning.english in ("who", "what")
 
 
 def request(meaning):
@@ -142,10 +139,6 @@ def subordinate(content):
         "while": "während",
     }[link.conjunction]
     return [",", conjunction, *clause(link.clause, FINAL), ","]
-
-
-def is_weak(meaning):
-    return isinstance(meaning, Pronoun) and not asks(meaning)
 
 
 def pronouns(content, object_before=False):
@@ -263,6 +256,7 @@ def with_zu(content):
 
 
 def complement(content):
+    """What is said with "sein" or "haben"."""
     said = content.complement
     if isinstance(said, Quality):
         return quality(said)

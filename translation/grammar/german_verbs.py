@@ -51,6 +51,7 @@ def possession(tense, person):
 
 
 def reflexive_pronoun(subject):
+    """mich, uns, sich."""
     if isinstance(subject, Pronoun):
         return form.PRONOUNS[subject.english][3]
     return "sich"

@@ -74,6 +74,21 @@ class Gap:
 Nominal = Pronoun | Name | NounPhrase | Pair | Gap
 
 
+def asks(nominal):
+    """Whether a nominal is what a question asks for: who, which boys."""
+    if isinstance(nominal, Pronoun):
+        return nominal.english in ("who", "what")
+    return isinstance(nominal, NounPhrase) and nominal.determiner in (
+        "which",
+        "how many",
+    )
+
+
+def is_weak(nominal):
+    """Whether a nominal is a pronoun without stress, such as him."""
+    return isinstance(nominal, Pronoun) and not asks(nominal)
+
+
 @dataclass(frozen=True, slots=True)
 class Relative:
     """A relative clause; a `Gap` is its subject or its object."""

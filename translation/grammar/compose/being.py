@@ -77,6 +77,7 @@ PERSONAL = tuple(
 
 
 def being(rng, subject, complement, tense="", negatable=True, **words):
+    """A `Clause` with "be"; now and then negated, where that says something."""
     tense = tense or pick(rng, TENSES)
     negatable = negatable and not people.is_quantity(subject)
     negation = "not" if negatable and chance(rng, 0.12) else ""
@@ -169,6 +170,7 @@ def rivals(noun, adjective):
 
 
 def determiner(rng, noun):
+    """The, this, or a possessive where people own such things."""
     if "unique" in noun.kinds:
         return "the"
     if noun.kinds.isdisjoint(OWNED):

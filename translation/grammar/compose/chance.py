@@ -2,10 +2,12 @@
 
 
 def chance(rng, probability):
+    """True with this probability."""
     return rng.random() < probability
 
 
 def pick(rng, options):
+    """One of a sequence, all alike in chance."""
     return options[int(rng.random() * len(options))]
 
 

@@ -149,6 +149,7 @@ def deed(rng, subject, tense, row, negation=""):
 
 
 def tense_and_modal(rng, tense):
+    """Fields of a `Clause`, of a tense or of "modal" and "modal past"."""
     if tense == "modal":
         return {"modal": pick(rng, MODALS)}
     if tense == "modal past":

@@ -32,6 +32,7 @@ MAIN_TENSES = ("present", "progressive", "past", "past", "future", "modal")
 
 
 def statement(clause, **words):
+    """An `Utterance` that states a clause with more words in it."""
     return Utterance("statement", replace(clause, **words))
 
 

@@ -54,6 +54,7 @@ def all_women(subject):
 
 
 def is_woman(nominal):
+    """Whether "she" can take up a name or a noun phrase."""
     if isinstance(nominal, Name):
         return nominal.female
     return nominal.noun.french_gender == "f"

@@ -23,18 +23,22 @@ def plain(rng):
 
 
 def description(rng):
+    """The garage was dirty."""
     return Utterance("statement", being.anything(rng))
 
 
 def state(rng):
+    """Our mother loves the forest."""
     return Utterance("statement", clauses.state(rng))
 
 
 def event(rng):
+    """She sold the car yesterday."""
     return Utterance("statement", clauses.event(rng))
 
 
 def existence(rng):
+    """There is a mirror in the kitchen."""
     return Utterance("statement", clauses.existence_of(rng))
 
 
