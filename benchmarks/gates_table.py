@@ -47,9 +47,9 @@ from translation.tokenizer import Tokenizer, train_tokenizer  # noqa: E402
 
 SMALLER = (
     "vocab_size=2000",
-    "depth=96",
-    "lstm_units=96",
-    "attention_units=96",
+    "depth=64",
+    "lstm_units=64",
+    "attention_units=64",
     "expert_hidden_dim=128",
     "max_minutes=0",
     "warmup_steps=50",

@@ -1,4 +1,4 @@
-"""What tests share: two logical CPUs on one machine, and a full disk."""
+"""What tests share: four logical CPUs on one machine, and a full disk."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import tensorflow as tf  # noqa: E402
 
 (_cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(
-    _cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    _cpu, [tf.config.LogicalDeviceConfiguration()] * 4
 )
 
 

@@ -25,6 +25,7 @@ import socket
 import keras
 import tensorflow as tf
 
+from moe_keras.monitoring import uncounted
 from trainers.checkpoint_files import flush_to_disk
 from trainers.checkpoints import (
     best_folder,
@@ -295,7 +296,8 @@ def build_model(config):
     finally:
         keras.config.set_dtype_policy(before)
     ids = tf.ones((1, 2), tf.int32)
-    model({"source": ids, "target_in": ids})
+    with uncounted():  # under a strategy only replicas can count
+        model({"source": ids, "target_in": ids})
     return model
 
 

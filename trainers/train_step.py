@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.parallel.replica_weight import is_split
 from moe_keras.replicas import (
     num_replicas,
     share_of_replica,
@@ -193,9 +194,9 @@ class TrainStep:
     def _apply(self, losses, tokens, gradients):
         """Sums the parts of replicas; updates the weights if all is finite."""
         variables = self._model.trainable_variables
-        losses, *gradients = sum_over_replicas([losses, *gradients])
+        losses, gradients, norm = _sum_parts(losses, gradients, variables)
         loss, nll = tf.unstack(losses)
-        cut, norm = tf.clip_by_global_norm(gradients, self._clip_norm)
+        cut, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         update = self._optimizer.apply
         if num_replicas() > 1:
@@ -229,3 +230,33 @@ class TrainStep:
         for total in (*self._sums, self._totals):
             total.assign(tf.zeros_like(total))
         return figures
+
+
+def _sum_parts(loss, gradients, variables):
+    """Loss and gradients of the whole batch, and their global norm.
+
+    A weight of which replicas have different parts has a gradient that is
+    summed already, and only part of it is here: its norm is what is summed.
+    """
+    split = [is_split(variable) for variable in variables]
+    loss, *summed = sum_over_replicas(
+        [
+            loss,
+            *(
+                g
+                for g, parts in zip(gradients, split, strict=True)
+                if not parts
+            ),
+        ]
+    )
+    if not any(split):
+        return loss, summed, tf.linalg.global_norm(summed)
+    of_parts = [g for g, parts in zip(gradients, split, strict=True) if parts]
+    square = sum_over_replicas(tf.linalg.global_norm(of_parts) ** 2)
+    norm = tf.sqrt(tf.linalg.global_norm(summed) ** 2 + square)
+    whole = iter(summed)
+    gradients = [
+        gradient if parts else next(whole)
+        for gradient, parts in zip(gradients, split, strict=True)
+    ]
+    return loss, gradients, norm
