@@ -332,8 +332,7 @@ class Loop:
         return found["metrics"]
 
     def learning_rate(self):
-        """The rate of the next step."""
-        self.schedule.used.assign(self._share_used())
+        """The rate of now, to be shown."""
         return float(self.optimizer.learning_rate)
 
     def _save(self):

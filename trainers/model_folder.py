@@ -148,15 +148,19 @@ class ModelFolder:
                 "trained on; train in the folder that they are from."
             )
         old, new = _fixed(self.load_config()), _fixed(config)
+        names = [name for name in new if old[name] != new[name]]
         differing = [
-            f"{name} (there {old[name]!r}, now {new[name]!r})"
-            for name in new
-            if old[name] != new[name]
+            f"{name} (there {old[name]!r}, now {new[name]!r})" for name in names
         ]
+        hint = (
+            " Or, if the same corpus has only moved, write its place into "
+            f"{self.path / 'config.json'}."
+        )
         if differing:
             raise FolderError(
                 f"{self.path} holds a model of another configuration: "
                 f"{', '.join(differing)}. Take another --model_dir."
+                f"{hint * (names == ['train'])}"
             )
 
     def save_results(self, results):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model_folders import make_folder, random_model
+from model_folders import SENTENCES, make_folder, random_model
 
 from trainers.checkpoint_files import CheckpointError
 from trainers.ensembles import open_translator
@@ -43,7 +43,10 @@ def test_checkpoints_and_folders_in_the_order_given(folder, tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"vocab_size": 280}, "other has another vocabulary than .*model: "),
+        (
+            {"sentences": SENTENCES[1:]},
+            "other has another vocabulary than .*model: ",
+        ),
         ({"pair": "en-de"}, "other translates en-de, .*model translates en-fr"),
     ],
 )
