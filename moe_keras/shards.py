@@ -126,7 +126,7 @@ def whole_variables(variables):
     [[[1.0]], [[2.0]]]
     """
     wholes, result = {}, []
-    for variable in map(_raw, variables):
+    for variable in _with_copies_apart(variables):
         shard = shard_of(variable)
         if shard is None:
             result.append(variable)
@@ -139,6 +139,13 @@ def whole_variables(variables):
     return result
 
 
+def _with_copies_apart(variables):
+    """Replicas' copies of a variable are several, if they are parts."""
+    for variable in map(_raw, variables):
+        copies = getattr(variable, "values", ())
+        yield from copies if any(map(shard_of, copies)) else [variable]
+
+
 class Whole(Trackable):
     """All shards of a weight as one variable of a checkpoint.
 
@@ -148,6 +155,7 @@ class Whole(Trackable):
 
     def __init__(self, path):
         self.path = path
+        self.pieces_elsewhere = {}  # of other processes, while saving
         self._shards = []
 
     def add(self, variable):
@@ -155,7 +163,7 @@ class Whole(Trackable):
 
     def _serialize_to_tensors(self):
         """The pieces by their places; TensorFlow saves each from its device."""
-        pieces = {}
+        pieces = dict(self.pieces_elsewhere)
         for variable in self._shards:
             shard = shard_of(variable)
             with tf.device(variable.device):

@@ -12,6 +12,8 @@ class MovingAverage(tf.Module):
     costs little and comes to nearly the same. Young averages forget faster:
     the decay grows as `(1 + updates) / (10 + updates)` up to its value.
 
+    Under a strategy's scope every replica keeps an average of its copies.
+
     Args:
         variables: The model's trainable variables.
         decay: float in [0, 1). 0 keeps the weights themselves.
@@ -43,10 +45,14 @@ class MovingAverage(tf.Module):
         self.averages = [
             tf.Variable(weight, trainable=False) for weight in self._weights
         ]
+        self._strategy = tf.distribute.get_strategy()
 
     @tf.function
     def update(self):
         """Moves the averages towards the weights of now."""
+        self._strategy.run(self._update)
+
+    def _update(self):
         updates = tf.cast(self.updates.assign_add(1), tf.float32)
         decay = tf.minimum(self._decay, updates / (9.0 + updates))
         for average, weight in zip(self.averages, self._weights, strict=True):
@@ -65,8 +71,14 @@ class MovingAverage(tf.Module):
         finally:
             self._swap()
 
+    @tf.function
     def _swap(self):
+        self._strategy.run(self._swap_on_replica)
+
+    def _swap_on_replica(self):
+        before = []  # one after the other: no second copy of them all
         for average, weight in zip(self.averages, self._weights, strict=True):
-            kept = tf.identity(weight)
-            weight.assign(average)
-            average.assign(kept)
+            with tf.control_dependencies(before):
+                kept = tf.identity(weight)
+                put = weight.assign(average)
+                before = [put, average.assign(kept)]

@@ -50,6 +50,18 @@ def weights_by_path(model):
     return paths
 
 
+def copy_weights(source, target):
+    """Gives a model the weights of another one, by their paths.
+
+    Args:
+        source: A built Keras model, perhaps of several replicas.
+        target: A built Keras model with weights of the same paths.
+    """
+    theirs = weights_by_path(source)
+    for path, weight in weights_by_path(target).items():
+        weight.assign(tf.convert_to_tensor(theirs[path]))
+
+
 def _states(model):
     """What else a model remembers: states of random generators, metrics."""
     weights = {id(weight) for weight in model.weights}
@@ -161,6 +173,11 @@ class Checkpoints:
             CheckpointError: if all that was saved is damaged, or is of
                 another configuration or version.
         """
+        name = self.find()
+        return None if name is None else self.load(name)
+
+    def find(self):
+        """Name of the last whole state of training, or None; see `restore`."""
         damaged = []
         for stored in reversed(self._training.stored()):
             try:
@@ -169,12 +186,10 @@ class Checkpoints:
                 damaged.append((stored, error))
                 continue
             check_identity(stored, self._identity)
-            read(self._state, stored)
             for torn, error in damaged:
                 self._training.set_aside(torn)
                 self._log(f"{error} The checkpoint before it is taken.")
-            is_same = _agree(stored.about["measure"], self._measure)
-            return stored.step, is_same
+            return stored.path.name
         if damaged:
             raise CheckpointError(
                 f"No checkpoint in {self._training.path} is whole: "
@@ -182,6 +197,28 @@ class Checkpoints:
                 "folder away to start anew."
             )
         return None
+
+    def load(self, name):
+        """Restores the state of training that `find` has found.
+
+        Args:
+            name: str. Perhaps another process has found it.
+
+        Returns:
+            As `restore`.
+
+        Raises:
+            CheckpointError: if it is not there, or does not fit.
+        """
+        for stored in self._training.stored():
+            if stored.path.name == name:
+                read(self._state, stored)
+                is_same = _agree(stored.about["measure"], self._measure)
+                return stored.step, is_same
+        raise CheckpointError(
+            f"There is no {name} in {self._training.path}, though the chief "
+            "sees it: all workers must have the same folder under this path."
+        )
 
 
 def training_folder(model_dir):

@@ -24,16 +24,38 @@ class FusedAdam(keras.optimizers.Adam):
     [0.999, 2.001]
     """
 
+    def apply_on_replica(self, gradients, variables):
+        """`apply` for gradients that are summed over all replicas already.
+
+        Each replica updates copies of its own, and they stay equal, because
+        the gradients are. `apply` would sum once more, and cannot stand in a
+        branch of the graph: there replicas must not talk to each other.
+
+        Args:
+            gradients: List of tensors, the same on all replicas.
+            variables: List of Keras variables, those it was built with.
+        """
+        rate = self._get_current_learning_rate()
+        for index, gradient in enumerate(gradients):
+            self._update(index, gradient, variables[index].value, rate)
+        tf.raw_ops.AssignAddVariableOp(
+            resource=self.iterations.value.handle,
+            value=tf.ones([], self.iterations.dtype),
+        )
+
     def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        self._update(index, gradient, variable, learning_rate)
+
+    def _update(self, index, gradient, variable, learning_rate):
         if self.amsgrad:
             raise ValueError("`amsgrad` is not supported. Received: True")
-        index = self._get_variable_index(variable)
         dtype = tf.as_dtype(variable.dtype)
         step = tf.cast(self.iterations + 1, dtype)
         beta_1 = tf.constant(self.beta_1, dtype)
         beta_2 = tf.constant(self.beta_2, dtype)
         tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,  # Keras hands over the tf.Variable
+            var=variable.handle,  # a tf.Variable: within replicas their copy
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
             beta1_power=beta_1**step,

@@ -10,6 +10,7 @@ with p_ij the attention of output step j on source position i.
 """
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -70,6 +71,27 @@ class BeamOptions:
         return tf.maximum(longest, 1)
 
 
+class Wishes(NamedTuple):
+    """What may differ from sentence to sentence of a batch."""
+
+    beam_width: Any  # (B,) int32, from 1 to `BeamOptions.beam_width`
+    length_penalty: Any  # (B,) float32
+    coverage_penalty: Any  # (B,) float32
+
+
+def same_for_all(options, size):
+    """`Wishes` of `size` sentences that want what `options` say.
+
+    >>> same_for_all(BeamOptions(beam_width=3), 2).beam_width.numpy().tolist()
+    [3, 3]
+    """
+    return Wishes(
+        tf.fill([size], options.beam_width),
+        tf.fill([size], tf.constant(options.length_penalty, tf.float32)),
+        tf.fill([size], tf.constant(options.coverage_penalty, tf.float32)),
+    )
+
+
 def length_penalty(length, alpha):
     """lp of equation 14: `((5 + length) / 6) ** alpha`, float32.
 
@@ -85,7 +107,7 @@ def coverage_penalty(coverage, source_mask, beta):
     Args:
         coverage: Tensor `(..., S)`: attention each position received.
         source_mask: Tensor broadcastable to it, false or 0 on padding.
-        beta: float.
+        beta: float, or Tensor broadcastable to `(...)`.
 
     Returns:
         Tensor `(...)`, never above 0.

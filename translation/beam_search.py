@@ -18,8 +18,10 @@ import tensorflow as tf
 
 from translation.beam_options import (
     BeamOptions,
+    Wishes,
     coverage_penalty,
     length_penalty,
+    same_for_all,
 )
 from translation.beam_rows import (
     from_slots,
@@ -52,6 +54,7 @@ def beam_search(
     alignment=None,
     source_mask=None,
     return_alignments=False,
+    wishes=None,
     bos_id=1,
     eos_id=2,
     forbidden_ids=(0, 1),
@@ -80,6 +83,9 @@ def beam_search(
             Coverage and alignments need it.
         source_mask: Tensor `(B, S)`, false on padding. Goes with `alignment`.
         return_alignments: bool. Whether the result has `alignments`.
+        wishes: `Wishes`, where sentences differ in beam width and penalties;
+            those of `options` are not looked at then, but that no beam is
+            wider than theirs.
         bos_id: int. The token that every output starts after.
         eos_id: int. The token that ends an output.
         forbidden_ids: Sequence of int. Tokens that are never chosen.
@@ -101,10 +107,11 @@ def beam_search(
     [[[2]]]
     """
     options = options or BeamOptions()
-    attentive = options.coverage_penalty > 0 or return_alignments
+    covering = options.coverage_penalty > 0 or wishes is not None
+    attentive = covering or return_alignments
     if attentive and (alignment is None or source_mask is None):
         raise ValueError(
-            "A coverage penalty and alignments need `alignment` and "
+            "A coverage penalty, alignments and wishes need `alignment` and "
             "`source_mask`: pass both, or use "
             "BeamOptions(coverage_penalty=0). Received: coverage_penalty="
             f"{options.coverage_penalty}, alignment={alignment}, "
@@ -115,10 +122,13 @@ def beam_search(
             "`forbidden_ids` must not hold `eos_id`, or no output could end. "
             f"Received: forbidden_ids={forbidden_ids}, eos_id={eos_id}"
         )
+    max_length_B = tf.maximum(tf.cast(max_lengths, tf.int32), 1)
     search = _Search(
         step=step if memory is not None else lambda i, s, _: step(i, s),
         options=options,
-        max_length=tf.maximum(tf.cast(max_lengths, tf.int32), 1),
+        wishes=wishes or same_for_all(options, tf.size(max_length_B)),
+        covering=covering,
+        max_length=max_length_B,
         source_mask=source_mask if attentive else None,
         alignment=alignment,
         eos_id=eos_id,
@@ -142,6 +152,8 @@ class _Search:
 
     step: Callable
     options: BeamOptions
+    wishes: Wishes
+    covering: bool  # whether there is a coverage penalty
     max_length: tf.Tensor  # (B,)
     source_mask: tf.Tensor | None  # (B, S), if attention is needed
     alignment: Callable
@@ -251,7 +263,8 @@ class _Search:
             tf.reshape(token_BWK, flat), place_BW, batch_dims=1
         )
         finished_B = tf.reduce_sum(tf.cast(beams.finished, tf.int32), axis=1)
-        has_slot_BW = tf.range(width) < width - finished_B[:, tf.newaxis]
+        free_B = self.wishes.beam_width - finished_B
+        has_slot_BW = tf.range(width) < free_B[:, tf.newaxis]
         kind_BW = tf.where(token_BW == self.eos_id, ENDED, OPEN)
         kind_BW = tf.where(has_slot_BW & (best_BW > NEVER), kind_BW, GONE)
 
@@ -291,13 +304,12 @@ class _Search:
 
     def score(self, length, log_prob_BW, coverage_BWS):
         """Equation 14, for hypotheses that end here."""
-        options = self.options
-        score_BW = log_prob_BW / length_penalty(length, options.length_penalty)
-        if options.coverage_penalty:
+        alpha_B1 = self.wishes.length_penalty[:, tf.newaxis]
+        score_BW = log_prob_BW / length_penalty(length, alpha_B1)
+        if self.covering:
             mask_B1S = self.source_mask[:, tf.newaxis]
-            score_BW += coverage_penalty(
-                coverage_BWS, mask_B1S, options.coverage_penalty
-            )
+            beta_B1 = self.wishes.coverage_penalty[:, tf.newaxis]
+            score_BW += coverage_penalty(coverage_BWS, mask_B1S, beta_B1)
         return tf.where(tf.math.is_nan(score_BW), NEVER, score_BW)
 
     def give_up(self, time, beams):
@@ -309,19 +321,20 @@ class _Search:
         another, lest the beam be wider than without early stop.
         """
         options = self.options
+        alpha_B = self.wishes.length_penalty
+        wanted_B = tf.minimum(self.wishes.beam_width, options.num_translations)
         best_Bn, _ = tf.math.top_k(beams.score, options.num_translations)
+        last_B = tf.gather(best_Bn, wanted_B - 1, batch_dims=1)
         gone_BW = tf.zeros_like(beams.finished)
         if options.early_stop:
             best_open_B = tf.where(
                 beams.finished[:, 0], NEVER, beams.log_prob[:, 0]
             )
-            bound_B = best_open_B / length_penalty(
-                self.max_length, options.length_penalty
-            )
-            gone_BW |= (bound_B <= best_Bn[:, -1])[:, tf.newaxis]
+            bound_B = best_open_B / length_penalty(self.max_length, alpha_B)
+            gone_BW |= (bound_B <= last_B)[:, tf.newaxis]
         if options.prune is not None:
             score_BW = beams.log_prob / length_penalty(
-                time + 1, options.length_penalty
+                time + 1, alpha_B[:, tf.newaxis]
             )
             gone_BW |= score_BW < best_Bn[:, :1] - options.prune
         gone_BW &= ~beams.finished

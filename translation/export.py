@@ -1,14 +1,18 @@
 """A trained translator as a SavedModel: strings in, strings out.
 
 The folder that `export_translator` fills is what TensorFlow Serving watches:
-one subfolder for each version, named by its number. Besides TensorFlow, whoever
-loads a version needs only `tensorflow_text`, for the subwords.
+one subfolder for each version, named by its number, that holds
 
-B: strings    S: source length    n: translations of each
+saved_model.pb, variables/                the model; its subwords are in it
+assets.extra/card.json, card.md           what it is: `translation/card.py`
+assets.extra/tf_serving_warmup_requests   see `translation/warmup.py`
+
+Besides TensorFlow, whoever loads a version needs only `tensorflow_text`, for
+the subwords. What it does with strings stands in `translation/served.py`.
 """
 
-import dataclasses
-import functools
+import logging
+import os
 import pathlib
 import shutil
 import tempfile
@@ -17,120 +21,14 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the operations of the subwords
 from tensorflow.core.protobuf import saved_model_pb2
 
-from translation.beam_options import BeamOptions
-from translation.special_ids import EOS_ID, PAD_ID
-from translation.translate import (
-    MAX_SOURCE_LENGTH,
-    Translation,
-    translate_batch,
-)
+from translation.card import make_card, write_card
+from translation.served import ServedTranslator
+from translation.translate import MAX_SOURCE_LENGTH, Translation
+from translation.warmup import NoServingApi, write_requests
 
 _WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(
     experimental_custom_gradients=False
 )
-
-
-class ServedTranslator(tf.Module):
-    """Translates string tensors.
-
-    Any string has a defined result, and none depends on the others: a blank
-    one gives the empty string with score 0, a source longer than
-    `max_source_length` subwords is cut, and bytes that are not UTF-8 are
-    read as U+FFFD. An empty batch gives empty tensors.
-
-    Args:
-        translator: `translation.translate.TranslationModel`, such as a Keras
-            model or a `tf.Module`.
-        tokenizer: `Tokenizer`.
-        options: `BeamOptions`. `translate` gives the best translation,
-            `translate_nbest` as many as the beam is wide.
-        max_source_length: int. Subwords of a source, eos included.
-    """
-
-    def __init__(
-        self,
-        translator,
-        tokenizer,
-        options=None,
-        max_source_length=MAX_SOURCE_LENGTH,
-    ):
-        super().__init__(name="served_translator")
-        self.weights = []
-        self.tokenizer = tokenizer
-        self.options = options or BeamOptions()
-        # Not an attribute: of a Keras model that is one, saving would want
-        # its `call` as well.
-        self._search = functools.partial(translate_batch, translator)
-        self.max_source_length = max_source_length
-
-    def translate(self, inputs):
-        """The best translation of each string.
-
-        Args:
-            inputs: `(B,)` string.
-
-        Returns:
-            dict of `outputs` `(B,)` string and `scores` `(B,)` float32.
-        """
-        found = self._translations(inputs, 1)
-        return {
-            "outputs": found["outputs"][:, 0],
-            "scores": found["scores"][:, 0],
-        }
-
-    def translate_nbest(self, inputs):
-        """Several translations of each string, best first.
-
-        Args:
-            inputs: `(B,)` string.
-
-        Returns:
-            dict of `outputs` `(B, n)` string, `scores` `(B, n)` float32 and
-            `lengths` `(B, n)` int32, in subwords with eos. Where there are
-            fewer than n, the rest is empty, with scores of `-inf`.
-        """
-        return self._translations(inputs, self.options.beam_width)
-
-    def _translations(self, inputs, count):
-        options = dataclasses.replace(self.options, num_translations=count)
-        size = tf.size(inputs)
-        # A model need not bear an empty batch: it gets a blank instead.
-        inputs = tf.concat([inputs, tf.fill([1 - tf.minimum(size, 1)], "")], 0)
-        found = self._search(self.source_ids(inputs), options)
-        flat_ids = tf.reshape(found.ids, [-1, tf.shape(found.ids)[2]])
-        outputs = tf.reshape(
-            self.tokenizer.detokenize(flat_ids), tf.shape(found.scores)
-        )
-        blank = tf.equal(tf.strings.strip(inputs), "")[:, tf.newaxis]
-        first_score = tf.one_hot(0, count, 0.0, -float("inf"))
-        return {
-            "outputs": tf.where(blank, "", outputs)[:size],
-            "scores": tf.where(blank, first_score, found.scores)[:size],
-            "lengths": tf.where(blank, 0, found.lengths)[:size],
-        }
-
-    def signatures(self):
-        """The functions to serve, by name, in graphs of their own."""
-        strings = tf.TensorSpec([None], tf.string, "inputs")
-        functions = {
-            name: tf.function(
-                method, input_signature=[strings], autograph=False
-            ).get_concrete_function()
-            for name, method in (
-                ("serving_default", self.translate),
-                ("translate_nbest", self.translate_nbest),
-            )
-        }
-        # What is to be saved has to be found from an attribute.
-        used = [x for f in functions.values() for x in f.graph.variables]
-        self.weights = list({id(x): x for x in used}.values())
-        return functions
-
-    def source_ids(self, strings):
-        """Subwords `(B, S)` of strings `(B,)`, each row ending in eos."""
-        ids = self.tokenizer.tokenize(strings)[:, : self.max_source_length - 1]
-        eos_B1 = tf.fill([tf.size(strings), 1], EOS_ID)
-        return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
 
 
 def export_translator(
@@ -139,15 +37,22 @@ def export_translator(
     folder,
     options=None,
     max_source_length=MAX_SOURCE_LENGTH,
+    target_languages=(),
+    about=None,
+    warmup_texts=(),
 ):
     """Writes a new version of a translator to a folder.
 
-    A version appears all at once, complete, under the next free number.
+    A version appears all at once, complete and on the disk, under the next
+    free number. It has warm-up requests if `tensorflow-serving-api` is there,
+    or else a warning is logged.
 
     Args:
-        translator, tokenizer, options, max_source_length: as for
-            `ServedTranslator`.
+        translator, tokenizer, options, max_source_length, target_languages:
+            as for `ServedTranslator`.
         folder: str or path, that of all versions. Made when missing.
+        about: dict or None. More for the card, see `translation.card`.
+        warmup_texts: Sequence of str, the usual kind of source.
 
     Returns:
         `pathlib.Path` of the version, `folder/<number>`.
@@ -171,23 +76,36 @@ def export_translator(
     >>> path.name, translations[0].text
     ('1', 'ha')
     """
-    served = ServedTranslator(translator, tokenizer, options, max_source_length)
+    served = ServedTranslator(
+        translator, tokenizer, options, max_source_length, target_languages
+    )
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # Not a number, so that no server takes it for a version.
     partial = pathlib.Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
     try:
-        tf.saved_model.save(
-            served,
-            str(partial),
-            signatures=served.signatures(),
-            options=_WITHOUT_GRADIENTS,
-        )
-        _forget_gradients(partial / "saved_model.pb")
+        _write(served, partial, about, warmup_texts)
+        _flush_to_disk(partial)
         partial.chmod(0o755)  # mkdtemp's is for its owner only
         return _rename_to_next_version(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(served, folder, about, warmup_texts):
+    """All that belongs to a version."""
+    functions = served.signatures()
+    tf.saved_model.save(
+        served, str(folder), signatures=functions, options=_WITHOUT_GRADIENTS
+    )
+    _forget_gradients(folder / "saved_model.pb")
+    write_card(make_card(served, functions, folder, about), folder)
+    try:
+        write_requests(folder, warmup_texts)
+    except NoServingApi as error:
+        logging.getLogger(__name__).warning(
+            "Exported without warm-up requests. %s", error
+        )
 
 
 def _forget_gradients(path):
@@ -201,6 +119,16 @@ def _forget_gradients(path):
         for node in nodes:
             node.attr.pop("_gradient_op_type", None)
     path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _flush_to_disk(folder):
+    """Waits until all that is in a folder would outlive a power cut."""
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _rename_to_next_version(partial, folder):

@@ -1,6 +1,7 @@
 """The training loop on a model small enough to follow."""
 
 import dataclasses
+import itertools
 import re
 import signal
 
@@ -179,6 +180,31 @@ def test_stops_when_the_minutes_are_used_up(tmp_path):
     config = dataclasses.replace(CONFIG, steps=10**6, max_minutes=1e-5)
     loop, _, _ = _run(config, tmp_path)
     assert 1 <= int(loop.step) < 100
+
+
+@pytest.mark.parametrize("limit", [{"steps": 4}, {"max_minutes": 4.0}])
+def test_rate_falls_over_the_steps_or_the_minutes(tmp_path, monkeypatch, limit):
+    clock = itertools.count(0.0, 60.0)  # a step begins, it ends: a minute
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    config = dataclasses.replace(
+        CONFIG,
+        **{"steps": 1000, "evaluate_every": 1000, "log_every": 1, **limit},
+        schedule="linear",
+        learning_rate=0.8,
+    )
+    rates = []
+    for stop in (2, 4):  # with a stop in the middle, after which it goes on
+        loop = _loop(config, tmp_path, scores=range(9))
+        loop.summaries.write_training = lambda _, __, rate, *___: rates.append(
+            rate
+        )
+        monkeypatch.setattr(
+            loop, "_is_over", lambda stop=stop, loop=loop: loop.step >= stop
+        )
+        loop.run()
+    # The rate of each step, by the share that was behind when it began.
+    np.testing.assert_allclose(rates, [0.8, 0.6, 0.4, 0.2], atol=1e-6)
+    assert Loop._is_over(loop)
 
 
 def test_patience_ends_training_and_outlives_it(tmp_path):

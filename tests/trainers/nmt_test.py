@@ -30,6 +30,8 @@ def test_help_teaches_every_mode_and_flag():
         "--mode=translate",
         "--mode=average",
         "--average_of",
+        "--mode=experts",
+        "--labels",
         "resumes",
         "130 and 143",
     ):

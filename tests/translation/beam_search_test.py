@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from translation.beam_options import BeamOptions, length_penalty
+from translation.beam_options import BeamOptions, Wishes, length_penalty
 from translation.beam_search import beam_search
 
 BOS, EOS = 1, 2
@@ -238,6 +238,39 @@ class TestIndependence:
         np.testing.assert_allclose(
             found.scores, self.together.scores, rtol=1e-5
         )
+
+
+class TestWishes:
+    """Sentences of one batch that differ in what they ask for."""
+
+    WIDTHS = [4, 1, 3, 2, 4, 3]
+    ALPHAS = [0.9, 0.0, 0.6, 1.0, 0.2, 0.9]
+    BETAS = [0.3, 0.0, 0.0, 0.5, 1.0, 0.2]
+
+    @pytest.mark.parametrize("early_stop", [True, False])
+    def test_each_gets_what_a_search_of_its_own_would_give(self, early_stop):
+        longest = np.array([5, 9, 30, 7, 12, 60], "int32")
+        model = Markov([3, 4, 6, 2, 5, 9], vocabulary=12, seed=4)
+        wishes = Wishes(
+            tf.constant(self.WIDTHS),
+            tf.constant(self.ALPHAS),
+            tf.constant(self.BETAS),
+        )
+        search = compiled_search.__wrapped__(
+            12, BeamOptions(4, 3, early_stop=early_stop), wishes=wishes
+        )
+        found = search(model.table, model.attention, model.mask, longest)
+        for sentence, width in enumerate(self.WIDTHS):
+            count = min(width, 3)
+            options = BeamOptions(
+                width, count, self.ALPHAS[sentence], self.BETAS[sentence]
+            )
+            alone = model.search(options, longest, [sentence])
+            assert outputs(found, sentence)[:count] == outputs(alone, 0)
+            np.testing.assert_allclose(
+                found.scores[sentence, :count], alone.scores[0], rtol=1e-5
+            )
+            assert np.all(found.lengths[sentence, count:] == 0)
 
 
 class TestEdges:

@@ -1,6 +1,8 @@
 """A translator out to a folder, and back in a process of its own."""
 
+import io
 import json
+import logging
 import pathlib
 import subprocess
 import sys
@@ -8,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from table_model import SENTENCES, Table
 
+from translation import warmup
 from translation.beam_options import BeamOptions
 from translation.export import (
-    ServedTranslator,
     export_translator,
     load_translator,
     versions,
@@ -19,47 +22,32 @@ from translation.export import (
 from translation.tokenizer import train_tokenizer
 from translation.translate import TextTranslator
 
-SENTENCES = ["a small dog", "the dog sleeps", "a cat sees the small dog", "oh"]
-
 # What a stranger would write, without this project.
 STRANGER = """
 import json, sys
 import tensorflow as tf
 import tensorflow_text
 loaded = tf.saved_model.load(sys.argv[1])
-result = {}
-for name in ("serving_default", "translate_nbest"):
-    found = loaded.signatures[name](inputs=tf.constant(json.loads(sys.argv[2])))
-    result[name] = {key: found[key].numpy().tolist() for key in sorted(found)}
+texts = tf.constant(json.loads(sys.argv[2]))
+def call(name, **inputs):
+    found = loaded.signatures[name](**inputs)
+    return {key: found[key].numpy().tolist() for key in sorted(found)}
+result = {
+    name: call(name, inputs=texts)
+    for name in ("serving_default", "translate_nbest", "tokenize")
+}
+best = tf.constant(result["serving_default"]["outputs"])
+result["score"] = call("score", sources=texts, targets=best)
+ids = tf.constant(result["tokenize"]["ids"])
+result["detokenize"] = call("detokenize", ids=ids)
+result["translate_with_options"] = call(
+    "translate_with_options", inputs=texts, beam_width=tf.constant([1]),
+    length_penalty=tf.constant([-1.0]), coverage_penalty=tf.constant([-1.0]),
+    target_language=tf.constant(["de"]),
+)
 assert not {"moe_keras", "translation"} & sys.modules.keys()
 print(json.dumps(result, default=bytes.decode))
 """
-
-
-class Table(tf.Module):
-    """Next subwords from a table, by the last one and the source's first."""
-
-    def __init__(self, vocab_size):
-        super().__init__()
-        rng = np.random.default_rng(1)
-        self.by_last = tf.Variable(
-            3 * rng.normal(size=(vocab_size, vocab_size)).astype("float32")
-        )
-        self.by_source = tf.Variable(
-            5 * rng.normal(size=(vocab_size, vocab_size)).astype("float32")
-        )
-
-    def encode(self, source_ids):
-        return source_ids, tf.zeros(tf.shape(source_ids))
-
-    def step(self, ids, state, memory):
-        real = tf.cast(memory > 0, tf.float32)
-        alignment = real / tf.reduce_sum(real, axis=1, keepdims=True)
-        by_source = tf.gather(self.by_source, memory[:, 0])
-        return tf.gather(self.by_last, ids) + by_source, alignment
-
-    def alignment(self, state):
-        return state
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +63,38 @@ def model(tokenizer):
 @pytest.fixture(scope="module")
 def folder(tokenizer, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
-    export_translator(model, tokenizer, folder, BeamOptions(3))
+    export_translator(
+        model,
+        tokenizer,
+        folder,
+        BeamOptions(3),
+        target_languages=["de"],
+        about={"figures": {"bleu": 31.4, "signature": "nrefs:1"}},
+        warmup_texts=SENTENCES,
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
-def served(tokenizer, model):
-    return ServedTranslator(
-        model, tokenizer, BeamOptions(3), max_source_length=50
-    )
-
-
-@pytest.fixture(scope="module")
-def signatures(served):
-    return served.signatures()
+def late(tokenizer, model, tmp_path_factory):
+    """An export to a folder in use, where the extra is not installed."""
+    folder = tmp_path_factory.mktemp("late")
+    for name in ("1", "9", "10", "x11", "unfinished-1"):
+        (folder / name).mkdir()
+    found, log = {}, io.StringIO()
+    handler = logging.StreamHandler(log)
+    logger = logging.getLogger("translation.export")
+    logger.addHandler(handler)
+    with pytest.MonkeyPatch.context() as patch:
+        # None in the table of modules is what a missing one amounts to.
+        patch.setitem(sys.modules, "tensorflow_serving.apis", None)
+        patch.setattr(
+            "translation.export._flush_to_disk",
+            lambda path: found.update(seen=versions(folder)),
+        )
+        found["path"] = export_translator(model, tokenizer, str(folder))
+    logger.removeHandler(handler)
+    return {**found, "log": log.getvalue()}
 
 
 class TestExport:
@@ -114,19 +120,30 @@ class TestExport:
         assert [row[0] for row in several["outputs"]] == best["outputs"]
         assert np.shape(several["scores"]) == (6, 3)
         assert several["lengths"][4] == [0, 0, 0]  # of the empty text
+        assert result["detokenize"]["outputs"] == texts
+        assert result["score"]["lengths"][4] == 1  # the end mark
+        greedy = result["translate_with_options"]["outputs"]
+        expected = TextTranslator(model, tokenizer, BeamOptions(1))(texts)
+        assert [row[0] for row in greedy] == [x.text for x in expected]
+        assert all(row[1:] == ["", ""] for row in greedy)
 
-    def test_the_newest_version_is_loaded(self, tokenizer, model, tmp_path):
-        for name in ("1", "9", "10", "x11", "unfinished-1"):
-            (tmp_path / name).mkdir()
-        path = export_translator(model, tokenizer, str(tmp_path))
-        assert path == tmp_path / "11"
-        assert versions(tmp_path) == [1, 9, 10, 11]
-        loaded = load_translator(tmp_path)
+    def test_the_newest_version_is_loaded(self, late, tokenizer, model):
+        path = late["path"]
+        assert path.name == "11" and versions(path.parent) == [1, 9, 10, 11]
+        loaded = load_translator(path.parent)
         assert loaded.path == path
         expected = TextTranslator(model, tokenizer)(SENTENCES)
         for one, other in zip(loaded(SENTENCES), expected, strict=True):
             assert one.text == other.text
             np.testing.assert_allclose(one.score, other.score, rtol=1e-5)
+
+    def test_no_version_is_seen_before_it_is_complete(self, late):
+        assert late["seen"] == [1, 9, 10]
+        assert (late["path"] / "assets.extra/card.json").is_file()
+        assert late["path"].stat().st_mode & 0o777 == 0o755
+        assert sorted(p.name for p in late["path"].parent.iterdir()) == sorted(
+            ["1", "9", "10", "11", "x11", "unfinished-1"]
+        )
 
     def test_a_failed_export_leaves_nothing_behind(
         self, tokenizer, tmp_path, monkeypatch
@@ -151,31 +168,59 @@ class TestExport:
         assert load_translator(folder)([]) == []
 
 
-class TestServedTranslator:
-    def test_an_empty_batch_gives_empty_tensors(self, signatures):
-        nothing = tf.zeros([0], tf.string)
-        found = signatures["serving_default"](nothing)
-        assert found["outputs"].shape == found["scores"].shape == (0,)
-        found = signatures["translate_nbest"](nothing)
-        assert found["outputs"].shape == (0, 3)
+class TestWarmup:
+    def test_every_request_is_one_that_the_model_answers(self, folder):
+        apis = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+        loaded = tf.saved_model.load(str(folder / "1"))
+        records = tf.data.TFRecordDataset(str(folder / "1" / warmup.FILE))
+        asked = set()
+        for record in records.as_numpy_iterator():
+            log = apis.PredictionLog.FromString(record)
+            request = log.predict_log.request
+            inputs = {
+                name: tf.constant(tf.make_ndarray(proto))
+                for name, proto in request.inputs.items()
+            }
+            name = request.model_spec.signature_name
+            assert loaded.signatures[name](**inputs)
+            asked.add((name, len(next(iter(inputs.values())))))
+        assert {name for name, _ in asked} == set(loaded.signatures)
+        sizes = {size for name, size in asked if name == "serving_default"}
+        assert sizes == {1, 8, 64}
 
-    def test_batch_mates_change_nothing(self, signatures):
-        translate = signatures["serving_default"]
-        odd = ["", "  ", "😀", "\x00\x07", b"\xff\xfe dog", "very long " * 5000]
-        together = translate(tf.constant([*SENTENCES, *odd]))
-        for place, text in enumerate(SENTENCES):
-            alone = translate(tf.constant([text]))
-            assert alone["outputs"][0] == together["outputs"][place]
-            np.testing.assert_allclose(
-                alone["scores"][0], together["scores"][place], rtol=1e-5
-            )
-        assert together["outputs"][4] == together["outputs"][5] == b""
-        assert together["scores"][4] == together["scores"][5] == 0
-        for output in together["outputs"].numpy():
-            output.decode()  # UTF-8 throughout
+    def test_without_the_package_the_export_says_so_and_goes_on(self, late):
+        assert "pip install 'moe-keras[serving]'" in late["log"]
+        assert not (late["path"] / warmup.FILE).exists()
 
-    def test_a_source_is_cut_to_the_length_stated(self, served):
-        ids = served.source_ids(tf.constant(["dog " * 1000, "dog", ""]))
-        assert ids.shape == (3, 50)
-        assert ids[0, -1] == 2 and ids[0, -2] != 2
-        assert ids[2, 0] == 2
+
+class TestCard:
+    def test_it_says_what_was_exported(self, folder, tokenizer):
+        card = json.loads((folder / "1/assets.extra/card.json").read_text())
+        size = tokenizer.vocab_size
+        assert card["sizes"]["parameters"] == 2 * size**2
+        assert card["sizes"]["bytes"] > 4 * 2 * size**2
+        assert card["sizes"]["vocabulary"] == size
+        assert card["search"]["beam_width"] == 3
+        assert card["target_languages"] == ["de"]
+        assert card["figures"] == {"bleu": 31.4, "signature": "nrefs:1"}
+        loaded = tf.saved_model.load(str(folder / "1"))
+        assert set(card["signatures"]) == set(loaded.signatures)
+        for name, described in card["signatures"].items():
+            function = loaded.signatures[name]
+            _, inputs = function.structured_input_signature
+            outputs = function.structured_outputs
+            for side, specs in ("inputs", inputs), ("outputs", outputs):
+                assert described[side] == {
+                    key: {
+                        "dtype": spec.dtype.name,
+                        "shape": spec.shape.as_list(),
+                    }
+                    for key, spec in specs.items()
+                }
+
+    def test_people_can_read_it(self, folder):
+        text = (folder / "1/assets.extra/card.md").read_text()
+        assert "- bleu: 31.4\n- signature: nrefs:1" in text
+        assert (
+            "| translate_nbest | output | scores | float32 | (?, 3) |" in text
+        )

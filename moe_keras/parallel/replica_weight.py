@@ -1,0 +1,139 @@
+"""A weight of experts of which each replica has a part.
+
+It is a variable of `tf.distribute` with a copy on each replica, except that
+the copies are no copies: each has other experts. Within replicas all works as
+for any variable, gradients and updates included. Outside, where TensorFlow
+takes the first copy for all of it, a `ReplicaWeight` knows better.
+
+E: experts    R: replicas
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from moe_keras.replicas import gather_over_replicas, replica_index
+from moe_keras.shards import Shard, mark, shard_of
+
+
+class ReplicaWeight:
+    """Most of what a Keras variable can do, for the whole weight.
+
+    Args:
+        variable: Keras variable `(E / R, ...)`, made under the scope of a
+            strategy with R replicas.
+        strategy: The strategy.
+
+    Attributes:
+        variable: The Keras variable, to be read by replicas.
+    """
+
+    def __init__(self, variable, strategy):
+        self.variable = variable
+        self.name, self.path = variable.name, variable.path
+        self.dtype = variable.dtype
+        number = strategy.num_replicas_in_sync
+        self.shape = (number * variable.shape[0], *variable.shape[1:])
+        mark_copies(variable, variable.path, strategy)
+
+    @property
+    def shards(self):
+        """The variables of the replicas of this process."""
+        return copies_of(self.variable)
+
+    def numpy(self):
+        """The whole weight, gathered in the memory of this process.
+
+        Raises:
+            ValueError: if other processes have parts of it.
+        """
+        self._check_all_are_here("read")
+        whole = np.empty(self.shape, self.dtype)
+        for shard in self.shards:
+            shard_of(shard).put(shard.numpy(), whole)
+        return whole
+
+    def assign(self, value):
+        """Sets the parts that are here from a value of the whole."""
+        value = np.asarray(value)
+        if value.shape != self.shape:
+            raise ValueError(
+                f"`value` must have the shape {self.shape} of {self.path}. "
+                f"Received: value.shape={value.shape}"
+            )
+        for shard in self.shards:
+            shard.assign(shard_of(shard).take(value))
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.numpy(), dtype)
+
+    def __tf_tensor__(self, dtype=None, name=None):
+        """The whole, where experts are called outside of replicas."""
+        self._check_all_are_here("computed with")
+        shards = [tf.convert_to_tensor(shard) for shard in self.shards]
+        return tf.cast(tf.concat(shards, 0), dtype or self.dtype)
+
+    def _check_all_are_here(self, what):
+        here = sum(shard.shape[0] for shard in self.shards)
+        if here < self.shape[0]:
+            raise ValueError(
+                f"{self.path} cannot be {what} outside of replicas: this "
+                f"process has {here} of its {self.shape[0]} experts. Use a "
+                "checkpoint, or a model without a strategy."
+            )
+
+
+def copies_of(variable):
+    """The variables of the replicas of this process behind one of a strategy.
+
+    Args:
+        variable: Keras or TensorFlow variable.
+
+    Returns:
+        Tuple of TensorFlow variables.
+    """
+    variable = getattr(variable, "_value", variable)
+    return tuple(getattr(variable, "values", (variable,)))
+
+
+def mark_copies(variable, path, strategy):
+    """Lets each replica's copy know which experts of a weight it has.
+
+    Args:
+        variable: Keras or TensorFlow variable `(E / R, ...)` of a strategy.
+        path: str. What the whole is called in checkpoints.
+        strategy: The strategy.
+    """
+    each, *rest = variable.shape
+    number = strategy.num_replicas_in_sync
+    whole = (number * each, *rest)
+    around = [slice(0, size) for size in rest]
+    indices = strategy.experimental_local_results(strategy.run(replica_index))
+    for copy, index in zip(copies_of(variable), indices, strict=True):
+        index = int(index)
+        experts = slice(index * each, (index + 1) * each)
+        mark(copy, Shard(path, whole, ((experts, *around),), axis=0))
+
+
+def is_split(variable):
+    """Whether replicas have different parts of a variable and not copies."""
+    return shard_of(copies_of(variable)[0]) is not None
+
+
+def gather_whole(variable, strategy):
+    """The whole of a variable whose parts replicas have, in this process.
+
+    All workers must call it at the same point.
+
+    Args:
+        variable: Keras or TensorFlow variable that `is_split`.
+        strategy: The strategy that it was made under.
+
+    Returns:
+        Tensor `(E, ...)`.
+    """
+    variable = getattr(variable, "_value", variable)
+    gather = tf.function(
+        lambda: strategy.run(lambda: gather_over_replicas(variable))
+    )
+    parts = strategy.experimental_local_results(gather())[0]
+    return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)

@@ -1,0 +1,99 @@
+"""Requests that TensorFlow Serving runs before a version takes traffic.
+
+The first request of a kind costs many times a later one, since memory and
+kernels are only then set up. So a SavedModel carries some of each kind, in
+`assets.extra/tf_serving_warmup_requests`. Their messages come from
+`tensorflow-serving-api`, the extra `serving`.
+"""
+
+import itertools
+
+import tensorflow as tf
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+
+# When nobody says what is usual: a short, a middling and a long one.
+TEXTS = tuple(" ".join(map(str, range(count))) for count in (3, 10, 30))
+
+_BATCH_SIZES = (1, 8, 64)
+
+
+class NoServingApi(ImportError):
+    """The package `tensorflow-serving-api` is not there."""
+
+
+def requests(texts=()):
+    """The requests: all ways to translate in several sizes, and the rest once.
+
+    Args:
+        texts: Sequence of str, the usual kind of source; `TEXTS` if empty.
+
+    Returns:
+        List of `(signature name, dict of tensors)`.
+
+    >>> [name for name, _ in requests(["Hello!"])][:2]
+    ['serving_default', 'serving_default']
+    """
+    texts = [text.encode("utf-8", "replace") for text in texts or TEXTS]
+    batches = [
+        tf.constant([*itertools.islice(itertools.cycle(texts), size)])
+        for size in _BATCH_SIZES
+    ]
+    found = [
+        (name, {"inputs": batch})
+        for name in ("serving_default", "translate_nbest")
+        for batch in batches
+    ]
+    one = batches[0]
+    wishes = {
+        "inputs": one,
+        "beam_width": tf.constant([0]),
+        "length_penalty": tf.constant([-1.0]),
+        "coverage_penalty": tf.constant([-1.0]),
+        "target_language": tf.constant([""]),
+    }
+    return [
+        *found,
+        ("translate_with_options", wishes),
+        ("score", {"sources": one, "targets": one}),
+        ("tokenize", {"inputs": one}),
+        ("detokenize", {"ids": tf.constant([[4, 5, 2]])}),
+    ]
+
+
+def write_requests(folder, texts=()):
+    """Writes the requests into a version of a SavedModel.
+
+    Args:
+        folder: `pathlib.Path` of the version.
+        texts: as for `requests`.
+
+    Raises:
+        NoServingApi: if the package is missing; nothing is written.
+    """
+    try:
+        from tensorflow_serving.apis import (
+            model_pb2,
+            predict_pb2,
+            prediction_log_pb2,
+        )
+    except ImportError as error:
+        raise NoServingApi(
+            "Warm-up requests need tensorflow-serving-api: "
+            "pip install 'moe-keras[serving]'."
+        ) from error
+    file = folder / FILE
+    file.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for name, tensors in requests(texts):
+            request = predict_pb2.PredictRequest(
+                model_spec=model_pb2.ModelSpec(signature_name=name),
+                inputs={
+                    key: tf.make_tensor_proto(value.numpy(), value.dtype)
+                    for key, value in tensors.items()
+                },
+            )
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
+            writer.write(log.SerializeToString())
