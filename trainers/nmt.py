@@ -92,7 +92,10 @@ _MODEL_DIR = flags.DEFINE_string(
     "Folder of checkpoints, logs and SavedModel [runs/PRESET-PAIR].",
 )
 _TRAIN = flags.DEFINE_string(
-    "train", None, "Corpus to train on: PREFIX of files, .tsv or phrasebook."
+    "train",
+    None,
+    "Corpora to train on, joined by commas: PREFIX of two files, FILE.tsv, "
+    "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed.",
 )
 _DEV = flags.DEFINE_string(
     "dev", None, "Corpus that chooses the best checkpoint."
