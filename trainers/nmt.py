@@ -35,6 +35,7 @@ from trainers.bad_steps import TrainingError
 from trainers.checkpoint_files import CheckpointError, reason
 from trainers.interruption import Interrupted
 from trainers.presets import PRESETS, preset, with_overrides
+from trainers.serving import PRECISIONS
 
 _MODE = flags.DEFINE_enum(
     "mode",
@@ -68,6 +69,12 @@ _AVERAGE_OF = flags.DEFINE_string(
     "average_of",
     "best",
     "Checkpoints to average: best or last, or so many of them, as last:5.",
+)
+_EXPORT_PRECISION = flags.DEFINE_enum(
+    "export_precision",
+    "float32",
+    PRECISIONS,
+    "Of weights and products in the SavedModel.",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
@@ -119,7 +126,8 @@ def _run(paths):
     elif mode == "average":
         translation_task.average(model_dir, _AVERAGE_OF.value, _say)
     else:
-        _say(translation_task.export(model_dir, _SET.value))
+        precision = _EXPORT_PRECISION.value
+        _say(translation_task.export(model_dir, _SET.value, precision))
 
 
 def main(argv):

@@ -23,10 +23,11 @@ from trainers.model_folder import (
     measure,
 )
 from trainers.progress import TranslationProgress
+from trainers.serving import export_model
 from trainers.task import Task
 from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
-from translation.export import export_translator, load_translator
+from translation.export import load_translator
 from translation.input_pipeline import evaluation_batches, training_batches
 from translation.special_ids import PAD_ID
 from translation.tokenizer import Tokenizer, train_tokenizer
@@ -131,22 +132,22 @@ def average(model_dir, which="best", log=print):
     return averaged.path
 
 
-def export(model_dir, changes=()):
+def export(model_dir, changes=(), precision="float32"):
     """Writes a new version of the SavedModel.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of the search.
+        precision: str. `float32` or `bfloat16`, of weights and products.
 
     Returns:
         Path of the version's folder.
     """
     folder = ModelFolder(model_dir)
     config = folder.load_config(changes)
+    results = folder.load_results(folder.load_config())
     model, tokenizer = folder.load_model(config)
-    return export_translator(
-        model, tokenizer, folder.export_path, config.search
-    )
+    return export_model(config, folder, model, tokenizer, results, precision)
 
 
 def _train_and_evaluate(config, folder, train, dev, test, log):
@@ -317,9 +318,7 @@ def _final_figures(config, model, tokenizer, test, log):
 
 def _export_and_check(config, folder, model, tokenizer, results, log):
     """Exports, loads the export and lets it translate the examples."""
-    path = export_translator(
-        model, tokenizer, folder.export_path, config.search
-    )
+    path = export_model(config, folder, model, tokenizer, results, "float32")
     served = load_translator(folder.export_path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
