@@ -9,6 +9,7 @@ version = {}
 exec((ROOT / "moe_keras/version.py").read_text(encoding="utf-8"), version)
 
 PLOTS = ["matplotlib>=3.8"]
+SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 
 setuptools.setup(
     name="moe-keras",
@@ -34,7 +35,8 @@ setuptools.setup(
     ],
     extras_require={
         "plots": PLOTS,
-        "dev": [*PLOTS, "pytest>=8", "pytest-xdist", "ruff>=0.14"],
+        "serving": SERVING,
+        "dev": [*PLOTS, *SERVING, "pytest>=8", "pytest-xdist", "ruff>=0.14"],
     },
     entry_points={
         "console_scripts": ["moe-train-nmt = trainers.cli:nmt"],
