@@ -289,10 +289,15 @@ def measure(config):
 
 def build_model(config):
     """A translator with fresh weights."""
+    return build_translator(config.model, config.precision)
+
+
+def build_translator(model_config, precision):
+    """A translator with fresh weights, of a dtype policy of Keras."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
+    keras.config.set_dtype_policy(precision)
     try:
-        model = Translator(config.model, name="translator")
+        model = Translator(model_config, name="translator")
     finally:
         keras.config.set_dtype_policy(before)
     ids = tf.ones((1, 2), tf.int32)

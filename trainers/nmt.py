@@ -56,6 +56,7 @@ from trainers.filters import (
 )
 from trainers.interruption import Interrupted
 from trainers.presets import PRESETS, preset, with_overrides
+from trainers.serving import PRECISIONS
 from translation.ensemble import MEANS
 
 _MODE = flags.DEFINE_enum(
@@ -132,6 +133,12 @@ _ENSEMBLE_MEAN = flags.DEFINE_enum(
 )
 _LABELS = flags.DEFINE_string(
     "labels", None, "File for --mode=experts: a label a line, each a sentence."
+)
+_EXPORT_PRECISION = flags.DEFINE_enum(
+    "export_precision",
+    "float32",
+    PRECISIONS,
+    "Of weights and products in the SavedModel.",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
@@ -239,7 +246,11 @@ def _run(paths):
         translation_task.average(model_dir, _AVERAGE_OF.value, _say)
     else:
         path = translation_task.export(
-            model_dir, _SET.value, _ENSEMBLE.value, _ENSEMBLE_MEAN.value
+            model_dir,
+            _SET.value,
+            _ENSEMBLE.value,
+            _ENSEMBLE_MEAN.value,
+            _EXPORT_PRECISION.value,
         )
         _say(path)
 

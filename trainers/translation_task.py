@@ -34,11 +34,12 @@ from trainers.model_folder import (
 )
 from trainers.presets import field_paths
 from trainers.progress import TranslationProgress
+from trainers.serving import export_model
 from trainers.task import Task
 from translation.adopted_tokenizer import adopt_tokenizer
 from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
-from translation.export import export_translator, load_translator
+from translation.export import load_translator
 from translation.input_pipeline import evaluation_batches, training_batches
 from translation.special_ids import PAD_ID
 from translation.tokenizer import Tokenizer, TokenizerError, train_tokenizer
@@ -176,23 +177,31 @@ def average(model_dir, which="best", log=print):
     return averaged.path
 
 
-def export(model_dir, changes=(), members=(), mean="probabilities"):
+def export(
+    model_dir,
+    changes=(),
+    members=(),
+    mean="probabilities",
+    precision="float32",
+):
     """Writes a new version of the SavedModel.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of the search.
         members, mean: An ensemble, see `trainers.ensembles.open_translator`.
+        precision: str. `float32` or `bfloat16`, of weights and products.
 
     Returns:
         Path of the version's folder.
     """
     folder = ModelFolder(model_dir)
     config = folder.load_config(changes)
+    results = None
+    if not members:  # an ensemble has not been measured
+        results = folder.load_results(folder.load_config())
     model, tokenizer = open_translator(folder, config, members, mean)
-    return export_translator(
-        model, tokenizer, folder.export_path, config.search
-    )
+    return export_model(config, folder, model, tokenizer, results, precision)
 
 
 def _train(config, folder, corpora, workers, log):
@@ -201,12 +210,6 @@ def _train(config, folder, corpora, workers, log):
     Returns:
         The config as it came out, and the `Loop`, None if all was done before.
     """
-    if workers.count > 1 and config.batches.subword_sampling:
-        raise ValueError(
-            "`subword_sampling` must be 0 with several workers, who would "
-            "draw different subwords of the sentences they share. "
-            f"Received: {config.batches.subword_sampling}"
-        )
     tokenizer = _shared_tokenizer(folder)
     config = _with_vocabulary(config, tokenizer)
     folder.check_same(config)
@@ -428,9 +431,7 @@ def _final_figures(config, model, tokenizer, test, log):
 
 def _export_and_check(config, folder, model, tokenizer, results, log):
     """Exports, loads the export and lets it translate the examples."""
-    path = export_translator(
-        model, tokenizer, folder.export_path, config.search
-    )
+    path = export_model(config, folder, model, tokenizer, results, "float32")
     served = load_translator(folder.export_path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]

@@ -77,7 +77,8 @@ class SubwordEmbedding(keras.layers.Layer):
         scores = ops.matmul(
             ops.cast(outputs, self.compute_dtype), ops.transpose(kernel)
         )
-        return ops.cast(scores, self.variable_dtype) + self.bias
+        wide = "float64" if self.compute_dtype == "float64" else "float32"
+        return ops.cast(scores, wide) + ops.cast(self.bias, wide)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.depth)

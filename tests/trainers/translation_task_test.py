@@ -17,6 +17,7 @@ from trainers.presets import NmtConfig, with_overrides
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig
 from translation.corpus import open_corpus
+from translation.export import load_translator
 from translation.input_pipeline import PipelineOptions
 from translation.tokenizer import TokenizerError
 
@@ -125,7 +126,27 @@ def test_evaluate_translate_and_export_use_the_folder(trained):
     translations = LineTranslator(folder)(["one dog", ""])
     assert translations[0] == results["examples"][0]["translation"]
     assert translations[1] == ""
-    assert translation_task.export(folder).name == "2"
+
+
+def test_an_export_in_bfloat16_tells_its_figures(trained):
+    folder, _, results = trained
+    path = translation_task.export(
+        folder, ["beam_width=1"], precision="bfloat16"
+    )
+    assert path.name == "2"
+    assert load_translator(path)(["one dog"])[0].score < 0
+    cards = [
+        json.loads((folder / f"export/{n}/assets.extra/card.json").read_text())
+        for n in (1, 2)
+    ]
+    for card, dtypes in zip(cards, (["float32"], ["bfloat16"]), strict=True):
+        assert card["sizes"]["weights_dtypes"] == dtypes
+        assert card["target_languages"] == ["fr"]
+        assert card["figures"]["bleu"] == results["bleu"]
+        assert card["figures"]["signature"] == results["signature"]
+        assert card["figures"]["search"]["beam_width"] == 2
+        assert card["configuration"]["num_experts"] == 2
+    assert [card["search"]["beam_width"] for card in cards] == [2, 1]
 
 
 def test_unequal_files_are_refused_before_training(config, corpora, tmp_path):
