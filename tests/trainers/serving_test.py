@@ -53,7 +53,8 @@ class TestServedModel:
             alone, score = translate(served, SOURCES[row : row + 1])
             length = alone.shape[1]
             np.testing.assert_array_equal(together[row, :length], alone[0])
-            np.testing.assert_allclose(scores[row], score[0], rtol=1e-5)
+            # Products of other sizes round differently, step after step.
+            np.testing.assert_allclose(scores[row], score[0], rtol=1e-4)
         # With the capacity of training they do.
         crowded, crowded_scores = translate(trained, SOURCES)
         assert not np.allclose(crowded_scores, scores, rtol=1e-3)
