@@ -11,7 +11,7 @@ E: experts    R: replicas
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.replicas import gather_over_replicas, replica_index
+from moe_keras.replicas import gather_over_replicas
 from moe_keras.shards import Shard, mark, shard_of
 
 
@@ -64,6 +64,7 @@ class ReplicaWeight:
             shard.assign(shard_of(shard).take(value))
 
     def __array__(self, dtype=None, copy=None):
+        del copy  # it always is one
         return np.asarray(self.numpy(), dtype)
 
     def __tf_tensor__(self, dtype=None, name=None):
@@ -108,9 +109,11 @@ def mark_copies(variable, path, strategy):
     number = strategy.num_replicas_in_sync
     whole = (number * each, *rest)
     around = [slice(0, size) for size in rest]
-    indices = strategy.experimental_local_results(strategy.run(replica_index))
-    for copy, index in zip(copies_of(variable), indices, strict=True):
-        index = int(index)
+    copies = copies_of(variable)
+    first = 0
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        first = strategy.cluster_resolver.task_id * len(copies)
+    for index, copy in enumerate(copies, first):
         experts = slice(index * each, (index + 1) * each)
         mark(copy, Shard(path, whole, ((experts, *around),), axis=0))
 
