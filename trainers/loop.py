@@ -154,7 +154,7 @@ class Loop:
             task.identity,
             task.measure,
             log,
-            average=self.average,
+            average=self.average.state(),
             batches=self.batches,
             best=self.best,
             bad_steps=self.bad_steps.count,
@@ -288,8 +288,9 @@ class Loop:
         with self.average.swapped_in():
             metrics = self._evaluate(check)
             is_best = self.best.add(metrics["score"])
-            if self.workers.is_chief:
-                self.checkpoints.save_best(step, metrics["score"], is_best)
+            with self.checkpoints.gathered(self.workers):
+                if self.workers.is_chief:
+                    self.checkpoints.save_best(step, metrics["score"], is_best)
         self.evaluated.assign(step)
         self._is_saved = False
         self.summaries.write_evaluation(step, metrics)
@@ -299,9 +300,9 @@ class Loop:
     def _evaluate(self, check):
         """The chief evaluates; all know what it has found, or that it ends."""
         found = None
+        if self.workers.count > 1 or self.task.evaluated is not None:
+            copy_weights(self.model, self.task.evaluated)
         if self.workers.is_chief:
-            if self.task.evaluated is not None:
-                copy_weights(self.model, self.task.evaluated)
             try:
                 found = {"metrics": self.task.evaluate(check)}
             except Interrupted as interrupted:
@@ -318,8 +319,9 @@ class Loop:
 
     def _save(self):
         if not self._is_saved:
-            if self.workers.is_chief:
-                self.checkpoints.save(int(self.step))
+            with self.checkpoints.gathered(self.workers):
+                if self.workers.is_chief:
+                    self.checkpoints.save(int(self.step))
             self._is_saved = True
 
     def _is_due(self, every):

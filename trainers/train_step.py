@@ -217,25 +217,16 @@ def _sum_parts(loss, gradients, variables):
     A weight of which replicas have different parts has a gradient that is
     summed already, and only part of it is here: its norm is what is summed.
     """
-    split = [is_split(variable) for variable in variables]
-    loss, *summed = sum_over_replicas(
-        [
-            loss,
-            *(
-                g
-                for g, parts in zip(gradients, split, strict=True)
-                if not parts
-            ),
-        ]
-    )
-    if not any(split):
-        return loss, summed, tf.linalg.global_norm(summed)
-    of_parts = [g for g, parts in zip(gradients, split, strict=True) if parts]
-    square = sum_over_replicas(tf.linalg.global_norm(of_parts) ** 2)
-    norm = tf.sqrt(tf.linalg.global_norm(summed) ** 2 + square)
+    pairs = list(zip(gradients, map(is_split, variables), strict=True))
+    ours = [gradient for gradient, is_ours in pairs if is_ours]
+    others = [gradient for gradient, is_ours in pairs if not is_ours]
+    loss, *summed = sum_over_replicas([loss, *others])
+    norm = tf.linalg.global_norm(summed)
+    if not ours:
+        return loss, summed, norm
+    square = sum_over_replicas(tf.linalg.global_norm(ours) ** 2)
     whole = iter(summed)
     gradients = [
-        gradient if parts else next(whole)
-        for gradient, parts in zip(gradients, split, strict=True)
+        gradient if is_ours else next(whole) for gradient, is_ours in pairs
     ]
-    return loss, gradients, norm
+    return loss, gradients, tf.sqrt(norm**2 + square)

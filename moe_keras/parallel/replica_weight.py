@@ -91,7 +91,7 @@ def copies_of(variable):
     Returns:
         Tuple of TensorFlow variables.
     """
-    variable = getattr(variable, "_value", variable)
+    variable = _raw(variable)
     return tuple(getattr(variable, "values", (variable,)))
 
 
@@ -103,6 +103,7 @@ def mark_copies(variable, path, strategy):
         path: str. What the whole is called in checkpoints.
         strategy: The strategy.
     """
+    _raw(variable)._moe_keras_strategy = strategy
     each, *rest = variable.shape
     number = strategy.num_replicas_in_sync
     whole = (number * each, *rest)
@@ -114,26 +115,73 @@ def mark_copies(variable, path, strategy):
         mark(copy, Shard(path, whole, ((experts, *around),), axis=0))
 
 
+def mark_beside(beside, variable, kind, strategy):
+    """Marks what is kept beside a variable, such as its momentum, as it is.
+
+    Args:
+        beside: Keras or TensorFlow variable of the same shape.
+        variable: Keras or TensorFlow variable; nothing happens unless it
+            `is_split`.
+        kind: str. What `beside` is to it.
+        strategy: The strategy of both.
+    """
+    if is_split(variable):
+        path = shard_of(copies_of(variable)[0]).path
+        mark_copies(beside, f"{path}/{kind}", strategy)
+
+
 def is_split(variable):
     """Whether replicas have different parts of a variable and not copies."""
     return shard_of(copies_of(variable)[0]) is not None
 
 
-def gather_whole(variable, strategy):
+def gather_whole(variable):
     """The whole of a variable whose parts replicas have, in this process.
 
     All workers must call it at the same point.
 
     Args:
         variable: Keras or TensorFlow variable that `is_split`.
-        strategy: The strategy that it was made under.
 
     Returns:
         Tensor `(E, ...)`.
     """
-    variable = getattr(variable, "_value", variable)
+    strategy = _raw(variable)._moe_keras_strategy
+    variable = _raw(variable)
     gather = tf.function(
         lambda: strategy.run(lambda: gather_over_replicas(variable))
     )
     parts = strategy.experimental_local_results(gather())[0]
     return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
+
+
+def gather_pieces(wholes, keeps):
+    """Brings what other processes have of some weights, to be saved.
+
+    All workers must call it at the same point, with the same weights. One
+    after the other is whole on a device for a moment, and what is kept is in
+    the memory of the host.
+
+    Args:
+        wholes: List of what `whole_variables` returns.
+        keeps: bool. Whether this process is the one that saves.
+    """
+    for whole in wholes:
+        variable = getattr(whole, "of_replicas", None)
+        if variable is None:
+            continue
+        value = gather_whole(variable)
+        if not keeps:
+            continue
+        mine = shard_of(copies_of(variable)[0])
+        each = variable.shape[0]
+        for first in range(0, mine.shape[0], each):
+            experts = slice(first, first + each)
+            piece = (experts, *mine.pieces[0][1:])
+            (place,) = mine._replace(pieces=(piece,)).places
+            with tf.device("CPU:0"):
+                whole.pieces_elsewhere[place] = tf.identity(value[experts])
+
+
+def _raw(variable):
+    return getattr(variable, "_value", variable)

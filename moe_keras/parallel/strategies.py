@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from moe_keras.parallel.replica_placement import ReplicaPlacement
 from moe_keras.parallel.rendezvous import meet
+from moe_keras.parallel.replica_placement import ReplicaPlacement
 from moe_keras.parallel.workers import Workers
 
 STRATEGIES = ("none", "mirrored", "multi_worker")
