@@ -8,7 +8,11 @@ import keras
 import tensorflow as tf
 
 from moe_keras.feed_forward import check_sizes, each_alone, feed_forward
-from moe_keras.placement import StackedExperts, current_part
+from moe_keras.placement import (
+    StackedExperts,
+    current_part,
+    current_placement,
+)
 from moe_keras.segments import Activation
 
 # Activations whose slope can be told from their output.
@@ -208,6 +212,7 @@ class ExpertList(keras.layers.Layer):
     """
 
     supports_segments = True
+    splits = ("experts",)  # a `Part` can have some of them
 
     def __init__(self, experts, **kwargs):
         super().__init__(**kwargs)
@@ -215,22 +220,24 @@ class ExpertList(keras.layers.Layer):
         self.num_experts = len(self.experts)
 
     def build(self, input_shape):
-        for expert in self.experts:
+        for number, expert in enumerate(self.experts):
             if not expert.built:
-                expert.build((None, input_shape[-1]))
+                with current_placement().home(number, self.num_experts):
+                    expert.build((None, input_shape[-1]))
 
     def call(self, inputs, counts=None, training=False):
         # Keras hands `training` on to the experts that ask for it.
+        experts = current_part().choose(self.experts)
         if counts is None:
-            batches = tf.unstack(inputs, self.num_experts)
+            batches = tf.unstack(inputs, len(experts))
         else:
             sizes = tf.convert_to_tensor(counts, tf.int32)
             rest = tf.shape(inputs)[:1] - tf.reduce_sum(sizes)
             sizes = tf.concat([sizes, rest], 0)
-            *batches, nobody = tf.split(inputs, sizes, num=self.num_experts + 1)
+            *batches, nobody = tf.split(inputs, sizes, num=len(experts) + 1)
         outputs = [
             expert(batch)
-            for expert, batch in zip(self.experts, batches, strict=True)
+            for expert, batch in zip(experts, batches, strict=True)
         ]
         if counts is None:
             return tf.stack(outputs)

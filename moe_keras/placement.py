@@ -33,6 +33,8 @@ class Placement:
     [(4, 2, 3), (4, 3), (4, 3, 2), (4, 2)]
     """
 
+    supports_jit = True  # whether XLA can compile what `run` does
+
     @contextlib.contextmanager
     def scope(self):
         """Layers that are built within the block have this placement."""
@@ -69,6 +71,22 @@ class Placement:
         return layer.add_weight(
             name=name, shape=tuple(dims.values()), initializer=draw_all
         )
+
+    def home(self, expert, num_experts):
+        """A context in which to build an expert that is a layer of its own.
+
+        Args:
+            expert: int. Its number.
+            num_experts: int.
+        """
+        return contextlib.nullcontext()
+
+    def check(self, experts):
+        """Raises a ValueError if a layer of experts cannot be run.
+
+        Args:
+            experts: Layer as in `SparseMoE`, built.
+        """
 
     def run(self, experts, tokens, routing, plan):
         """Brings the tokens to their experts and the results back.
@@ -134,6 +152,12 @@ class Part(NamedTuple):
     num_experts: Any = None
     hidden_part: Any = 0
     number: Any = None
+
+    def choose(self, experts):
+        """Those of a list of all experts that are at work."""
+        if self.num_experts is None:
+            return experts
+        return experts[self.first_expert :][: self.num_experts]
 
     def own_seed(self, seed):
         """Another seed `(2,)` for each part; that of the whole is `seed`."""
@@ -201,6 +225,8 @@ class StackedExperts(keras.layers.Layer):
     hold them whole, whatever the placement was. Subclasses have an attribute
     `num_experts`.
     """
+
+    splits = ("experts", "hidden")  # the dimensions a `Part` can be cut in
 
     def add_expert_weight(self, name, draw, side_by_side=1, **dims):
         """Makes a weight; arguments as for `Placement.add_weight`.

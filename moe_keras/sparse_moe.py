@@ -15,6 +15,7 @@ from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
 from moe_keras.placement import current_placement
 from moe_keras.replicas import num_replicas, sum_over_replicas
+from moe_keras.shared_capacity import room_on_replica
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -203,6 +204,8 @@ class SparseMoE(keras.layers.Layer):
         ):
             if not part.built:
                 part.build(shape)
+        self._placement.check(self.experts)
+        self.supports_jit &= self._placement.supports_jit
 
     def call(self, inputs, mask=None, training=False):
         tokens_ND = tf.reshape(inputs, [-1, inputs.shape[-1]])
@@ -210,12 +213,7 @@ class SparseMoE(keras.layers.Layer):
         if mask is not None:
             mask_N = tf.reshape(tf.cast(mask, "bool"), [-1])
         routing = self.gate(tokens_ND, mask=mask_N, training=training)
-        plan = plan_dispatch(
-            routing.expert_index,
-            self.num_experts,
-            mask=mask_N,
-            capacity=self._capacity(routing.expert_index),
-        )
+        plan = self._plan(routing.expert_index, mask_N)
         # Keras hands `training` on to the experts.
         outputs_ND = self._placement.run(self.experts, tokens_ND, routing, plan)
         if training:
@@ -230,16 +228,30 @@ class SparseMoE(keras.layers.Layer):
         outputs.set_shape((*inputs.shape[:-1], outputs_ND.shape[-1]))
         return outputs
 
-    def _capacity(self, expert_NK):
+    def _plan(self, expert_NK, mask_N):
+        room_E = None
         if self.capacity_factor is None:
             as_segments = getattr(self.experts, "supports_segments", False)
-            return None if as_segments else "busiest"
+            capacity = None if as_segments else "busiest"
+        else:
+            capacity = self._capacity(expert_NK)
+            if num_replicas() > 1:
+                room_E = room_on_replica(
+                    expert_NK, self.num_experts, capacity, mask_N
+                )
+                capacity = "busiest"
+        return plan_dispatch(
+            expert_NK, self.num_experts, mask_N, capacity, room=room_E
+        )
+
+    def _capacity(self, expert_NK):
+        """Slots of an expert for the batch that replicas share."""
         num_tokens, k = expert_NK.shape
         k = self.gate.k if k is None else k
         share = self.capacity_factor * k / self.num_experts
-        if num_tokens is not None:
+        if num_tokens is not None and num_replicas() == 1:
             return max(1, min(num_tokens, math.ceil(share * num_tokens)))
-        num_tokens = tf.shape(expert_NK)[0]
+        num_tokens = sum_over_replicas(tf.shape(expert_NK)[0])
         slots = tf.math.ceil(share * tf.cast(num_tokens, "float64"))
         return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
 

@@ -21,6 +21,12 @@ errors have 1). Then:
   python -m trainers.nmt --model_dir=runs/mine --mode=average --average_of=last
   python -m trainers.nmt --model_dir=runs/mine --mode=experts
 
+On several devices, or with a worker on each of several hosts:
+
+  python -m trainers.nmt --strategy=mirrored --devices=GPU:0,GPU:1
+  python -m trainers.nmt --strategy=multi_worker \\
+    --cluster=10.0.0.1:2222,10.0.0.2:2222 --index=0
+
 Any field of the configuration that is printed at the start can be changed:
 
   python -m trainers.nmt --set num_experts=32 --set dropout=0.2
@@ -34,6 +40,9 @@ import sys
 import tensorflow as tf
 from absl import app, flags, logging
 
+from moe_keras.parallel.cluster import cluster_of, cluster_of_environment
+from moe_keras.parallel.heartbeat import WorkerLost
+from moe_keras.parallel.strategies import STRATEGIES, start_workers
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoint_files import CheckpointError, reason
@@ -47,6 +56,7 @@ from trainers.filters import (
 )
 from trainers.interruption import Interrupted
 from trainers.presets import PRESETS, preset, with_overrides
+from trainers.serving import PRECISIONS
 from translation.ensemble import MEANS
 
 _MODE = flags.DEFINE_enum(
@@ -124,8 +134,43 @@ _ENSEMBLE_MEAN = flags.DEFINE_enum(
 _LABELS = flags.DEFINE_string(
     "labels", None, "File for --mode=experts: a label a line, each a sentence."
 )
+_EXPORT_PRECISION = flags.DEFINE_enum(
+    "export_precision",
+    "float32",
+    PRECISIONS,
+    "Of weights and products in the SavedModel.",
+)
 _SET = flags.DEFINE_multi_string(
     "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
+)
+
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "none",
+    list(STRATEGIES),
+    "tf.distribute: mirrored shares each batch out to devices, multi_worker "
+    "to processes on several hosts.",
+)
+_DEVICES = flags.DEFINE_string(
+    "devices",
+    None,
+    "Devices for mirrored: how many, or their names, as GPU:0,GPU:1. Without a "
+    "GPU a number divides the processor, to try things out [all GPUs].",
+)
+_CLUSTER = flags.DEFINE_string(
+    "cluster",
+    None,
+    "Addresses of all workers, HOST:PORT,HOST:PORT, the same everywhere; the "
+    "first is the chief [from TF_CONFIG].",
+)
+_INDEX = flags.DEFINE_integer(
+    "index", None, "Which of the addresses is this worker's own, from 0."
+)
+
+_LAYOUT = flags.DEFINE_string(
+    "layout",
+    None,
+    "experts:replica gives each replica a part of the experts [all of them].",
 )
 
 _say = functools.partial(print, flush=True)
@@ -140,6 +185,17 @@ def _config():
     }
     overrides = [f"{name}={text}" for name, text in given.items() if text]
     return with_overrides(preset(_PRESET.value), overrides + _SET.value)
+
+
+def _start_workers(about):
+    cluster = None
+    if _CLUSTER.value:
+        cluster = cluster_of(_CLUSTER.value, _INDEX.value)
+    elif _STRATEGY.value == "multi_worker":
+        cluster = cluster_of_environment()
+    return start_workers(
+        _STRATEGY.value, _DEVICES.value, cluster, _LAYOUT.value, about
+    )
 
 
 def _translate(model_dir, paths):
@@ -175,7 +231,9 @@ def _run(paths):
     config = _config()
     model_dir = _MODEL_DIR.value or f"runs/{_PRESET.value}-{config.pair}"
     if mode == "train_and_evaluate":
-        translation_task.train_and_evaluate(config, model_dir, _say)
+        translation_task.train_and_evaluate(
+            config, model_dir, _say, _start_workers
+        )
     elif mode == "evaluate":
         translation_task.evaluate(model_dir, _TEST.value, _SET.value, _say)
     elif mode == "translate":
@@ -188,7 +246,11 @@ def _run(paths):
         translation_task.average(model_dir, _AVERAGE_OF.value, _say)
     else:
         path = translation_task.export(
-            model_dir, _SET.value, _ENSEMBLE.value, _ENSEMBLE_MEAN.value
+            model_dir,
+            _SET.value,
+            _ENSEMBLE.value,
+            _ENSEMBLE_MEAN.value,
+            _EXPORT_PRECISION.value,
         )
         _say(path)
 
@@ -215,7 +277,13 @@ def main(argv):
     except BrokenPipeError:  # as of `... | head`; nobody is there to be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except (ValueError, OSError, TrainingError, CheckpointError) as error:
+    except (
+        ValueError,
+        OSError,
+        TrainingError,
+        CheckpointError,
+        WorkerLost,
+    ) as error:
         sys.exit(f"Error: {error}")
     except (
         tf.errors.ResourceExhaustedError,  # memory, or a disk for TensorBoard

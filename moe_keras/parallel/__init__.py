@@ -1,1 +1,8 @@
-"""Many devices under the same layers: who takes part, and what lives where."""
+"""Experts on many devices.
+
+`MeshLayout` splits them in Mesh-TensorFlow's words.
+"""
+
+from moe_keras.parallel.layout import MeshLayout
+
+__all__ = ["MeshLayout"]

@@ -3,12 +3,16 @@
 import tensorflow as tf
 
 from moe_keras.parallel.rendezvous import meet
+from moe_keras.parallel.replica_placement import ReplicaPlacement
 from moe_keras.parallel.workers import Workers
 
 STRATEGIES = ("none", "mirrored", "multi_worker")
+SHARED_OUT = "experts:replica"
 
 
-def start_workers(strategy="none", devices=None, cluster=None, about=None):
+def start_workers(
+    strategy="none", devices=None, cluster=None, layout=None, about=None
+):
     """Makes the strategy that a program is to train under.
 
     Call it before TensorFlow computes anything: only then can a processor be
@@ -21,6 +25,8 @@ def start_workers(strategy="none", devices=None, cluster=None, about=None):
             between, as `GPU:0,GPU:2`. A number means GPUs, or where there is
             none so many parts of the processor. By default all GPUs.
         cluster: `Cluster`, for "multi_worker".
+        layout: str or None. "experts:replica" to give each replica a part of
+            the experts; by default each has all of them.
         about: dict of what must be the same in all workers, see
             `rendezvous.meet`.
 
@@ -52,12 +58,19 @@ def start_workers(strategy="none", devices=None, cluster=None, about=None):
             "A cluster is for the strategy multi_worker, which needs one. "
             f"Received: cluster={cluster}, strategy={strategy}"
         )
+    if layout not in (None, SHARED_OUT) or (layout and strategy == "none"):
+        raise ValueError(
+            f'`layout` must be "{SHARED_OUT}" or left out, and is for several '
+            f"replicas. Received: layout={layout!r}, strategy={strategy}"
+        )
+    if strategy == "none":
+        return Workers()
     if strategy == "mirrored":
-        return Workers(_mirrored(_device_names(devices)))
-    if strategy == "multi_worker":
-        meet(cluster, about or {})
-        return Workers(_multi_worker(cluster), cluster)
-    return Workers()
+        made = _mirrored(_device_names(devices))
+    else:
+        meet(cluster, {**(about or {}), "layout": layout})
+        made = _multi_worker(cluster)
+    return Workers(made, cluster, ReplicaPlacement(made) if layout else None)
 
 
 def _mirrored(names):

@@ -1,10 +1,12 @@
 """The processes that train together, as the training loop sees them."""
 
+import contextlib
 import json
 
 import tensorflow as tf
 
 from moe_keras.parallel.heartbeat import Heartbeat
+from moe_keras.placement import current_placement
 from moe_keras.replicas import replica_index, sum_over_replicas
 
 _LENGTH = 512  # bytes of a message that travel at once
@@ -23,6 +25,7 @@ class Workers:
     Args:
         strategy: `tf.distribute.Strategy`; by default the one in force.
         cluster: `Cluster` of its processes, or None where there is only one.
+        placement: `Placement` of experts; by default the one in force.
 
     Attributes:
         strategy: The strategy.
@@ -36,14 +39,21 @@ class Workers:
     (True, [{'seconds': 1.5}])
     """
 
-    def __init__(self, strategy=None, cluster=None):
+    def __init__(self, strategy=None, cluster=None, placement=None):
         self.strategy = strategy or tf.distribute.get_strategy()
+        self._placement = placement or current_placement()
         self._cluster = cluster
         self._index = cluster.index if cluster else 0
         self.count = len(cluster.addresses) if cluster else 1
         self.is_chief = self._index == 0
         self._heartbeat = Heartbeat(cluster) if self.count > 1 else None
         self._sum = tf.function(self._sum_eagerly, reduce_retracing=True)
+
+    @contextlib.contextmanager
+    def scope(self):
+        """A model that is built within the block is trained by all."""
+        with self.strategy.scope(), self._placement.scope():
+            yield
 
     def everyones(self, value):
         """What each worker has to say; all must ask at the same point.
