@@ -9,6 +9,8 @@ version = {}
 exec((ROOT / "moe_keras/version.py").read_text(encoding="utf-8"), version)
 
 PLOTS = ["matplotlib>=3.8"]
+# tensorflow-datasets imports the second without asking for it.
+WMT = ["tensorflow-datasets>=4.9.9", "importlib-resources"]
 SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 
 setuptools.setup(
@@ -36,7 +38,15 @@ setuptools.setup(
     extras_require={
         "plots": PLOTS,
         "serving": SERVING,
-        "dev": [*PLOTS, *SERVING, "pytest>=8", "pytest-xdist", "ruff>=0.14"],
+        "wmt": WMT,
+        "dev": [
+            *PLOTS,
+            *SERVING,
+            *WMT,
+            "pytest>=8",
+            "pytest-xdist",
+            "ruff>=0.14",
+        ],
     },
     entry_points={
         "console_scripts": ["moe-train-nmt = trainers.cli:nmt"],

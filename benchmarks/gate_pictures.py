@@ -6,9 +6,9 @@ One small task, learnt by one `SparseMoE` layer after the other, each with
 another gate: tokens come in 24 kinds, a few of them frequent and most of them
 rare, and each kind wants a linear map of its own. All routers start with the
 same kernel, which prefers two of the eight experts, so that what a gate does
-about an uneven load can be seen; all balancing losses weigh 0.1. Three
-pictures are drawn, all of the routing at inference of one batch that is not
-trained on:
+about an uneven load can be seen; all balancing losses weigh 0.1. The two
+experts are one of the four groups of the hierarchical gate. Three pictures
+are drawn, all of the routing at inference of one batch that is not trained on:
 
 - gate_loads.svg: the load of each expert before and after training.
 - gate_balance.svg: CV(load) during training.
@@ -60,6 +60,10 @@ GATES = {
     "ExpertChoiceGate": lambda: moe_keras.ExpertChoiceGate(
         EXPERTS, causal=False
     ),
+    "HierarchicalGate": lambda: moe_keras.HierarchicalGate(
+        EXPERTS // 2, 2, k=(2, 1), seed=0
+    ),
+    "BatchwiseGate": lambda: moe_keras.BatchwiseGate(EXPERTS, k=2),
 }
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = (
@@ -121,6 +125,21 @@ def uneven_kernel(seed=0):
     return kernel_DE
 
 
+def start_uneven(gate):
+    """Gives a built gate the uneven kernel.
+
+    Of a hierarchical one each group has its columns, and the primary gate the
+    mean of these.
+    """
+    kernel_DE = uneven_kernel()
+    if not isinstance(gate, moe_keras.HierarchicalGate):
+        gate.gate_kernel.assign(kernel_DE)
+        return
+    kernel_DGM = kernel_DE.reshape(DEPTH, gate.num_groups, -1)
+    gate.primary.gate_kernel.assign(kernel_DGM.mean(axis=2))
+    gate.gate_kernel.assign(kernel_DGM.transpose(1, 0, 2))
+
+
 def cv(load_E):
     """Coefficient of variation."""
     return float(moe_keras.losses.cv_squared(load_E)) ** 0.5
@@ -140,7 +159,7 @@ def watch(make_gate, steps):
     task, gate = Task(), make_gate()
     layer = moe_keras.SparseMoE(EXPERTS, hidden_dim=32, gate=gate)
     layer.build((None, DEPTH))
-    gate.gate_kernel.assign(uneven_kernel())
+    start_uneven(gate)
     optimizer = keras.optimizers.Adam(3e-3)
     optimizer.build(layer.trainable_variables)
     batch_ND, _ = task.batch()

@@ -22,6 +22,7 @@ from moe_keras.gating import (
     ThresholdGate,
     TopKGate,
 )
+from moe_keras.optimizers import FactoredAdam
 from moe_keras.recurrent import ProjectedLSTM
 from moe_keras.sparse_moe import SparseMoE
 from moe_keras.version import __version__
@@ -30,6 +31,7 @@ __all__ = [
     "BatchwiseGate",
     "BiasBalancedGate",
     "ExpertChoiceGate",
+    "FactoredAdam",
     "FeedForwardExperts",
     "GatedFeedForwardExperts",
     "HierarchicalGate",

@@ -49,8 +49,22 @@ class DispatchPlan(NamedTuple):
     load: Any
     capacity: Any
 
+    def choices_with_slot(self):
+        """Which choices have a slot and an expert, bool `(N, K)`."""
+        if self.has_slot is not None:
+            return tf.transpose(self.has_slot)
+        # Segments: choices without an expert come last.
+        return tf.transpose(self.slot_index < tf.reduce_sum(self.counts))
 
-def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
+
+def plan_dispatch(
+    expert_index,
+    num_experts,
+    mask=None,
+    capacity=None,
+    compact=False,
+    room=None,
+):
     """Sorts the choices of a batch by expert.
 
     The sort is stable and choice by choice, so that with a capacity the
@@ -63,6 +77,11 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
         mask: Optional boolean tensor `(N,)`; tokens to leave out are False.
         capacity: int or scalar int32 tensor, slots of each expert; "busiest"
             for as many as the busiest expert needs; None makes segments.
+        compact: bool. Whether segments leave out the choices without an
+            expert, for where they are many; so they do where K is not known.
+
+        room: Optional int32 tensor `(E,)`, for capacity "busiest": at most so
+            many choices of each expert get a slot, the first ones.
 
     Returns:
         A `DispatchPlan`. In segments the choices without an expert come
@@ -87,16 +106,20 @@ def plan_dispatch(expert_index, num_experts, mask=None, capacity=None):
         tf.math.invert_permutation(order_A), tf.shape(expert_KN)
     )
     if capacity is None:
-        return _segments(expert_KN, order_A, rank_KN, load_E)
+        compact = compact or expert_KN.shape[0] is None
+        return _segments(expert_KN, order_A, rank_KN, load_E, compact)
+    if room is None:
+        room = load_E
     if isinstance(capacity, str):
-        capacity = tf.maximum(tf.reduce_max(load_E), 1)
-    return _batches(expert_KN, order_A, rank_KN, load_E, capacity)
+        needed_E = tf.minimum(load_E, room)
+        capacity = tf.maximum(tf.reduce_max(needed_E), 1)
+    return _batches(expert_KN, order_A, rank_KN, load_E, capacity, room)
 
 
-def _segments(expert_KN, order_A, rank_KN, load_E):
+def _segments(expert_KN, order_A, rank_KN, load_E, compact):
     """A slot for each choice, in the order of experts."""
     has_slot_KN = None
-    if expert_KN.shape[0] is None:
+    if compact:
         has_slot_KN = expert_KN >= 0
         rank_KN = tf.where(has_slot_KN, rank_KN, 0)
         # One at least: it is there that choices without a slot point to.
@@ -112,12 +135,12 @@ def _segments(expert_KN, order_A, rank_KN, load_E):
     )
 
 
-def _batches(expert_KN, order_A, rank_KN, load_E, capacity):
+def _batches(expert_KN, order_A, rank_KN, load_E, capacity, room_E):
     """C slots for each expert: slot c takes the c-th choice of its segment."""
     num_tokens = tf.shape(expert_KN)[1]
     num_choices = tf.size(order_A)
     start_E = tf.cumsum(load_E, exclusive=True)
-    counts_E = tf.minimum(load_E, capacity)
+    counts_E = tf.minimum(tf.minimum(load_E, capacity), room_E)
     place_C = tf.range(capacity)
     used_EC = place_C < counts_E[:, None]
     source_EC = tf.where(used_EC, start_E[:, None] + place_C, num_choices)
@@ -127,7 +150,7 @@ def _batches(expert_KN, order_A, rank_KN, load_E, capacity):
     token_S = choice_S % tf.maximum(num_tokens, 1)
     known_KN = tf.maximum(expert_KN, 0)
     place_KN = rank_KN - tf.gather(start_E, known_KN)
-    has_slot_KN = (expert_KN >= 0) & (place_KN < capacity)
+    has_slot_KN = (expert_KN >= 0) & (place_KN < tf.gather(counts_E, known_KN))
     return DispatchPlan(
         choice_index=choice_S,
         token_index=tf.where(tf.reshape(used_EC, [-1]), token_S, num_tokens),

@@ -8,6 +8,11 @@ import keras
 import tensorflow as tf
 
 from moe_keras.feed_forward import check_sizes, each_alone, feed_forward
+from moe_keras.placement import (
+    StackedExperts,
+    current_part,
+    current_placement,
+)
 from moe_keras.segments import Activation
 
 # Activations whose slope can be told from their output.
@@ -25,7 +30,7 @@ _BACKWARD_OF_OUTPUT = {
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class FeedForwardExperts(keras.layers.Layer):
+class FeedForwardExperts(StackedExperts):
     """E feed-forward networks of one hidden layer, each for its own tokens.
 
     `y = activation(x W_in + b_in) W_out + b_out`, with ReLU the paper's
@@ -105,31 +110,32 @@ class FeedForwardExperts(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape):
-        depth = input_shape[-1]
-        sizes = (depth, self.hidden_dim, self.output_dim or depth)
-        self.kernel_in = self._add_kernel("kernel_in", sizes[:2])
-        if self.use_bias:
-            self.bias_in = self._add_bias("bias_in", sizes[1])
-        self.kernel_out = self._add_kernel("kernel_out", sizes[1:])
-        if self.use_bias:
-            self.bias_out = self._add_bias("bias_out", sizes[2])
-
-    def _add_kernel(self, name, shape):
-        return self.add_weight(
-            name=name,
-            shape=(self.num_experts, *shape),
-            initializer=each_alone(self.kernel_initializer),
+        depth, hidden = input_shape[-1], self.hidden_dim
+        output = self.output_dim or depth
+        self.kernel_in = self._add_kernel(
+            "kernel_in", depth=depth, hidden=hidden
         )
-
-    def _add_bias(self, name, size):
-        return self.add_weight(
-            name=name, shape=(self.num_experts, size), initializer="zeros"
+        if self.use_bias:
+            self.bias_in = self._add_bias("bias_in", hidden=hidden)
+        self.kernel_out = self._add_kernel(
+            "kernel_out", hidden=hidden, output=output
         )
+        if self.use_bias:
+            self.bias_out = self._add_bias("bias_out", output=output)
+
+    def _add_kernel(self, name, **dims):
+        draw = each_alone(self.kernel_initializer)
+        return self.add_expert_weight(name, draw, **dims)
+
+    def _add_bias(self, name, **dims):
+        draw = each_alone(keras.initializers.Zeros())
+        return self.add_expert_weight(name, draw, **dims)
 
     def call(self, inputs, counts=None, training=False):
-        weights = [self.kernel_in, self.kernel_out]
+        weights = [self.read(self.kernel_in), self.read(self.kernel_out)]
         if self.use_bias:
-            weights += [self.bias_in, self.bias_out]
+            weights.append(self.read(self.bias_in))
+            weights.append(self.read(self.bias_out, once=True))
         return feed_forward(
             inputs,
             counts,
@@ -148,6 +154,7 @@ class FeedForwardExperts(keras.layers.Layer):
         # One seed a call and no generator inside: recomputing must drop the
         # same activations again.
         seed = tf.cast(self.seed_generator.next(), tf.int32)
+        seed = current_part().own_seed(seed)
 
         def activate_and_drop(hidden, expert):
             return tf.nn.experimental.stateless_dropout(
@@ -205,6 +212,7 @@ class ExpertList(keras.layers.Layer):
     """
 
     supports_segments = True
+    splits = ("experts",)  # a `Part` can have some of them
 
     def __init__(self, experts, **kwargs):
         super().__init__(**kwargs)
@@ -212,22 +220,24 @@ class ExpertList(keras.layers.Layer):
         self.num_experts = len(self.experts)
 
     def build(self, input_shape):
-        for expert in self.experts:
+        for number, expert in enumerate(self.experts):
             if not expert.built:
-                expert.build((None, input_shape[-1]))
+                with current_placement().home(number, self.num_experts):
+                    expert.build((None, input_shape[-1]))
 
     def call(self, inputs, counts=None, training=False):
         # Keras hands `training` on to the experts that ask for it.
+        experts = current_part().choose(self.experts)
         if counts is None:
-            batches = tf.unstack(inputs, self.num_experts)
+            batches = tf.unstack(inputs, len(experts))
         else:
             sizes = tf.convert_to_tensor(counts, tf.int32)
             rest = tf.shape(inputs)[:1] - tf.reduce_sum(sizes)
             sizes = tf.concat([sizes, rest], 0)
-            *batches, nobody = tf.split(inputs, sizes, num=self.num_experts + 1)
+            *batches, nobody = tf.split(inputs, sizes, num=len(experts) + 1)
         outputs = [
             expert(batch)
-            for expert, batch in zip(self.experts, batches, strict=True)
+            for expert, batch in zip(experts, batches, strict=True)
         ]
         if counts is None:
             return tf.stack(outputs)

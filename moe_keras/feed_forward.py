@@ -9,6 +9,10 @@ import tensorflow as tf
 
 from moe_keras.segments import feed_forward_segments
 
+# Both odd: a number's seed modulo 2^32 is that of no other number.
+_STRIDE = 2654435761
+_SECOND_STRIDE = 2246822519
+
 
 def check_sizes(**sizes):
     """Raises a ValueError that names the first size below 1.
@@ -28,38 +32,47 @@ def check_sizes(**sizes):
 
 
 def each_alone(initializer):
-    """Makes an initializer draw each of stacked kernels as if it were alone.
+    """Makes an initializer draw kernels one by one, each as if it were alone.
 
-    An initializer gives the same numbers whenever it is called. So each call
-    here makes a copy of it, which has a seed of its own unless the user chose
-    one: no two weights are the same.
+    Each has a seed of its own, told from that of the initializer and its
+    number: whoever draws it, and whatever else was drawn before, its numbers
+    are the same. Fans are those of one kernel. Each call here makes a copy of
+    the initializer, with another seed unless the user chose one, so that no
+    two weights are the same.
 
     Args:
         initializer: Keras initializer of one kernel.
 
     Returns:
-        Function `(shape, dtype)`, the first axis of the shape being that of
-        the kernels.
+        Function `(number, shape, dtype) -> tensor` of one kernel.
 
     Example:
 
-    >>> initialize = each_alone(keras.initializers.GlorotUniform())
-    >>> kernels = initialize((50, 4, 8))
+    >>> draw = each_alone(keras.initializers.GlorotUniform(seed=1))
+    >>> kernels = [draw(number, shape=(4, 8)) for number in range(50)]
     >>> print(f"{keras.ops.max(kernels):.2f}")  # sqrt(6 / (4 + 8))
     0.71
+    >>> bool(keras.ops.all(draw(7, shape=(4, 8)) == kernels[7]))
+    True
     """
-    if isinstance(initializer, keras.initializers.Initializer):
+    seed = getattr(initializer, "seed", None)
+    if isinstance(seed, keras.random.SeedGenerator):
+        with tf.init_scope():
+            first, second = (int(number) for number in seed.next())
+        seed = (first + second * _SECOND_STRIDE) % 2**32
+    elif isinstance(initializer, keras.initializers.Initializer):
         initializer = initializer.clone()
+        seed = getattr(initializer, "seed", None)
 
-    def initialize(shape, dtype=None):
-        kernels = initializer(shape, dtype=dtype)
-        if isinstance(initializer, keras.initializers.VarianceScaling):
-            # It takes the first axis for a receptive field, and so both fans
-            # for as many times what they are.
-            kernels *= shape[0] ** 0.5
-        return kernels
+    def draw(number, shape, dtype=None):
+        alone = initializer
+        if isinstance(seed, int):
+            config = initializer.get_config()
+            config["seed"] = (seed + number * _STRIDE) % 2**32
+            alone = type(initializer).from_config(config)
+        return alone(shape, dtype=dtype)
 
-    return initialize
+    return draw
 
 
 def feed_forward(
@@ -88,8 +101,6 @@ def feed_forward(
     >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
     12.0
     """
-    # As tensors of the compute dtype; keras.Variable has its own slicing.
-    weights = [tf.convert_to_tensor(weight) for weight in weights]
     if counts is not None:
         # At inference nothing is kept: no gradient is expected, and that of a
         # SavedModel cannot capture the list in which it is kept.

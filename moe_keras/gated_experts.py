@@ -8,11 +8,12 @@ import keras
 import tensorflow as tf
 
 from moe_keras.feed_forward import check_sizes, each_alone, feed_forward
+from moe_keras.placement import StackedExperts
 from moe_keras.segments import Activation
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class GatedFeedForwardExperts(keras.layers.Layer):
+class GatedFeedForwardExperts(StackedExperts):
     """E feed-forward networks whose hidden layer gates itself (SwiGLU).
 
     `y = (silu(x W_gate) * (x W_in)) W_out`, without biases
@@ -88,22 +89,25 @@ class GatedFeedForwardExperts(keras.layers.Layer):
 
     def build(self, input_shape):
         depth = input_shape[-1]
-        self.kernel_in = self.add_weight(
-            name="kernel_in",
-            shape=(self.num_experts, depth, 2 * self.hidden_dim),
-            initializer=_two_side_by_side(self.kernel_initializer),
+        self.kernel_in = self.add_expert_weight(
+            "kernel_in",
+            _two_side_by_side(self.kernel_initializer),
+            side_by_side=2,
+            depth=depth,
+            hidden=2 * self.hidden_dim,
         )
-        self.kernel_out = self.add_weight(
-            name="kernel_out",
-            shape=(self.num_experts, self.hidden_dim, self.output_dim or depth),
-            initializer=each_alone(self.kernel_initializer),
+        self.kernel_out = self.add_expert_weight(
+            "kernel_out",
+            each_alone(self.kernel_initializer),
+            hidden=self.hidden_dim,
+            output=self.output_dim or depth,
         )
 
     def call(self, inputs, counts=None, training=False):
         return feed_forward(
             inputs,
             counts,
-            [self.kernel_in, self.kernel_out],
+            [self.read(self.kernel_in), self.read(self.kernel_out)],
             Activation(self._gate_hidden),
             recompute=self.recompute,
             training=training,
@@ -133,9 +137,12 @@ class GatedFeedForwardExperts(keras.layers.Layer):
 def _two_side_by_side(initializer):
     draw = each_alone(initializer)
 
-    def initialize(shape, dtype=None):
-        experts, depth, width = shape
-        kernels = draw((2 * experts, depth, width // 2), dtype)
-        return tf.concat(tf.split(kernels, 2), axis=-1)
+    def draw_two(expert, shape, dtype=None):
+        depth, width = shape
+        halves = [
+            draw(2 * expert + half, (depth, width // 2), dtype)
+            for half in range(2)
+        ]
+        return tf.concat(halves, axis=-1)
 
-    return initialize
+    return draw_two

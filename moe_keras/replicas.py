@@ -1,27 +1,141 @@
-"""Totals of the whole batch, where replicas share it out."""
+"""Replicas of `tf.distribute`: their totals, and their shares of a batch.
+
+Where there is only one, all of this gives back what it is given.
+"""
 
 import tensorflow as tf
 
+# Odd, so that modulo 2^32 no two replicas have one seed.
+_STRIDE = 2654435761
+
 
 def sum_over_replicas(totals):
-    """Sums a tensor over the replicas of `tf.distribute`.
+    """Sums tensors over the replicas of `tf.distribute`.
 
     CV squared, and any other loss that is not linear in the totals of a
     batch, has to see those of the whole batch: the mean of its replicas'
     values is another number. Gradients go through.
 
     Args:
-        totals: Tensor, of one shape on all replicas.
+        totals: Tensor, of one shape on all replicas, or a list of such, which
+            travel together.
 
     Returns:
-        The sum on every replica; `totals` itself where there is only one.
+        The sums on every replica; `totals` itself where there is only one.
 
     Example:
 
     >>> sum_over_replicas(tf.constant([1.0, 2.0])).numpy().tolist()
     [1.0, 2.0]
     """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
+    if num_replicas() == 1:
         return totals
+    context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, totals)
+
+
+def num_replicas():
+    """Number of replicas that share the batch, here and now.
+
+    Outside of replicas, as where a model is built or used by hand under a
+    strategy's scope, it is 1.
+
+    >>> num_replicas()
+    1
+    """
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def replica_index():
+    """Index of this replica among all, those of other processes included.
+
+    >>> replica_index()
+    0
+    """
+    if num_replicas() == 1:
+        return 0
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+def gather_over_replicas(values):
+    """What all replicas hold, side by side; without a gradient.
+
+    Args:
+        values: Tensor, of one shape on all replicas.
+
+    Returns:
+        Tensor `(R, ...)` on every replica, in the order of replicas.
+
+    Example:
+
+    >>> gather_over_replicas(tf.constant([1, 2])).numpy().tolist()
+    [[1, 2]]
+    """
+    row = tf.stop_gradient(tf.convert_to_tensor(values))[tf.newaxis]
+    before = replica_index()
+    behind = num_replicas() - 1 - before
+    rest = [[0, 0]] * (row.shape.rank - 1)
+    return sum_over_replicas(tf.pad(row, [[before, behind], *rest]))
+
+
+def share_of_replica(batch):
+    """This replica's rows of a batch that all replicas hold.
+
+    Shares are consecutive and differ by one row at most; of a batch with
+    fewer rows than there are replicas some get none.
+
+    Args:
+        batch: Nest of tensors `(B, ...)`.
+
+    Returns:
+        The same nest with fewer rows. Their number is static if B is.
+
+    Example:
+
+    >>> share_of_replica({"ids": tf.constant([[1], [2]])})["ids"].shape
+    TensorShape([2, 1])
+    """
+    count = num_replicas()
+    if count == 1:
+        return batch
+    index = replica_index()
+
+    def share(rows):
+        size = rows.shape[0]
+        if size is None:
+            size = tf.shape(rows)[0]
+        return rows[size * index // count : size * (index + 1) // count]
+
+    return tf.nest.map_structure(share, batch)
+
+
+def spread_random_states(model):
+    """Gives each replica random numbers of its own, for dropout and noise.
+
+    Replicas have copies of the seed generators' states and would all draw the
+    same. The first one keeps its states, which are those that a checkpoint
+    holds; called again, as after restoring one, the result is the same.
+
+    Args:
+        model: A built Keras model.
+    """
+    strategy = model.distribute_strategy
+    states = [
+        variable.value
+        for variable in model.variables
+        if variable.path.endswith("seed_generator_state")
+    ]
+    if strategy.num_replicas_in_sync == 1 or not states:
+        return
+
+    def spread():
+        index = replica_index()
+        mine = tf.cast(tf.stack(states), tf.int64)
+        first = sum_over_replicas(tf.where(tf.equal(index, 0), mine, 0))
+        offset = tf.cast(index, tf.int64) * _STRIDE
+        own = (first + tf.stack([offset, 0])) % 2**32
+        for state, value in zip(states, tf.unstack(own), strict=True):
+            state.assign(tf.cast(value, state.dtype))
+
+    tf.function(lambda: strategy.run(spread))()

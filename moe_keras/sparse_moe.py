@@ -8,12 +8,14 @@ import math
 import keras
 import tensorflow as tf
 
-from moe_keras.dispatch import combine, dispatch, plan_dispatch
+from moe_keras.dispatch import plan_dispatch
 from moe_keras.experts import ExpertList, FeedForwardExperts
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
-from moe_keras.monitoring import RoutingMetric, is_counting
-from moe_keras.replicas import sum_over_replicas
+from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
+from moe_keras.placement import current_placement
+from moe_keras.replicas import num_replicas, sum_over_replicas
+from moe_keras.shared_capacity import room_on_replica
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -195,12 +197,15 @@ class SparseMoE(keras.layers.Layer):
                 f"Received: input_shape={input_shape}"
             )
         self.depth = depth
+        self._placement = current_placement()
         for part, shape in (
             (self.gate, (None, depth)),
             (self.experts, (self.num_experts, None, depth)),
         ):
             if not part.built:
                 part.build(shape)
+        self._placement.check(self.experts)
+        self.supports_jit &= self._placement.supports_jit
 
     def call(self, inputs, mask=None, training=False):
         tokens_ND = tf.reshape(inputs, [-1, inputs.shape[-1]])
@@ -208,59 +213,67 @@ class SparseMoE(keras.layers.Layer):
         if mask is not None:
             mask_N = tf.reshape(tf.cast(mask, "bool"), [-1])
         routing = self.gate(tokens_ND, mask=mask_N, training=training)
-        plan = plan_dispatch(
-            routing.expert_index,
-            self.num_experts,
-            mask=mask_N,
-            capacity=self._capacity(routing.expert_index),
-        )
-        slots_SD = self._run_experts(dispatch(tokens_ND, plan), plan)
-        outputs_ND = combine(slots_SD, plan, routing.gate)
+        plan = self._plan(routing.expert_index, mask_N)
+        # Keras hands `training` on to the experts.
+        outputs_ND = self._placement.run(self.experts, tokens_ND, routing, plan)
         if training:
             self.add_loss(self._balancing_loss(routing))
         if is_counting():
             self._count(routing, plan, tokens_ND, mask_N, training)
         leading = tf.shape(inputs)[:-1]
+        collect_routing(self, routing, leading)
         outputs = tf.reshape(
             outputs_ND, tf.concat([leading, [outputs_ND.shape[-1]]], 0)
         )
         outputs.set_shape((*inputs.shape[:-1], outputs_ND.shape[-1]))
         return outputs
 
-    def _capacity(self, expert_NK):
+    def _plan(self, expert_NK, mask_N):
+        room_E = None
         if self.capacity_factor is None:
             as_segments = getattr(self.experts, "supports_segments", False)
-            return None if as_segments else "busiest"
+            capacity = None if as_segments else "busiest"
+        else:
+            capacity = self._capacity(expert_NK)
+            if num_replicas() > 1:
+                room_E = room_on_replica(
+                    expert_NK, self.num_experts, capacity, mask_N
+                )
+                capacity = "busiest"
+        return plan_dispatch(
+            expert_NK, self.num_experts, mask_N, capacity, room=room_E
+        )
+
+    def _capacity(self, expert_NK):
+        """Slots of an expert for the batch that replicas share."""
         num_tokens, k = expert_NK.shape
         k = self.gate.k if k is None else k
         share = self.capacity_factor * k / self.num_experts
-        if num_tokens is not None:
+        if num_tokens is not None and num_replicas() == 1:
             return max(1, min(num_tokens, math.ceil(share * num_tokens)))
-        num_tokens = tf.shape(expert_NK)[0]
+        num_tokens = sum_over_replicas(tf.shape(expert_NK)[0])
         slots = tf.math.ceil(share * tf.cast(num_tokens, "float64"))
         return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
 
-    def _run_experts(self, slots_SD, plan):
-        # Keras hands `training` on to the experts.
-        if plan.capacity is None:
-            return self.experts(slots_SD, counts=plan.counts)
-        depth = slots_SD.shape[-1]
-        outputs_ECD = self.experts(
-            tf.reshape(slots_SD, [self.num_experts, plan.capacity, depth])
-        )
-        return tf.reshape(outputs_ECD, [-1, outputs_ECD.shape[-1]])
-
     def _balancing_loss(self, routing):
+        """The losses of the batch that replicas share, the same on each."""
         loss = tf.cast(routing.loss, routing.importance.dtype)
+        # Also for the gate's own loss, which replicas often have in common
+        # already: `add_loss` comes after a word with all of them. Keras clears
+        # a model's losses when a replica calls it, those of others included,
+        # and a loss that was added before would be lost.
+        importance_E, load_E, loss = sum_over_replicas(
+            [routing.importance, routing.load, loss / num_replicas()]
+        )
         for weight, balance, totals_E in (
-            (self.importance_loss_weight, importance_loss, routing.importance),
-            (self.load_loss_weight, load_loss, routing.load),
+            (self.importance_loss_weight, importance_loss, importance_E),
+            (self.load_loss_weight, load_loss, load_E),
         ):
             if weight is None:
                 itself = getattr(self.gate, "balances_itself", False)
                 weight = 0.0 if itself else 0.1
             if weight:
-                loss += weight * balance(sum_over_replicas(totals_E))
+                loss += weight * balance(totals_E)
         return loss
 
     def _count(self, routing, plan, tokens_ND, mask_N, training):

@@ -1,4 +1,4 @@
-"""What tests share: two logical CPUs on one machine, and a full disk."""
+"""What tests share: four logical CPUs on one machine, and a full disk."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import tensorflow as tf  # noqa: E402
 
 (_cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(
-    _cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    _cpu, [tf.config.LogicalDeviceConfiguration()] * 4
 )
 
 
@@ -22,6 +22,15 @@ def two_replicas():
     from the start again, and meet the shapes of the first.
     """
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def four_replicas():
+    """A strategy of four logical CPUs, without collective operations."""
+    return tf.distribute.MirroredStrategy(
+        [f"CPU:{number}" for number in range(4)],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
 
 
 @pytest.fixture

@@ -4,6 +4,13 @@ import contextlib
 
 import tensorflow as tf
 
+from moe_keras.parallel.replica_weight import (
+    copies_of,
+    is_split,
+    mark_beside,
+)
+from moe_keras.shards import whole_variables
+
 
 class MovingAverage(tf.Module):
     """Keeps `average = decay * average + (1 - decay) * weight`.
@@ -11,6 +18,8 @@ class MovingAverage(tf.Module):
     The average is updated once in `every` steps with `decay ** every`, which
     costs little and comes to nearly the same. Young averages forget faster:
     the decay grows as `(1 + updates) / (10 + updates)` up to its value.
+
+    Under a strategy's scope every replica keeps an average of its copies.
 
     Args:
         variables: The model's trainable variables.
@@ -43,15 +52,34 @@ class MovingAverage(tf.Module):
         self.averages = [
             tf.Variable(weight, trainable=False) for weight in self._weights
         ]
+        self._strategy = tf.distribute.get_strategy()
+        if any(map(is_split, self._weights)):
+            self._begin_with_parts()
+
+    def _begin_with_parts(self):
+        """Made under a strategy, all have what the first replica has."""
+        for average, weight in zip(self.averages, self._weights, strict=True):
+            mark_beside(average, weight, "average", self._strategy)
+            pairs = zip(copies_of(average), copies_of(weight), strict=True)
+            for copy, part in pairs:
+                copy.assign(part)
 
     @tf.function
     def update(self):
         """Moves the averages towards the weights of now."""
+        self._strategy.run(self._update)
+
+    def _update(self):
         updates = tf.cast(self.updates.assign_add(1), tf.float32)
         decay = tf.minimum(self._decay, updates / (9.0 + updates))
         for average, weight in zip(self.averages, self._weights, strict=True):
             rate = tf.cast(1.0 - decay, average.dtype)
             average.assign_add(rate * (weight - average))
+
+    def state(self):
+        """What a checkpoint has to keep, by name."""
+        averages = whole_variables(self.averages)
+        return {"averages": averages, "updates": self.updates}
 
     @contextlib.contextmanager
     def swapped_in(self):
@@ -65,8 +93,14 @@ class MovingAverage(tf.Module):
         finally:
             self._swap()
 
+    @tf.function
     def _swap(self):
+        self._strategy.run(self._swap_on_replica)
+
+    def _swap_on_replica(self):
+        before = []  # one after the other: no second copy of them all
         for average, weight in zip(self.averages, self._weights, strict=True):
-            kept = tf.identity(weight)
-            weight.assign(average)
-            average.assign(kept)
+            with tf.control_dependencies(before):
+                kept = tf.identity(weight)
+                put = weight.assign(average)
+                before = [put, average.assign(kept)]

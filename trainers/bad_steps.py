@@ -15,6 +15,7 @@ class BadSteps:
 
     Args:
         model_dir: str or path. Batches go to `MODEL_DIR/bad_steps`.
+        keeps: bool. Whether this process is the one to write them.
         limit: int. The bad step that ends training, counted from 1.
         texts: Function of a batch that returns a dict of lists of str, what
             it says to people.
@@ -24,19 +25,21 @@ class BadSteps:
 
     >>> import tempfile
     >>> from trainers.train_step import StepFigures
+    >>> nan = float("nan")
     >>> bad_steps = BadSteps(tempfile.mkdtemp(), 9, lambda batch: {}, str)
-    >>> figures = StepFigures(float("nan"), 2.0, float("nan"), False)
+    >>> figures = StepFigures(nan, 2.0, nan, False, nan)
     >>> path = bad_steps.add(5, figures, [{"ids": tf.constant([3, 4])}])
     >>> path.name, np.load(path)["ids"].tolist()
     ('step-5-bad-1.npz', [3, 4])
     """
 
-    def __init__(self, model_dir, limit, texts, log):
+    def __init__(self, model_dir, limit, texts, log, keeps=True):
         self.count = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._folder = pathlib.Path(model_dir) / "bad_steps"
         self._limit = limit
         self._texts = texts
         self._log = log
+        self._keeps = keeps
 
     def add(self, step, figures, batches):
         """Takes in a step that was not applied.
@@ -74,8 +77,9 @@ class BadSteps:
             place = f"{number}." if len(batches) > 1 else ""
             for key, value in self._contents(batch).items():
                 arrays[place + key] = value
-        self._folder.mkdir(parents=True, exist_ok=True)
-        np.savez(self._folder / name, **arrays)
+        if self._keeps:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            np.savez(self._folder / name, **arrays)
         return self._folder / name
 
     def _contents(self, batch):

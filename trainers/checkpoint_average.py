@@ -31,7 +31,7 @@ def average_checkpoints(model_dir, model, which="best"):
         ValueError: for anything else than these two words.
         CheckpointError: if there are fewer, or one of them is damaged.
     """
-    folder, chosen = _choose(model_dir, which)
+    folder, chosen = choose_checkpoints(model_dir, which)
     sums = [np.zeros(weight.shape) for weight in model.weights]  # float64
     for stored in chosen:
         folder.verify(stored)
@@ -43,12 +43,15 @@ def average_checkpoints(model_dir, model, which="best"):
     return chosen
 
 
-def _choose(model_dir, which):
-    """The folder and the checkpoints that `which` names."""
+def choose_checkpoints(model_dir, which):
+    """The `CheckpointFolder` and the `Stored` ones of it that `which` names.
+
+    Args and errors are those of `average_checkpoints`.
+    """
     kind, _, count = which.partition(":")
     if kind not in ("best", "last") or (count and not _is_positive(count)):
         raise ValueError(
-            "`average_of` must be best or last, or one of them with a number "
+            "Checkpoints are best or last, or one of them with a number "
             f"above zero, as last:5. Received: {which!r}"
         )
     if kind == "last":

@@ -46,13 +46,13 @@ class Interruption:
     """
 
     def __init__(self):
-        self._received = None
+        self.received = None  # number of the signal that has come
         self._handlers = {}
 
     def check(self):
         """Raises `Interrupted` if a signal has come."""
-        if self._received is not None:
-            raise Interrupted(self._received)
+        if self.received is not None:
+            raise Interrupted(self.received)
 
     def __enter__(self):
         # Python allows handlers in the main thread only.
@@ -69,5 +69,5 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number, _):
-        self._received = number
+        self.received = number
         signal.signal(number, self._handlers[number])

@@ -17,14 +17,17 @@ import keras
 import tensorflow as tf
 
 from moe_keras.monitoring import RoutingRecorder
+from moe_keras.parallel.workers import Workers
+from moe_keras.replicas import spread_random_states
 from trainers.averaging import MovingAverage
 from trainers.bad_steps import BadSteps
 from trainers.best_score import BestScore
-from trainers.checkpoints import Checkpoints
+from trainers.checkpoints import Checkpoints, copy_weights
 from trainers.interruption import Interrupted, Interruption
-from trainers.optimizer import FusedAdam
+from trainers.loss_scale import LossScale, check_loss_scale
+from trainers.optimizer import OPTIMIZERS
 from trainers.progress import Progress
-from trainers.schedules import InverseSquareRoot
+from trainers.schedules import Schedule, check_schedule
 from trainers.summaries import Summaries
 from trainers.train_step import TrainStep
 
@@ -36,11 +39,16 @@ class LoopConfig:
     steps: int = 1000  # updates of the weights
     max_minutes: float = 0.0  # of training, evaluation apart; 0: no limit
     learning_rate: float = 1e-3  # Adam, at its peak
+    schedule: str = "inverse_sqrt"  # how the rate falls: trainers.schedules
     warmup_steps: int = 100  # linear growth of the rate
-    constant_steps: int = 10_000_000  # steps at the peak, then 1/sqrt(step)
+    constant_steps: int = 10_000_000  # at the peak, before inverse_sqrt falls
+    decay_from: float = 0.0  # share of training before the others fall
+    final_rate: float = 0.0  # share of the peak that they fall to
     adam_beta_2: float = 0.98  # decay of Adam's second moment
+    optimizer: str = "adam"  # or factored_adam: little memory for experts
     clip_norm: float = 5.0  # global norm of the gradient is cut to this
     accumulate_steps: int = 1  # batches whose gradients make one update
+    loss_scale: float = 0.0  # first factor of the loss, for float16; 0: none
     max_bad_steps: int = 10  # with NaN or infinity; left out until so many
     average_decay: float = 0.999  # moving average used to evaluate; 0: none
     evaluate_every: int = 500  # steps between evaluations on the dev set
@@ -70,11 +78,19 @@ class LoopConfig:
                     f"`{name}` must be above zero. "
                     f"Received: {getattr(self, name)}"
                 )
+        check_schedule(self.schedule, self.decay_from, self.final_rate)
         if not 0 <= self.average_decay < 1:
             raise ValueError(
                 "`average_decay` must be at least 0 and below 1. "
                 f"Received: {self.average_decay}"
             )
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"`optimizer` must be one of {', '.join(OPTIMIZERS)}. "
+                f"Received: {self.optimizer!r}"
+            )
+        if self.loss_scale:
+            check_loss_scale(self.loss_scale)
         if self.patience < 0:
             raise ValueError(
                 f"`patience` must not be negative. Received: {self.patience}"
@@ -84,31 +100,39 @@ class LoopConfig:
 class Loop:
     """Trains a model, evaluates it as it goes and leaves checkpoints.
 
+    Several workers each have a loop of their own, and these do the same steps
+    together; the chief's alone evaluates and writes.
+
     Args:
         task: `Task`.
         config: `LoopConfig`.
         model_dir: str. Checkpoints and TensorBoard logs go there.
         log: Function of one line of text.
+        workers: `Workers`; by default this process is alone.
 
     Raises:
         ValueError: if the place in the batches could not be saved.
     """
 
-    def __init__(self, task, config, model_dir, log=print):
+    def __init__(self, task, config, model_dir, log=print, workers=None):
         self.task = task
         self.model = model = task.model
         self.config = config
+        self.workers = workers or Workers()
         self._log = log
-        self.optimizer = FusedAdam(
-            InverseSquareRoot(
-                config.learning_rate,
-                config.warmup_steps,
-                config.constant_steps,
-            ),
-            beta_2=config.adam_beta_2,
-        )
-        self.optimizer.build(model.trainable_variables)
-        self.routing = RoutingRecorder(model, model_dir, task.thresholds)
+        self._strategy = model.distribute_strategy
+        keeps = self.workers.is_chief
+        with self._strategy.scope():
+            self.optimizer = self._make_optimizer()
+            self.routing = RoutingRecorder(
+                model, model_dir if keeps else None, task.thresholds
+            )
+            self.average = MovingAverage(
+                [v.value for v in model.trainable_variables],
+                config.average_decay,
+            )
+        scale = config.loss_scale
+        self.loss_scale = LossScale(scale) if scale else None
         self._train_step = TrainStep(
             model,
             task.loss,
@@ -116,20 +140,18 @@ class Loop:
             config.clip_norm,
             config.accumulate_steps,
             task.static_shapes,
-            watch=self.routing.add_gradients,
-        )
-        self.average = MovingAverage(
-            [v.value for v in model.trainable_variables], config.average_decay
+            watch=self._watch_gradients,
+            loss_scale=self.loss_scale and self.loss_scale.factor,
         )
         self.batches = task.savable_batches()
         self.best = BestScore()
         self.bad_steps = BadSteps(
-            model_dir, config.max_bad_steps, task.texts, log
+            model_dir, config.max_bad_steps, task.texts, log, keeps
         )
         self.step = _counter(0, tf.int64)
         self.evaluated = _counter(0, tf.int64)  # step of the last evaluation
         self.seconds = _counter(0.0, tf.float64)
-        self.summaries = Summaries(model_dir)
+        self.summaries = Summaries(model_dir if keeps else None)
         self.checkpoints = Checkpoints(
             model_dir,
             config.keep_checkpoints,
@@ -139,15 +161,35 @@ class Loop:
             task.identity,
             task.measure,
             log,
-            average=self.average,
+            average=self.average.state(),
             batches=self.batches,
             best=self.best,
             bad_steps=self.bad_steps.count,
             step=self.step,
             evaluated=self.evaluated,
             seconds=self.seconds,
+            **({"loss_scale": self.loss_scale} if self.loss_scale else {}),
         )
         self._is_saved = True
+
+    def _make_optimizer(self):
+        config = self.config
+        self.schedule = Schedule(
+            config.schedule,
+            config.learning_rate,
+            config.warmup_steps,
+            config.constant_steps,
+            config.decay_from,
+            config.final_rate,
+        )
+        optimizer = OPTIMIZERS[config.optimizer](
+            self.schedule, beta_2=config.adam_beta_2
+        )
+        optimizer.build(self.model.trainable_variables)
+        return optimizer
+
+    def _watch_gradients(self, gradients, variables):
+        self.routing.add_gradients(gradients, variables, are_summed=True)
 
     def resume(self):
         """Goes on from the last checkpoint, if there is one.
@@ -155,10 +197,11 @@ class Loop:
         Raises:
             CheckpointError: if none can be used.
         """
-        restored = self.checkpoints.restore()
-        if restored is None:
+        name = self.checkpoints.find() if self.workers.is_chief else None
+        name = self.workers.everyones(name)[0]
+        if name is None:
             return
-        step, is_same_measure = restored
+        step, is_same_measure = self.checkpoints.load(name)
         self._log(f"Resuming after step {step}.")
         if not is_same_measure:
             self._log(
@@ -177,6 +220,7 @@ class Loop:
             CheckpointError: if a checkpoint cannot be written.
         """
         self.routing.begin(int(self.step))
+        spread_random_states(self.model)
         try:
             with Interruption() as interruption:
                 self._run(interruption)
@@ -196,7 +240,7 @@ class Loop:
     def _run(self, interruption):
         progress = Progress(self.config, self._log, self.seconds)
         while True:
-            interruption.check()
+            self._agree(interruption)
             if self._is_due(self.config.evaluate_every):
                 if int(self.evaluated) != int(self.step):
                     self.evaluate(interruption.check)
@@ -206,20 +250,30 @@ class Loop:
                 return
             self._train(progress)
 
+    def _agree(self, interruption):
+        """Stops all workers where one has to stop, at the same step.
+
+        Raises:
+            Interrupted: if a signal has come to any of them.
+        """
+        mine = [float(self.seconds), interruption.received]
+        everyones = self.workers.everyones(mine)
+        self.seconds.assign(everyones[0][0])  # the chief's clock counts
+        for _, received in everyones:
+            if received is not None:
+                raise Interrupted(received)
+
     def _train(self, progress):
         start = time.monotonic()
         step = int(self.step) + 1
+        self.schedule.used.assign(self._share_used())
         self._is_saved = False
-        figures, batches = self._train_step(self.batches)
-        while not figures.is_finite:
-            self.bad_steps.add(step, figures, batches)
-            self.routing.begin(step - 1)  # NaN may be in its window
-            figures, batches = self._train_step(self.batches)
+        figures = self._finite_step(step)
         self.step.assign(step)
         if step % self.average.every == 0:
             self.average.update()
         self.seconds.assign_add(time.monotonic() - start)
-        shown = progress.add(step, figures.loss, figures.tokens)
+        shown = progress.add(step, figures.loss, figures.nll, figures.tokens)
         if shown:
             windows = self.routing.close(step)
             self.summaries.write_training(
@@ -227,6 +281,22 @@ class Loop:
             )
             for line in self.routing.news:
                 self._log(line)
+
+    def _finite_step(self, step):
+        """Trains on the next batch whose loss and gradient are finite."""
+        while True:
+            figures, batches = self._train_step(self.batches)
+            scale = self.loss_scale
+            if scale and scale.was_too_large(figures):
+                self._log(
+                    f"The gradient of step {step} is too large for float16: "
+                    f"the loss scale falls to {float(scale.factor):g}."
+                )
+            elif not figures.is_finite:
+                self.bad_steps.add(step, figures, batches)
+            else:
+                return figures
+            self.routing.begin(step - 1)  # NaN may be in its window
 
     def evaluate(self, check):
         """Evaluates the averaged weights; keeps them if they are the best.
@@ -236,22 +306,41 @@ class Loop:
         """
         step = int(self.step)
         with self.average.swapped_in():
-            metrics = self.task.evaluate(check)
+            metrics = self._evaluate(check)
             is_best = self.best.add(metrics["score"])
-            self.checkpoints.save_best(step, metrics["score"], is_best)
+            with self.checkpoints.gathered(self.workers):
+                if self.workers.is_chief:
+                    self.checkpoints.save_best(step, metrics["score"], is_best)
         self.evaluated.assign(step)
         self._is_saved = False
         self.summaries.write_evaluation(step, metrics)
         shown = "  ".join(f"{k} {v:.2f}" for k, v in metrics.items())
         self._log(f"dev at step {step}  {shown}{'  (best)' * is_best}")
 
+    def _evaluate(self, check):
+        """The chief evaluates; all know what it has found, or that it ends."""
+        found = None
+        if self.workers.count > 1 or self.task.evaluated is not None:
+            copy_weights(self.model, self.task.evaluated)
+        if self.workers.is_chief:
+            try:
+                found = {"metrics": self.task.evaluate(check)}
+            except Interrupted as interrupted:
+                found = {"interrupted": int(interrupted.signal)}
+        found = self.workers.everyones(found)[0]
+        if "interrupted" in found:
+            raise Interrupted(found["interrupted"])
+        return found["metrics"]
+
     def learning_rate(self):
-        """The rate of the next step."""
+        """The rate of now, to be shown."""
         return float(self.optimizer.learning_rate)
 
     def _save(self):
         if not self._is_saved:
-            self.checkpoints.save(int(self.step))
+            with self.checkpoints.gathered(self.workers):
+                if self.workers.is_chief:
+                    self.checkpoints.save(int(self.step))
             self._is_saved = True
 
     def _is_due(self, every):
@@ -260,10 +349,15 @@ class Loop:
         return self._is_over() or (step and step % every == 0)
 
     def _is_over(self):
-        minutes = self.config.max_minutes
-        late = minutes and float(self.seconds) >= 60 * minutes
-        done = int(self.step) >= self.config.steps
-        return late or done or self._is_out_of_patience()
+        return self._share_used() >= 1 or self._is_out_of_patience()
+
+    def _share_used(self):
+        """Share of the steps, or of the minutes, that is behind."""
+        share = int(self.step) / self.config.steps
+        if self.config.max_minutes:
+            minutes = float(self.seconds) / 60
+            share = max(share, minutes / self.config.max_minutes)
+        return share
 
     def _is_out_of_patience(self):
         patience = self.config.patience

@@ -2,6 +2,7 @@
 
 config.json     the effective configuration
 tokenizer.model the SentencePiece model
+filters.json    what the filters dropped from the training corpora
 checkpoints/    the last states of training
 best/           weights of the best evaluations
 averaged/       a folder like this one, with the mean of several of them
@@ -24,6 +25,7 @@ import socket
 import keras
 import tensorflow as tf
 
+from moe_keras.monitoring import uncounted
 from trainers.checkpoint_files import flush_to_disk
 from trainers.checkpoints import (
     best_folder,
@@ -39,12 +41,19 @@ FIXED = (
     "pair",
     "train",
     "vocabulary_type",
+    "tokenizer_model",
     "label_smoothing",
     "precision",
     "model.",
+    "filters.",
     "batches.",
+    "loop.optimizer",
     "loop.seed",
+    "loop.loss_scale",
 )
+
+# Fields of earlier versions, passed over where they were not used.
+_FORMER = ("subword_sampling",)
 
 
 class FolderError(ValueError):
@@ -139,15 +148,19 @@ class ModelFolder:
                 "trained on; train in the folder that they are from."
             )
         old, new = _fixed(self.load_config()), _fixed(config)
+        names = [name for name in new if old[name] != new[name]]
         differing = [
-            f"{name} (there {old[name]!r}, now {new[name]!r})"
-            for name in new
-            if old[name] != new[name]
+            f"{name} (there {old[name]!r}, now {new[name]!r})" for name in names
         ]
+        hint = (
+            " Or, if the same corpus has only moved, write its place into "
+            f"{self.path / 'config.json'}."
+        )
         if differing:
             raise FolderError(
                 f"{self.path} holds a model of another configuration: "
                 f"{', '.join(differing)}. Take another --model_dir."
+                f"{hint * (names == ['train'])}"
             )
 
     def save_results(self, results):
@@ -165,6 +178,19 @@ class ModelFolder:
         """Writes the SentencePiece model."""
         self._replace(self.tokenizer_path.name, tokenizer.save)
 
+    def save_filter_reports(self, reports):
+        """Writes what was dropped from the training corpora, and why."""
+        if reports:
+            self._write_json("filters.json", [vars(r) for r in reports])
+
+    def load_tokenizer(self):
+        """The tokenizer of the run.
+
+        Raises:
+            TokenizerError: if there is none.
+        """
+        return Tokenizer.load(self.tokenizer_path)
+
     def save_average(self, config, model, used):
         """Writes a model folder within this one for the mean of checkpoints.
 
@@ -178,7 +204,7 @@ class ModelFolder:
         """
         folder = ModelFolder(self.path / "averaged")
         folder.save_config(config)
-        folder.save_tokenizer(Tokenizer.load(self.tokenizer_path))
+        folder.save_tokenizer(self.load_tokenizer())
         earlier = folder._best.stored()
         folder._best.write(
             max(stored.step for stored in used),
@@ -199,7 +225,7 @@ class ModelFolder:
             FolderError: if nothing was saved yet.
             CheckpointError: if what was saved cannot be used.
         """
-        tokenizer = Tokenizer.load(self.tokenizer_path)
+        tokenizer = self.load_tokenizer()
         model = build_model(config)
         if load_best(self.path, model, identity(config)) is None:
             raise FolderError(
@@ -243,11 +269,11 @@ def _fixed(config):
 def identity(config):
     """What makes a run, for its checkpoints to know.
 
-    The place of the corpus is left out: it may move, and `train` in
-    config.json be changed by hand.
+    The places of the corpus and of a given vocabulary are left out: they may
+    move, and `train` or `tokenizer_model` in config.json be changed by hand.
     """
     fields = _fixed(config)
-    del fields["train"]
+    del fields["train"], fields["tokenizer_model"]
     return fields
 
 
@@ -257,7 +283,7 @@ def measure(config):
     return {
         name: fields[name]
         for name in fields
-        if name in ("dev", "dev_sentences") or name.startswith("search.")
+        if name.startswith(("dev", "search."))
     }
 
 
@@ -275,13 +301,16 @@ def build_translator(model_config, precision):
     finally:
         keras.config.set_dtype_policy(before)
     ids = tf.ones((1, 2), tf.int32)
-    model({"source": ids, "target_in": ids})
+    with uncounted():  # under a strategy only replicas can count
+        model({"source": ids, "target_in": ids})
     return model
 
 
 def _as_dataclass(kind, values):
     """Rebuilds a nest of frozen dataclasses from a nest of dicts."""
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    former = {name for name in _FORMER if not values.get(name)}
+    values = {name: values[name] for name in values if name not in former}
     unknown = sorted(set(values) - set(defaults))
     if unknown:
         raise FolderError(

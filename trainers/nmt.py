@@ -16,8 +16,16 @@ errors have 1). Then:
   python -m trainers.nmt --model_dir=runs/mine --mode=evaluate
   echo 'Hello!' | python -m trainers.nmt --model_dir=runs/mine --mode=translate
   python -m trainers.nmt --model_dir=runs/mine --mode=translate in.txt
+  python -m trainers.nmt --model_dir=runs/mine --mode=score pairs.tsv
   python -m trainers.nmt --model_dir=runs/mine --mode=export
   python -m trainers.nmt --model_dir=runs/mine --mode=average --average_of=last
+  python -m trainers.nmt --model_dir=runs/mine --mode=experts
+
+On several devices, or with a worker on each of several hosts:
+
+  python -m trainers.nmt --strategy=mirrored --devices=GPU:0,GPU:1
+  python -m trainers.nmt --strategy=multi_worker \\
+    --cluster=10.0.0.1:2222,10.0.0.2:2222 --index=0
 
 Any field of the configuration that is printed at the start can be changed:
 
@@ -25,25 +33,51 @@ Any field of the configuration that is printed at the start can be changed:
 """
 
 import functools
+import os
+import signal
 import sys
 
 import tensorflow as tf
 from absl import app, flags, logging
 
+from moe_keras.parallel.cluster import cluster_of, cluster_of_environment
+from moe_keras.parallel.heartbeat import WorkerLost
+from moe_keras.parallel.strategies import STRATEGIES, start_workers
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoint_files import CheckpointError, reason
+from trainers.expert_study import study_experts
+from trainers.filters import (
+    ALIGNMENTS,
+    LineTranslator,
+    PairScorer,
+    line_groups,
+    pair_groups,
+)
 from trainers.interruption import Interrupted
 from trainers.presets import PRESETS, preset, with_overrides
 from trainers.serving import PRECISIONS
+from translation.ensemble import MEANS
 
 _MODE = flags.DEFINE_enum(
     "mode",
     "train_and_evaluate",
-    ["train_and_evaluate", "evaluate", "translate", "export", "average"],
+    [
+        "train_and_evaluate",
+        "evaluate",
+        "translate",
+        "score",
+        "export",
+        "average",
+        "experts",
+    ],
     "What to do. translate reads the files named, or standard input, a "
-    "sentence a line. average writes the mean of checkpoints to "
-    "MODEL_DIR/averaged, a folder for the other modes.",
+    "sentence a line, and writes a line for each. score reads corpora named, "
+    "or standard input, source and translation with a tab between, and writes "
+    "log probability, score, subwords and their log probabilities, with tabs "
+    "between. average writes the mean of checkpoints to MODEL_DIR/averaged, a "
+    "folder for the other modes. experts shows what the experts do with the "
+    "test corpus.",
 )
 _PRESET = flags.DEFINE_string(
     "preset",
@@ -59,7 +93,10 @@ _MODEL_DIR = flags.DEFINE_string(
     "Folder of checkpoints, logs and SavedModel [runs/PRESET-PAIR].",
 )
 _TRAIN = flags.DEFINE_string(
-    "train", None, "Corpus to train on: PREFIX of files, .tsv or phrasebook."
+    "train",
+    None,
+    "Corpora to train on, joined by commas: PREFIX of two files, FILE.tsv, "
+    "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed.",
 )
 _DEV = flags.DEFINE_string(
     "dev", None, "Corpus that chooses the best checkpoint."
@@ -70,6 +107,33 @@ _AVERAGE_OF = flags.DEFINE_string(
     "best",
     "Checkpoints to average: best or last, or so many of them, as last:5.",
 )
+_N_BEST = flags.DEFINE_integer(
+    "n_best",
+    0,
+    "Translations of each line, written as LINE ||| TRANSLATION ||| SCORE; 0 "
+    "for the best one alone.",
+    lower_bound=0,
+)
+_ALIGNMENTS = flags.DEFINE_enum(
+    "alignments",
+    "none",
+    ALIGNMENTS,
+    "What --mode=translate adds after |||: links of words as 0-0 1-2, source "
+    "first (hard), or the attention between all subwords, as JSON (soft).",
+)
+_ENSEMBLE = flags.DEFINE_list(
+    "ensemble",
+    [],
+    "Models that translate, score or are exported as one: model folders with "
+    "commas between, or best:N or last:N, checkpoints of --model_dir. The "
+    "vocabulary, the search and the folder of the export are --model_dir's.",
+)
+_ENSEMBLE_MEAN = flags.DEFINE_enum(
+    "ensemble_mean", MEANS[0], MEANS, "What an ensemble averages."
+)
+_LABELS = flags.DEFINE_string(
+    "labels", None, "File for --mode=experts: a label a line, each a sentence."
+)
 _EXPORT_PRECISION = flags.DEFINE_enum(
     "export_precision",
     "float32",
@@ -78,6 +142,35 @@ _EXPORT_PRECISION = flags.DEFINE_enum(
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
+)
+
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "none",
+    list(STRATEGIES),
+    "tf.distribute: mirrored shares each batch out to devices, multi_worker "
+    "to processes on several hosts.",
+)
+_DEVICES = flags.DEFINE_string(
+    "devices",
+    None,
+    "Devices for mirrored: how many, or their names, as GPU:0,GPU:1. Without a "
+    "GPU a number divides the processor, to try things out [all GPUs].",
+)
+_CLUSTER = flags.DEFINE_string(
+    "cluster",
+    None,
+    "Addresses of all workers, HOST:PORT,HOST:PORT, the same everywhere; the "
+    "first is the chief [from TF_CONFIG].",
+)
+_INDEX = flags.DEFINE_integer(
+    "index", None, "Which of the addresses is this worker's own, from 0."
+)
+
+_LAYOUT = flags.DEFINE_string(
+    "layout",
+    None,
+    "experts:replica gives each replica a part of the experts [all of them].",
 )
 
 _say = functools.partial(print, flush=True)
@@ -94,40 +187,86 @@ def _config():
     return with_overrides(preset(_PRESET.value), overrides + _SET.value)
 
 
+def _start_workers(about):
+    cluster = None
+    if _CLUSTER.value:
+        cluster = cluster_of(_CLUSTER.value, _INDEX.value)
+    elif _STRATEGY.value == "multi_worker":
+        cluster = cluster_of_environment()
+    return start_workers(
+        _STRATEGY.value, _DEVICES.value, cluster, _LAYOUT.value, about
+    )
+
+
 def _translate(model_dir, paths):
-    lines = []
-    for path in paths or [None]:
-        if path is None:
-            lines += _lines(sys.stdin)
-        else:
-            with open(path, encoding="utf-8") as file:
-                lines += _lines(file)
-    for text in translation_task.translate(model_dir, lines, _SET.value):
-        _say(text.replace("\n", " "))  # one translation a line
+    translate = LineTranslator(
+        model_dir,
+        _SET.value,
+        _ENSEMBLE.value,
+        _ENSEMBLE_MEAN.value,
+        _N_BEST.value,
+        _ALIGNMENTS.value,
+    )
+    _filter(translate, line_groups(paths, sys.stdin.buffer))
 
 
-def _lines(file):
-    """Lines as they are counted elsewhere: only a line feed ends one."""
-    return file.read().removesuffix("\n").split("\n")
+def _score(model_dir, paths):
+    score = PairScorer(
+        model_dir, _SET.value, _ENSEMBLE.value, _ENSEMBLE_MEAN.value
+    )
+    _filter(score, pair_groups(paths, score.pair, sys.stdin.buffer))
+
+
+def _filter(function, groups):
+    """Writes what comes out for each group before it reads on."""
+    for group in groups:
+        lines = "".join(f"{line}\n" for line in function(group))
+        sys.stdout.buffer.write(lines.encode())
+        sys.stdout.buffer.flush()
 
 
 def _run(paths):
     mode = _MODE.value
-    if paths and mode != "translate":
-        raise app.UsageError(f"Unexpected arguments: {' '.join(paths)}")
+    _check_usage(mode, paths)
     config = _config()
     model_dir = _MODEL_DIR.value or f"runs/{_PRESET.value}-{config.pair}"
     if mode == "train_and_evaluate":
-        translation_task.train_and_evaluate(config, model_dir, _say)
+        translation_task.train_and_evaluate(
+            config, model_dir, _say, _start_workers
+        )
     elif mode == "evaluate":
         translation_task.evaluate(model_dir, _TEST.value, _SET.value, _say)
     elif mode == "translate":
         _translate(model_dir, paths)
+    elif mode == "score":
+        _score(model_dir, paths)
+    elif mode == "experts":
+        study_experts(model_dir, _TEST.value, _LABELS.value, _say)
     elif mode == "average":
         translation_task.average(model_dir, _AVERAGE_OF.value, _say)
     else:
-        precision = _EXPORT_PRECISION.value
-        _say(translation_task.export(model_dir, _SET.value, precision))
+        path = translation_task.export(
+            model_dir,
+            _SET.value,
+            _ENSEMBLE.value,
+            _ENSEMBLE_MEAN.value,
+            _EXPORT_PRECISION.value,
+        )
+        _say(path)
+
+
+def _check_usage(mode, paths):
+    """A flag that its mode would pass over is a mistake."""
+    for used, flag, modes in (
+        (paths, f"arguments {' '.join(paths)}", ("translate", "score")),
+        (_ENSEMBLE.value, "--ensemble", ("translate", "score", "export")),
+        (_N_BEST.value, "--n_best", ("translate",)),
+        (_ALIGNMENTS.value != "none", "--alignments", ("translate",)),
+    ):
+        if used and mode not in modes:
+            raise app.UsageError(
+                f"--mode={mode} does not take {flag}; {', '.join(modes)} does."
+            )
 
 
 def main(argv):
@@ -135,7 +274,16 @@ def main(argv):
     tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
     try:
         _run(argv[1:])
-    except (ValueError, OSError, TrainingError, CheckpointError) as error:
+    except BrokenPipeError:  # as of `... | head`; nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except (
+        ValueError,
+        OSError,
+        TrainingError,
+        CheckpointError,
+        WorkerLost,
+    ) as error:
         sys.exit(f"Error: {error}")
     except (
         tf.errors.ResourceExhaustedError,  # memory, or a disk for TensorBoard
@@ -145,7 +293,10 @@ def main(argv):
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_code)
     except KeyboardInterrupt:
-        _say("Stopped by Ctrl-C. Nothing that was saved is lost.")
+        print(
+            "Stopped by Ctrl-C. Nothing that was saved is lost.",
+            file=sys.stderr,
+        )
         sys.exit(130)
 
 

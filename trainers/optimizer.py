@@ -1,7 +1,10 @@
-"""Adam in one pass over memory."""
+"""The optimizers: Adam in one pass over memory, and a factored one."""
 
 import keras
 import tensorflow as tf
+
+from moe_keras import FactoredAdam
+from moe_keras.parallel.replica_weight import mark_beside
 
 
 @keras.saving.register_keras_serializable(package="trainers")
@@ -22,16 +25,47 @@ class FusedAdam(keras.optimizers.Adam):
     [0.999, 2.001]
     """
 
+    def build(self, variables):
+        super().build(variables)
+        for variable, first, second in zip(
+            variables, self._momentums, self._velocities, strict=True
+        ):
+            strategy = self._distribution_strategy
+            mark_beside(first, variable, "momentum", strategy)
+            mark_beside(second, variable, "velocity", strategy)
+
+    def apply_on_replica(self, gradients, variables):
+        """`apply` for gradients that are summed over all replicas already.
+
+        Each replica updates copies of its own, and they stay equal, because
+        the gradients are. `apply` would sum once more, and cannot stand in a
+        branch of the graph: there replicas must not talk to each other.
+
+        Args:
+            gradients: List of tensors, the same on all replicas.
+            variables: List of Keras variables, those it was built with.
+        """
+        rate = self._get_current_learning_rate()
+        for index, gradient in enumerate(gradients):
+            self._update(index, gradient, variables[index].value, rate)
+        tf.raw_ops.AssignAddVariableOp(
+            resource=self.iterations.value.handle,
+            value=tf.ones([], self.iterations.dtype),
+        )
+
     def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        self._update(index, gradient, variable, learning_rate)
+
+    def _update(self, index, gradient, variable, learning_rate):
         if self.amsgrad:
             raise ValueError("`amsgrad` is not supported. Received: True")
-        index = self._get_variable_index(variable)
         dtype = tf.as_dtype(variable.dtype)
         step = tf.cast(self.iterations + 1, dtype)
         beta_1 = tf.constant(self.beta_1, dtype)
         beta_2 = tf.constant(self.beta_2, dtype)
         tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,  # Keras hands over the tf.Variable
+            var=variable.handle,  # a tf.Variable: within replicas their copy
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
             beta1_power=beta_1**step,
@@ -42,3 +76,7 @@ class FusedAdam(keras.optimizers.Adam):
             epsilon=tf.constant(self.epsilon, dtype),
             grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
         )
+
+
+# By the name of `LoopConfig.optimizer`.
+OPTIMIZERS = {"adam": FusedAdam, "factored_adam": FactoredAdam}

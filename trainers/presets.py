@@ -11,6 +11,7 @@ from trainers.loop import LoopConfig
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig, dense_twin
 from translation.input_pipeline import PipelineOptions
+from translation.pair_filters import FilterOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,23 +19,28 @@ class NmtConfig:
     """Everything about one run of `trainers.nmt`, but its folder."""
 
     pair: str = "en-fr"  # source and target language
-    train: str = "phrasebook"  # corpus: file prefixes, .tsv files, phrasebook
+    train: str = "phrasebook"  # corpora: file prefixes, .tsv, tfds, phrasebook
     dev: str = "phrasebook"  # chooses the best checkpoint
     test: str = "phrasebook"  # reported at the end
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
+    vocabulary_sentences: int = 500_000  # it is learned from, at most
+    tokenizer_model: str = ""  # path of a SentencePiece model to use instead
     label_smoothing: float = 0.1  # share of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU
-    precision: str = "float32"  # or mixed_bfloat16
+    dev_search: str = "beam"  # how: beam, as `search` says, or greedy
+    precision: str = "float32"  # or mixed_bfloat16, mixed_float16
     model: TranslatorConfig = TranslatorConfig()
     loop: LoopConfig = LoopConfig()
+    filters: FilterOptions = FilterOptions()
     batches: PipelineOptions = PipelineOptions()
     search: BeamOptions = BeamOptions()
     verdicts: Thresholds = Thresholds()
 
     def __post_init__(self):
         choices = {
-            "precision": ("float32", "mixed_bfloat16"),
+            "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),
+            "dev_search": ("beam", "greedy"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -47,6 +53,11 @@ class NmtConfig:
                 "`label_smoothing` must be at least 0 and below 1, and "
                 "`dev_sentences` not negative. Received: label_smoothing="
                 f"{self.label_smoothing}, dev_sentences={self.dev_sentences}"
+            )
+        if self.vocabulary_sentences < 1:
+            raise ValueError(
+                "`vocabulary_sentences` must be at least 1. Received: "
+                f"vocabulary_sentences={self.vocabulary_sentences}"
             )
 
 

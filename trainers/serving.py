@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from trainers.checkpoints import weights_by_path
 from trainers.model_folder import build_translator
+from translation.ensemble import Ensemble
 from translation.export import export_translator
 
 PRECISIONS = ("float32", "bfloat16")
@@ -28,7 +29,7 @@ def export_model(config, folder, model, tokenizer, results, precision):
     Args:
         config: `NmtConfig` with the search to serve with.
         folder: `ModelFolder`.
-        model: The trained translator.
+        model: The trained translator, or an `Ensemble`.
         tokenizer: `Tokenizer`.
         results: dict as in results.json, or None if there are no figures.
         precision: One of `PRECISIONS`.
@@ -38,7 +39,7 @@ def export_model(config, folder, model, tokenizer, results, precision):
     """
     examples = results["examples"] if results else []
     return export_translator(
-        served_model(config, model, precision),
+        served_model(model, precision),
         tokenizer,
         folder.export_path,
         config.search,
@@ -48,7 +49,7 @@ def export_model(config, folder, model, tokenizer, results, precision):
     )
 
 
-def served_model(config, model, precision="float32"):
+def served_model(model, precision="float32"):
     """The same translator as a server should have it.
 
     Its experts have no limited capacity: that is for training, and would let
@@ -56,12 +57,11 @@ def served_model(config, model, precision="float32"):
     of the `precision`; gates, cell states and scores are float32 always.
 
     Args:
-        config: `NmtConfig` of the model.
-        model: A built `Translator`.
+        model: A built `Translator`, or an `Ensemble` of such.
         precision: One of `PRECISIONS`.
 
     Returns:
-        A `Translator` of its own.
+        A `Translator` of its own, or an `Ensemble`.
 
     Raises:
         ValueError: for another precision.
@@ -71,7 +71,10 @@ def served_model(config, model, precision="float32"):
             f"`precision` must be one of {', '.join(PRECISIONS)}. "
             f"Received: precision={precision!r}"
         )
-    dropless = dataclasses.replace(config.model, capacity_factor=None)
+    if isinstance(model, Ensemble):
+        members = [served_model(member, precision) for member in model.members]
+        return Ensemble(members, model.mean)
+    dropless = dataclasses.replace(model.config, capacity_factor=None)
     served = build_translator(dropless, precision)
     trained = weights_by_path(model)
     for path, weight in weights_by_path(served).items():

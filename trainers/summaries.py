@@ -11,13 +11,15 @@ class Summaries:
     """Writes curves and histograms to `MODEL_DIR/logs`.
 
     Args:
-        model_dir: str or path.
+        model_dir: str or path; None to write nothing.
     """
 
     def __init__(self, model_dir):
-        logs = os.path.join(model_dir, "logs")
-        self._training = tf.summary.create_file_writer(f"{logs}/train")
-        self._evaluation = tf.summary.create_file_writer(f"{logs}/dev")
+        self._training = self._evaluation = tf.summary.create_noop_writer()
+        if model_dir is not None:
+            logs = os.path.join(model_dir, "logs")
+            self._training = tf.summary.create_file_writer(f"{logs}/train")
+            self._evaluation = tf.summary.create_file_writer(f"{logs}/dev")
         self._routing = RoutingSummaries()
 
     def write_training(self, step, figures, learning_rate, norm, windows):

@@ -17,11 +17,13 @@ def _no_texts(batch):
 class Task:
     """What is trained, and how it is judged."""
 
-    # A built Keras model.
+    # A built Keras model. One that was made under the scope of a
+    # `tf.distribute` strategy is trained by all its replicas.
     model: keras.Model
     # Function of (model, batch) that calls the model with `training=True` and
     # returns the sum of the loss over the tokens of the batch and their
-    # number, two float32 scalars.
+    # number, and, if that is something else, the sum of their negative log
+    # likelihoods, of which perplexity is made: float32 scalars.
     loss: Callable
     # Batches without end: a `tf.data.Dataset`, or an iterator that can be
     # saved (a `tf.data.Iterator` or `tf.train.experimental.PythonState`).
@@ -31,6 +33,10 @@ class Task:
     # checkpoint is best. Its argument is a function to be called now and
     # then, which raises when the run has to end.
     evaluate: Callable
+    # The model that `evaluate` looks at: `model` itself, or one like it that
+    # knows no strategy and gets the averaged weights before. Under several
+    # workers the chief alone needs one.
+    evaluated: Any = None
     # Whether batches have so few shapes that the step is worth compiling for
     # each of them.
     static_shapes: bool = False

@@ -4,6 +4,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.parallel.replica_weight import is_split
+from moe_keras.replicas import (
+    num_replicas,
+    share_of_replica,
+    sum_over_replicas,
+)
+
 
 class StepFigures(NamedTuple):
     """What a step tells.
@@ -13,12 +20,15 @@ class StepFigures(NamedTuple):
         tokens: Tokens that it is a mean of.
         norm: Global norm of the gradient, before it is cut.
         is_finite: Whether both are finite; otherwise nothing was updated.
+        nll: Mean negative log likelihood of a token. It is the loss, unless
+            that asks for something else as well, such as smoothed labels.
     """
 
     loss: float
     tokens: float
     norm: float
     is_finite: bool
+    nll: float
 
 
 class TrainStep:
@@ -40,18 +50,32 @@ class TrainStep:
     A step whose loss or gradient is not finite updates nothing: neither
     weights nor the state of the optimizer.
 
+    A model that was made under the scope of a `tf.distribute` strategy is
+    trained by all its replicas. Each takes its share of the rows of a batch,
+    one may get none, and loss and gradient are those of the whole batch:
+
+        grad sum_r loss_sum_r / sum_r tokens_r + grad sum_r auxiliary_r / R
+
+    Auxiliary losses that are the same on all replicas, as those of
+    `SparseMoE`, so count once; of others it is the mean.
+
     Args:
         model: A built Keras model.
         loss: Function of (model, batch) that calls the model with
             `training=True` and returns the sum of the loss over the tokens of
-            the batch and their number, two float32 scalars.
-        optimizer: A Keras optimizer, built.
+            the batch and their number, and, if that is something else, the
+            sum of their negative log likelihoods: float32 scalars.
+        optimizer: A Keras optimizer, built; for several replicas a
+            `FusedAdam`.
         clip_norm: float. The global norm of the gradient is cut to this.
         accumulate_steps: int. Batches of one update.
         static_shapes: bool. Whether batches have so few shapes that the step
             is worth compiling for each of them.
         watch: Function of (gradients, variables) or None. It is called within
-            the graph of an update, before the gradient is cut.
+            the graph of an update, before the gradient is cut, and has the
+            gradients of the whole batch.
+        loss_scale: Scalar tensor or variable, or None. The loss is multiplied
+            by it, and then the gradient divided: see `trainers.loss_scale`.
 
     Example:
 
@@ -76,6 +100,7 @@ class TrainStep:
         accumulate_steps=1,
         static_shapes=False,
         watch=None,
+        loss_scale=None,
     ):
         self._model = model
         self._loss = loss
@@ -83,16 +108,45 @@ class TrainStep:
         self._clip_norm = clip_norm
         self._accumulate_steps = accumulate_steps
         self._watch = watch
+        self._loss_scale = loss_scale
+        self._strategy = model.distribute_strategy
         if accumulate_steps > 1:
-            self._sums = [
-                tf.Variable(tf.zeros_like(variable.value), trainable=False)
-                for variable in model.trainable_variables
-            ]
-            self._totals = tf.Variable([0.0, 0.0], trainable=False)
+            self._add_sums()
         compiled = {"reduce_retracing": not static_shapes}
-        self._update = tf.function(self._update_eagerly, **compiled)
-        self._add = tf.function(self._add_eagerly, **compiled)
-        self._update_by_sums = tf.function(self._update_by_sums_eagerly)
+        self._update = tf.function(self._on_replicas(self._step), **compiled)
+        self._add = tf.function(self._on_replicas(self._add_batch), **compiled)
+        self._update_by_sums = tf.function(
+            self._on_replicas(self._step_by_sums)
+        )
+
+    def _add_sums(self):
+        """Each replica sums up its own gradients, until they are needed."""
+
+        def zeros(like):
+            return tf.Variable(
+                tf.zeros(like.shape, like.dtype),
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.NONE,
+            )
+
+        with self._strategy.scope():
+            self._sums = [zeros(v) for v in self._model.trainable_variables]
+            self._totals = zeros(tf.constant([0.0, 0.0, 0.0]))
+
+    def _on_replicas(self, function):
+        """`function` run by every replica; what the first one returns."""
+
+        def run(*batch):
+            results = self._strategy.run(function, args=batch)
+            return tf.nest.map_structure(
+                lambda result: self._strategy.experimental_local_results(
+                    result
+                )[0],
+                results,
+            )
+
+        return run
 
     def __call__(self, batches):
         """Takes as many batches as it needs and updates the weights once.
@@ -110,50 +164,90 @@ class TrainStep:
             for batch in taken:
                 self._add(batch)
             figures = self._update_by_sums()
-        loss, tokens, norm, is_finite = (float(figure) for figure in figures)
-        return StepFigures(loss, tokens, norm, bool(is_finite)), taken
+        figures = StepFigures(*(float(figure) for figure in figures))
+        return figures._replace(is_finite=bool(figures.is_finite)), taken
 
     def _gradients(self, batch):
+        """Losses and gradient, of which each replica has a part, and tokens.
+
+        The losses `(2,)` are the one that is trained and the likelihood's.
+        """
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            loss_sum, tokens = self._loss(self._model, batch)
+            loss_sum, tokens, *nll_sum = self._loss(
+                self._model, share_of_replica(batch)
+            )
+            auxiliary = self._model.losses
+            tokens = sum_over_replicas(tf.stop_gradient(tokens))
             loss = loss_sum / tf.maximum(tokens, 1.0)
-            total = tf.add_n([loss, *self._model.losses])
+            total = tf.add_n([loss, *(x / num_replicas() for x in auxiliary)])
+            if self._loss_scale is not None:
+                total *= self._loss_scale
         gradients = tape.gradient(total, variables)
         # Rows of an embedding may come twice: sum them before the norm.
-        return loss, tokens, [tf.convert_to_tensor(g) for g in gradients]
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
+        if self._loss_scale is not None:
+            gradients = [g / self._loss_scale for g in gradients]
+        nll = (*nll_sum, loss_sum)[0] / tf.maximum(tokens, 1.0)
+        return tf.stack([loss, nll]), tokens, gradients
 
-    def _apply(self, loss, gradients):
-        """Updates the weights if all is finite; returns the norm and that."""
+    def _apply(self, losses, tokens, gradients):
+        """Sums the parts of replicas; updates the weights if all is finite."""
         variables = self._model.trainable_variables
-        cut, norm = tf.clip_by_global_norm(gradients, self._clip_norm)
+        losses, gradients, norm = _sum_parts(losses, gradients, variables)
+        loss, nll = tf.unstack(losses)
+        cut, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+        update = self._optimizer.apply
+        if num_replicas() > 1:
+            update = self._optimizer.apply_on_replica
 
         def apply():
             if self._watch:
                 self._watch(gradients, variables)
-            self._optimizer.apply(cut, variables)
+            update(cut, variables)
             return True
 
         tf.cond(is_finite, apply, lambda: False)
-        return norm, is_finite
+        return StepFigures(loss, tokens, norm, is_finite, nll)
 
-    def _update_eagerly(self, batch):
-        loss, tokens, gradients = self._gradients(batch)
-        return StepFigures(loss, tokens, *self._apply(loss, gradients))
+    def _step(self, batch):
+        return self._apply(*self._gradients(batch))
 
-    def _add_eagerly(self, batch):
-        loss, tokens, gradients = self._gradients(batch)
+    def _add_batch(self, batch):
+        losses, tokens, gradients = self._gradients(batch)
         for total, gradient in zip(self._sums, gradients, strict=True):
             total.assign_add(tokens * gradient)
-        self._totals.assign_add(tf.stack([tokens * loss, tokens]))
+        # The tokens of the batch are known to all replicas, losses in parts.
+        self._totals.assign_add(tf.concat([tokens * losses, [tokens]], 0))
 
-    def _update_by_sums_eagerly(self):
-        loss_sum, tokens = tf.unstack(self._totals)
+    def _step_by_sums(self):
+        totals = tf.identity(self._totals)
+        tokens = totals[2]
         divisor = tf.maximum(tokens, 1.0)
-        loss = loss_sum / divisor
         gradients = [total / divisor for total in self._sums]
-        figures = StepFigures(loss, tokens, *self._apply(loss, gradients))
+        figures = self._apply(totals[:2] / divisor, tokens, gradients)
         for total in (*self._sums, self._totals):
             total.assign(tf.zeros_like(total))
         return figures
+
+
+def _sum_parts(loss, gradients, variables):
+    """Loss and gradients of the whole batch, and their global norm.
+
+    A weight of which replicas have different parts has a gradient that is
+    summed already, and only part of it is here: its norm is what is summed.
+    """
+    pairs = list(zip(gradients, map(is_split, variables), strict=True))
+    ours = [gradient for gradient, is_ours in pairs if is_ours]
+    others = [gradient for gradient, is_ours in pairs if not is_ours]
+    loss, *summed = sum_over_replicas([loss, *others])
+    norm = tf.linalg.global_norm(summed)
+    if not ours:
+        return loss, summed, norm
+    square = sum_over_replicas(tf.linalg.global_norm(ours) ** 2)
+    whole = iter(summed)
+    gradients = [
+        gradient if is_ours else next(whole) for gradient, is_ours in pairs
+    ]
+    return loss, gradients, tf.sqrt(norm**2 + square)

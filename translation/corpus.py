@@ -5,18 +5,22 @@ both alike; only the phrasebook, which is made up as it goes, is held in
 memory. `check` reads a corpus once, before anything costly begins, and says
 in one line what is wrong with it.
 
-How lines are read: `text_files.py`.
+How lines are read: `text_files.py`; what all corpora have in common:
+`base_corpus.py`; several of them: `joined_corpus.py`.
 """
 
 import functools
 import itertools
 import pathlib
 import re
-from typing import NamedTuple
 
 import tensorflow as tf
 
+from translation.base_corpus import Corpus
+from translation.filtered_corpus import FilteredCorpus
+from translation.joined_corpus import JoinedCorpus, MixedCorpus
 from translation.languages import PHRASEBOOK_LANGUAGES, parse_pair
+from translation.pair_filters import FilterOptions, PairFilters
 from translation.phrasebook import phrasebook
 from translation.text_files import (
     CorpusError,
@@ -24,61 +28,12 @@ from translation.text_files import (
     line_dataset,
     read_lines,
 )
-
-# A sentence of these alone counts as empty.
-BLANK = " \t\v\f"
+from translation.tfds_corpus import TfdsCorpus
 
 SPLITS = ("train", "dev", "test")
 
 # Sentence pairs of the phrasebook when its spec names no size.
 _PHRASEBOOK_SIZES = {"train": 40_000, "dev": 500, "test": 1_000}
-
-
-class CorpusSize(NamedTuple):
-    """What `check` found."""
-
-    # Sentence pairs, those with an empty side included.
-    pairs: int
-    # Pairs with an empty side: left out of training, kept in evaluation.
-    empty: int
-
-
-class Corpus:
-    """Sentence pairs that are read anew each time.
-
-    Every corpus has:
-
-    - `name`, for messages.
-    - `pairs()`: iterator over `(source, target)` str pairs. Raises a
-      `CorpusError` at the first thing that is wrong.
-    - `dataset()`: `tf.data.Dataset` of `(source, target)` scalar strings,
-      the same pairs, of which nothing is checked.
-    """
-
-    def sentences(self):
-        """Iterator over all sentences of both languages."""
-        return itertools.chain.from_iterable(self.pairs())
-
-    def check(self):
-        """Reads everything once.
-
-        Returns:
-            A `CorpusSize`.
-
-        Raises:
-            CorpusError: if the corpus cannot be used.
-        """
-        pairs = empty = 0
-        for source, target in self.pairs():
-            pairs += 1
-            empty += not source.strip(BLANK) or not target.strip(BLANK)
-        if pairs == empty:
-            found = f"{pairs} empty lines" if pairs else "no lines"
-            raise CorpusError(
-                f"{self.name} must hold sentences with their translations; "
-                f"it has {found}."
-            )
-        return CorpusSize(pairs, empty)
 
 
 class TextCorpus(Corpus):
@@ -217,36 +172,7 @@ class PhrasebookCorpus(Corpus):
         )
 
 
-class JoinedCorpus(Corpus):
-    """Several corpora, one after the other.
-
-    Training mixes no farther than its shuffle buffer reaches.
-
-    Args:
-        corpora: list of `Corpus`.
-    """
-
-    def __init__(self, corpora):
-        self.corpora = list(corpora)
-        self.name = ", ".join(corpus.name for corpus in self.corpora)
-
-    def pairs(self):
-        return itertools.chain.from_iterable(
-            corpus.pairs() for corpus in self.corpora
-        )
-
-    def dataset(self):
-        return functools.reduce(
-            lambda joined, dataset: joined.concatenate(dataset),
-            [corpus.dataset() for corpus in self.corpora],
-        )
-
-    def check(self):
-        sizes = [corpus.check() for corpus in self.corpora]
-        return CorpusSize(*(sum(column) for column in zip(*sizes, strict=True)))
-
-
-def open_corpus(spec, pair, split="train", seed=0):
+def open_corpus(spec, pair, split="train", seed=0, filters=None):
     """Finds the corpus that a spec names.
 
     Args:
@@ -254,12 +180,19 @@ def open_corpus(spec, pair, split="train", seed=0):
 
             - `phrasebook` or `phrasebook:SIZE`: sentences of our own.
             - `FILE.tsv` or `FILE.tsv.gz`: source, tab, target.
+            - `tfds:NAME/CONFIG` or `tfds:NAME/CONFIG:SPLIT`: a dataset of
+              tensorflow-datasets, see `tfds_corpus.py`.
             - any other, such as `data/train`: the prefix of two files
               `data/train.en` and `data/train.fr`, each plain or `.gz`.
+
+            Of a training corpus each may end in `@WEIGHT`: `a@0.7,b@0.3`
+            mixes them so that 7 in 10 pairs are of `a`. Without weights they
+            follow each other.
         pair: str. Such as `en-fr`: from English into French.
         split: `"train"`, `"dev"` or `"test"`: which sentences of the
             phrasebook. Files are what they are.
         seed: int. Seed of the phrasebook.
+        filters: `FilterOptions`: which pairs to leave out, or None.
 
     Returns:
         A `Corpus`. Call `check` before relying on what it holds.
@@ -282,14 +215,41 @@ def open_corpus(spec, pair, split="train", seed=0):
             f"`split` must be one of {', '.join(SPLITS)}. "
             f"Received: split={split!r}"
         )
-    specs = [part.strip() for part in spec.split(",") if part.strip()]
-    if not specs:
+    parts = [_weighted(part) for part in spec.split(",") if part.strip()]
+    if not parts:
         raise CorpusError(
             "`spec` must name a corpus: phrasebook, a file.tsv, or the prefix "
             f"of two text files. Received: spec={spec!r}"
         )
-    corpora = [_open_one(part, languages, split, seed) for part in specs]
+    corpora = [_open_one(name, languages, split, seed) for name, _ in parts]
+    if filters and filters != FilterOptions():
+        rules = PairFilters(filters, languages)
+        corpora = [FilteredCorpus(corpus, rules) for corpus in corpora]
+    weights = [weight for _, weight in parts if weight is not None]
+    if weights:
+        _check_weights(weights, spec, split)
+        return MixedCorpus(corpora, weights)
     return corpora[0] if len(corpora) == 1 else JoinedCorpus(corpora)
+
+
+def _weighted(part):
+    """Name and weight of `NAME@WEIGHT`; the weight may be missing."""
+    match = re.fullmatch(r"(.+)@(\d+\.?\d*|\.\d+)", part.strip())
+    return (match[1], float(match[2])) if match else (part.strip(), None)
+
+
+def _check_weights(weights, spec, split):
+    if split != "train":
+        raise CorpusError(
+            f"Weights such as @{weights[0]:g} are for training alone; the "
+            f"{split} corpus is read once from end to end. Received: {spec}"
+        )
+    named = sum(bool(part.strip()) for part in spec.split(","))
+    if len(weights) < named or not min(weights) > 0:
+        raise CorpusError(
+            "Give every corpus a weight above 0, as a@0.7,b@0.3, or none "
+            f"of them. Received: {spec}"
+        )
 
 
 def _open_one(spec, languages, split, seed):
@@ -297,6 +257,8 @@ def _open_one(spec, languages, split, seed):
     if generated:
         size = int(generated[1]) if generated[1] else None
         return PhrasebookCorpus(str(languages), split, size, seed)
+    if spec.startswith("tfds:"):
+        return TfdsCorpus(spec, languages, split)
     if spec.endswith((".tsv", ".tsv.gz")):
         return TsvCorpus(spec)
     return TextCorpus(spec, *languages)

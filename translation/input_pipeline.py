@@ -26,8 +26,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from translation.corpus import BLANK, CorpusError
+from translation.base_corpus import BLANK
 from translation.special_ids import BOS_ID, EOS_ID, PAD_ID
+from translation.text_files import CorpusError
 
 # Beyond ten steps of `length_multiple` buckets widen by this factor, so that
 # long sentences, of which there are few, share them.
@@ -49,8 +50,10 @@ class PipelineOptions:
     shuffle_buffer: int = 50_000
     # Of the order of pairs, new in each epoch.
     shuffle_seed: int = 0
-    # Above 0, training draws subwords anew each time: `Tokenizer.tokenize`.
-    subword_sampling: float = 0.0
+    # Chance that training cuts a word at a place within it, drawn anew each
+    # time, so that other subwords come out (`word_cuts.py`); 0: never.
+    source_sampling: float = 0.0
+    target_sampling: float = 0.0
     # Lengths of buckets are multiples of this.
     length_multiple: int = 4
     # Whether a batch is padded to the length of its bucket (and the last
@@ -69,11 +72,12 @@ class PipelineOptions:
                     f"`{name}` must be at least 1. "
                     f"Received: {name}={getattr(self, name)}"
                 )
-        if self.subword_sampling < 0:
-            raise ValueError(
-                "`subword_sampling` must not be negative. "
-                f"Received: subword_sampling={self.subword_sampling}"
-            )
+        for name in ("source_sampling", "target_sampling"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"`{name}` is a probability: at least 0 and at most 1. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
 
 
 def batch_shapes(options, longest=None):
@@ -125,23 +129,23 @@ def training_batches(corpus, tokenizer, options):
     _check_any_fits(corpus, tokenizer, options)
     shapes = batch_shapes(options)
 
-    def tokenize(sources, targets):
+    def tokenize(number, pairs):
+        sources, targets = pairs
         present_N = ~_is_empty(sources) & ~_is_empty(targets)
         rows = _rows(
             tokenizer,
             sources[present_N],
             targets[present_N],
             shapes,
-            options.subword_sampling,
+            **_sampling(options, number),
         )
         fits_N = rows["length"] <= options.max_length
         return {name: rows[name][fits_N] for name in rows}
 
     rows = (
-        corpus.dataset()
-        .shuffle(options.shuffle_buffer, seed=options.shuffle_seed)
-        .repeat()
+        corpus.training_dataset(options.shuffle_buffer, options.shuffle_seed)
         .batch(_CHUNK)
+        .enumerate()
         .map(tokenize)
         .unbatch()
     )
@@ -206,9 +210,19 @@ def _lengths(tokenizer, sources, targets):
     return tf.split(ids.row_lengths() + 1, 2)
 
 
-def _rows(tokenizer, sources, targets, shapes, alpha=0.0):
+def _sampling(options, number):
+    """How to tokenize the chunk of that number, which seeds its cuts."""
+    rates = (options.source_sampling, options.target_sampling)
+    if not any(rates):
+        return {}
+    return {"rates": rates, "seed": tf.stack([options.shuffle_seed, number])}
+
+
+def _rows(tokenizer, sources, targets, shapes, rates=None, seed=None):
     """Ids with eos after them, in rows of one width until they are batched."""
-    ids = tokenizer.tokenize(tf.concat([sources, targets], axis=0), alpha)
+    sides = tf.concat([sources, targets], axis=0)
+    cuts = None if rates is None else tf.repeat(rates, tf.size(sources))
+    ids = tokenizer.tokenize(sides, cuts, seed)
     length = ids.row_lengths()
     width = shapes[-1][1]
     is_end = tf.range(width, dtype=tf.int64) == length[:, tf.newaxis]

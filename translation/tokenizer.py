@@ -18,7 +18,6 @@ B: batch    L: length in subwords
 
 import io
 import pathlib
-import random
 import re
 import tempfile
 
@@ -27,7 +26,9 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from sentencepiece import sentencepiece_model_pb2
 
+from translation.reservoir import reservoir
 from translation.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from translation.word_cuts import cut_words
 
 _MODEL_TYPES = ("unigram", "bpe")
 # Of 256 bytes and four special ids.
@@ -73,7 +74,6 @@ class Tokenizer(tf.Module):
         self._subwords = tf_text.SentencepieceTokenizer(
             self.model_proto, out_type=tf.int32
         )
-        self._samplers = {}
 
     def encode(self, sentences):
         """Ids of each sentence, without bos and eos, in plain Python.
@@ -114,26 +114,27 @@ class Tokenizer(tf.Module):
         """
         return [self._processor.id_to_piece(int(index)) for index in ids]
 
-    def tokenize(self, strings, alpha=0.0):
+    def tokenize(self, strings, cuts=None, seed=None):
         """Ids of each string, without bos and eos, in the graph.
 
         Args:
             strings: string tensor of shape `(B,)`, in UTF-8.
-            alpha: float. 0 gives the best segmentation. Above 0 a
-                segmentation is drawn anew for every string (Kudo 2018,
-                arXiv:1804.10959): with a unigram model, the smaller
-                `alpha` the more evenly; with bpe, it is the share of
-                merges left out. The draw cannot be seeded.
+            cuts: float, or float tensor of shape `(B,)`. With this
+                probability a word is cut at each place within it, so that
+                other subwords come out: see `word_cuts.py`. None: never.
+            seed: int tensor of shape `(2,)`, which decides the cuts.
 
         Returns:
             `RaggedTensor` of shape `(B, None)`, int32. An empty string has
             no ids.
         """
-        subwords = self._sampler(alpha) if alpha else self._subwords
         prefixed_B = tf.strings.join([" ", strings])
-        return subwords.tokenize(
-            tf.where(tf.equal(strings, ""), strings, prefixed_B)
-        )
+        strings = tf.where(tf.equal(strings, ""), strings, prefixed_B)
+        if cuts is None:
+            return self._subwords.tokenize(strings)
+        parts = cut_words(strings, cuts, seed)
+        ids = self._subwords.tokenize(parts.values)
+        return parts.with_values(ids).merge_dims(1, 2)
 
     def pieces_of(self, ids):
         """Subwords as SentencePiece writes them, in the graph.
@@ -200,17 +201,6 @@ class Tokenizer(tf.Module):
             row = row[: row.index(EOS_ID)]
         return [index for index in row if UNK_ID < index < self.vocab_size]
 
-    def _sampler(self, alpha):
-        if alpha not in self._samplers:
-            with tf.init_scope():  # one resource, however often traced
-                self._samplers[alpha] = tf_text.SentencepieceTokenizer(
-                    self.model_proto,
-                    out_type=tf.int32,
-                    nbest_size=-1,
-                    alpha=alpha,
-                )
-        return self._samplers[alpha]
-
 
 def train_tokenizer(
     sentences,
@@ -255,7 +245,7 @@ def train_tokenizer(
             f"`model_type` must be one of {', '.join(_MODEL_TYPES)}. "
             f"Received: model_type={model_type!r}"
         )
-    sample = _sample(sentences, input_sentence_size, seed)
+    sample = reservoir(filter(None, sentences), input_sentence_size, seed)
     if not sample:
         raise TokenizerError(
             "`sentences` must hold at least one that is not empty."
@@ -264,7 +254,7 @@ def train_tokenizer(
     try:
         with tempfile.TemporaryDirectory() as folder:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(sample),
+                sentence_iterator=(" " + sentence for sentence in sample),
                 model_writer=model,
                 vocab_size=vocab_size,
                 model_type=model_type,
@@ -308,22 +298,6 @@ def _without_paths(model_proto):
     model.normalizer_spec.ClearField("normalization_rule_tsv")
     model.denormalizer_spec.ClearField("normalization_rule_tsv")
     return model.SerializeToString(deterministic=True)
-
-
-def _sample(sentences, size, seed):
-    """At most `size` sentences, each equally likely, with their prefix."""
-    generator = random.Random(seed)
-    sample = []
-    seen = 0
-    for sentence in sentences:
-        if not sentence:
-            continue
-        seen += 1
-        if len(sample) < size:
-            sample.append(" " + sentence)
-        elif (slot := generator.randrange(seen)) < size:
-            sample[slot] = " " + sentence
-    return sample
 
 
 def _explain(error, vocab_size):

@@ -4,7 +4,9 @@ B: sentences    S: source length    N: hypotheses in work
 V: vocabulary    n: translations wanted of each sentence
 """
 
+import concurrent.futures
 import functools
+import os
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +19,9 @@ from translation.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 # Longer sources are cut to this many subwords, eos included.
 MAX_SOURCE_LENGTH = 256
+
+# Batches in work at a time: memory grows with them.
+MAX_WORKERS = 4
 
 # What makes up a blank text, whose translation is the empty string. The same
 # for Python's and for TensorFlow's `strip`.
@@ -66,11 +71,20 @@ class TranslationModel(Protocol):
         """
 
 
+class Attention(NamedTuple):
+    """What each subword of a translation looked at; both have an end mark."""
+
+    source: list  # of S str, subwords as SentencePiece writes them
+    target: list  # of T str
+    weights: np.ndarray  # (T, S) float32, rows sum to 1
+
+
 class Translation(NamedTuple):
     """A translated text."""
 
     text: str
     score: float  # equation 14 of GNMT, 0 for a blank source
+    attention: Attention | None = None  # on request, none for a blank source
 
 
 def translate_batch(translator, source_ids, options=None, **kwargs):
@@ -122,6 +136,7 @@ class TextTranslator:
             eos included.
         batch_tokens: int. Subwords of a batch of sources, padding included.
             Larger batches are faster until they outgrow the cache or memory.
+        alignments: bool. Whether translations have their `attention`.
 
     Example:
 
@@ -147,6 +162,7 @@ class TextTranslator:
         options=None,
         max_source_length=MAX_SOURCE_LENGTH,
         batch_tokens=2048,
+        alignments=False,
     ):
         if max_source_length < 2:
             raise ValueError(
@@ -158,7 +174,10 @@ class TextTranslator:
         self.batch_tokens = batch_tokens
         self._search = tf.function(
             functools.partial(
-                translate_batch, translator, options=options or BeamOptions()
+                translate_batch,
+                translator,
+                options=options or BeamOptions(),
+                return_alignments=alignments,
             ),
             input_signature=[tf.TensorSpec([None, None], tf.int32)],
             autograph=False,
@@ -182,15 +201,34 @@ class TextTranslator:
         found = [[Translation("", 0.0)] for _ in texts]
         sources = self._sources(texts)
         done = len(texts) - len(sources)
-        for places in batches_by_length(sources, self.batch_tokens):
-            rows = [sources[place] for place in places]
-            hypotheses = self._search(pad_rows(rows))
-            for place, best in zip(places, self._read(hypotheses), strict=True):
+        for places, translations in self._translated(sources):
+            for place, best in zip(places, translations, strict=True):
                 found[place] = best
             done += len(places)
             if on_progress:
                 on_progress(done, len(texts))
         return found
+
+    def _translated(self, sources):
+        """Pairs of the places of a batch and their translations, as they come.
+
+        The operations of a search are small: a batch for each core in work at
+        a time uses the cores better than one batch that is spread over them.
+        """
+
+        def translate(places):
+            rows = [sources[place] for place in places]
+            return places, list(self._read(self._search(pad_rows(rows)), rows))
+
+        batches = batches_by_length(sources, self.batch_tokens)
+        workers = min(MAX_WORKERS, os.cpu_count() or 1)
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            tasks = [pool.submit(translate, places) for places in batches]
+            try:
+                for task in concurrent.futures.as_completed(tasks):
+                    yield task.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _sources(self, texts):
         """Ids of the texts that are not blank, by their places."""
@@ -204,22 +242,41 @@ class TextTranslator:
             for place, ids in zip(places, encoded, strict=True)
         }
 
-    def _read(self, hypotheses):
+    def _read(self, hypotheses, rows):
         """Lists of `Translation`, without hypotheses that do not exist."""
-        scores = hypotheses.scores.numpy()
         ids = hypotheses.ids.numpy()
         flat = self.tokenizer.decode(
             ids.reshape(-1, ids.shape[-1]).tolist() if ids.size else []
         )
+        scores = hypotheses.scores.numpy()
         count = scores.shape[1]
         for row, score in enumerate(scores.tolist()):
             texts = flat[row * count : (row + 1) * count] or [""] * count
+            attentions = self._attentions(hypotheses, row, rows[row])
             best = [
-                Translation(*pair)
-                for pair in zip(texts, score, strict=True)
-                if pair[1] > -np.inf
+                Translation(*parts)
+                for parts in zip(texts, score, attentions, strict=True)
+                if parts[1] > -np.inf
             ]
             yield best or [Translation("", -np.inf)]
+
+    def _attentions(self, hypotheses, row, source):
+        """`Attention` of each hypothesis of a source, or None."""
+        if hypotheses.alignments is None:
+            return [None] * hypotheses.scores.shape[1]
+        return [
+            Attention(
+                self.tokenizer.pieces(source),
+                self.tokenizer.pieces(ids[:length]),
+                weights[:length, : len(source)],
+            )
+            for ids, length, weights in zip(
+                hypotheses.ids[row].numpy(),
+                hypotheses.lengths[row].numpy(),
+                hypotheses.alignments[row].numpy(),
+                strict=True,
+            )
+        ]
 
 
 def translate_texts(

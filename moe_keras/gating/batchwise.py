@@ -9,7 +9,12 @@ import math
 import keras
 import tensorflow as tf
 
-from moe_keras.gating.routing import Routing
+from moe_keras.gating.router import (
+    Router,
+    check_k,
+    check_not_negative,
+    count_tokens,
+)
 
 # Thresholds are kept as log(T) / 10. The logarithm, because scores fall with
 # the number of experts, while the steps of an optimizer such as Adam are of
@@ -19,7 +24,7 @@ _PACE = 10.0
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class BatchwiseGate(keras.layers.Layer):
+class BatchwiseGate(Router):
     """While training, every expert takes equally many tokens of the batch.
 
     With `score = softmax(x W_gate)` over all experts, without noise:
@@ -71,8 +76,7 @@ class BatchwiseGate(keras.layers.Layer):
         k: int. Mean number of experts per token, from 1 to E.
         threshold_loss_weight: float. Weight of L, which is divided by N to
             mean the same for every size of batch.
-        kernel_initializer: Initializer of `W_gate`. Zeros, with which noisy
-            gates start, would here let all experts take the same tokens.
+        **kwargs: `kernel_initializer` of the router, and those of a layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
@@ -99,37 +103,13 @@ class BatchwiseGate(keras.layers.Layer):
 
     balances_itself = True
 
-    def __init__(
-        self,
-        num_experts,
-        k=4,
-        threshold_loss_weight=0.1,
-        kernel_initializer="glorot_uniform",
-        **kwargs,
-    ):
-        # As in NoisyTopKGate: tokens and kernel stay in the router's dtype.
-        super().__init__(**kwargs, autocast=False)
-        if not 1 <= k <= num_experts:
-            raise ValueError(
-                "`k` must be between 1 and `num_experts`. "
-                f"Received: k={k}, num_experts={num_experts}"
-            )
-        if threshold_loss_weight < 0:
-            raise ValueError(
-                "`threshold_loss_weight` must not be below 0. "
-                f"Received: threshold_loss_weight={threshold_loss_weight}"
-            )
-        self.num_experts = num_experts
+    def __init__(self, num_experts, k=4, threshold_loss_weight=0.1, **kwargs):
+        super().__init__(num_experts, **kwargs)
+        check_k("k", k, num_experts)
+        check_not_negative(threshold_loss_weight=threshold_loss_weight)
         self.k = k
         self.threshold_loss_weight = threshold_loss_weight
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.supports_masking = True
         self.supports_jit = False  # K depends on the batch
-
-    @property
-    def router_dtype(self):
-        """float32 under every policy but float64."""
-        return "float64" if self.compute_dtype == "float64" else "float32"
 
     @property
     def thresholds(self):
@@ -137,13 +117,7 @@ class BatchwiseGate(keras.layers.Layer):
         return tf.exp(_PACE * self.log_threshold)
 
     def build(self, input_shape):
-        self.gate_kernel = self.add_weight(
-            name="gate_kernel",
-            shape=(input_shape[-1], self.num_experts),
-            initializer=self.kernel_initializer,
-            dtype=self.router_dtype,
-            autocast=False,
-        )
+        super().build(input_shape)
         # 1 / (k + 1) at first, which at most k experts of a token can pass.
         start = -math.log(self.k + 1) / _PACE
         self.log_threshold = self.add_weight(
@@ -158,38 +132,28 @@ class BatchwiseGate(keras.layers.Layer):
         if mask is None:
             mask = tf.ones(tf.shape(inputs)[:1])
         mask = tf.cast(mask, "bool")
-        # Even a NaN in the padding must not reach a gradient.
-        tokens_ND = tf.where(
-            mask[:, None], tf.cast(inputs, self.router_dtype), 0.0
-        )
         # Logarithms: a score that underflows is still above another.
-        score_NE = tf.nn.log_softmax(tf.matmul(tokens_ND, self.gate_kernel))
+        score_NE = tf.nn.log_softmax(self.logits(inputs, mask))
         above_NE = mask[:, None] & (score_NE > _PACE * self.log_threshold)
         taken_NE, loss = above_NE, tf.zeros((), score_NE.dtype)
         if training:
             taken_NE = self._best_of_batch(score_NE, mask)
             loss = self._threshold_loss(score_NE, above_NE, taken_NE, mask)
-        expert_NK, gate_NK = self._choices(score_NE, taken_NE)
-        load_E = tf.reduce_sum(tf.cast(taken_NE, score_NE.dtype), axis=0)
-        return Routing(
-            expert_index=expert_NK,
-            gate=gate_NK,
-            importance=tf.math.unsorted_segment_sum(
-                gate_NK, expert_NK, self.num_experts
-            ),
-            load=load_E,
+        routing = self.routing(*self._choices(score_NE, taken_NE))
+        has_one_N = routing.expert_index[:, 0] >= 0
+        return routing._replace(
             loss=loss,
             figures={
-                "experts_per_token": tf.reduce_sum(load_E),
-                "tokens_without_expert": _count(
-                    mask & ~tf.reduce_any(taken_NE, axis=1), score_NE.dtype
+                "experts_per_token": tf.reduce_sum(routing.load),
+                "tokens_without_expert": count_tokens(
+                    score_NE, mask & ~has_one_N
                 ),
             },
         )
 
     def _best_of_batch(self, score_NE, mask):
         """The batchwise mask: for each expert its m best tokens."""
-        num_tokens = _count(mask, "int32")
+        num_tokens = tf.math.count_nonzero(mask, dtype="int32")
         m = (self.k * num_tokens + self.num_experts - 1) // self.num_experts
         # There are at least m tokens that are not masked.
         real_NE = tf.where(mask[:, None], score_NE, -math.inf)
@@ -206,7 +170,7 @@ class BatchwiseGate(keras.layers.Layer):
         dtype = score_NE.dtype
         differ_NE = tf.cast(above_NE, dtype) - tf.cast(taken_NE, dtype)
         distance_NE = tf.exp(score_NE) - self.thresholds
-        num_tokens = tf.maximum(_count(mask, dtype), 1)
+        num_tokens = tf.maximum(count_tokens(score_NE, mask), 1)
         loss = tf.reduce_sum(differ_NE * distance_NE) / num_tokens
         return self.threshold_loss_weight * loss
 
@@ -224,20 +188,9 @@ class BatchwiseGate(keras.layers.Layer):
             tf.where(is_taken_NK, gate_NK, 0.0),
         )
 
-    def compute_mask(self, inputs, previous_mask):
-        return None
-
     def get_config(self):
         return {
             **super().get_config(),
-            "num_experts": self.num_experts,
             "k": self.k,
             "threshold_loss_weight": self.threshold_loss_weight,
-            "kernel_initializer": keras.initializers.serialize(
-                self.kernel_initializer
-            ),
         }
-
-
-def _count(mask, dtype):
-    return tf.math.count_nonzero(mask, dtype=dtype)

@@ -1,6 +1,11 @@
 """How evenly experts are used, and whether it stays so (docs/monitoring.md)."""
 
 from moe_keras.monitoring.callback import RoutingMonitor
+from moe_keras.monitoring.collecting import (
+    CollectedRouting,
+    collect_routing,
+    collected_routing,
+)
 from moe_keras.monitoring.counting import is_counting, uncounted
 from moe_keras.monitoring.recorder import RoutingRecorder
 from moe_keras.monitoring.statistics import (
@@ -15,6 +20,7 @@ from moe_keras.monitoring.windows import RoutingWindow, WindowFile, measure
 
 __all__ = [
     "LEVELS",
+    "CollectedRouting",
     "Judge",
     "LayerWatch",
     "RoutingMetric",
@@ -26,6 +32,8 @@ __all__ = [
     "Thresholds",
     "Verdict",
     "WindowFile",
+    "collect_routing",
+    "collected_routing",
     "is_counting",
     "measure",
     "routing_layers",

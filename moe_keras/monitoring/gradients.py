@@ -40,17 +40,22 @@ class GateGradients:
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
-    def add(self, gradients, variables):
+    def add(self, gradients, variables, are_summed=False):
         """Takes in the gradients of one step, in pairs with Keras variables.
 
-        Under replicas it is for the replica context, with the gradients of
-        each replica.
+        Under replicas it is for the replica context.
+
+        Args:
+            gradients: List of tensors, or None where there is no gradient.
+            variables: List of the Keras variables that they belong to.
+            are_summed: bool. Whether the gradients are sums over all
+                replicas, and not those of each.
         """
         squares = [
             tf.add_n(
                 [tf.zeros(())]
                 + [
-                    _squared_norm(gradient)
+                    _squared_norm(gradient, are_summed)
                     for gradient, variable in zip(
                         gradients, variables, strict=True
                     )
@@ -79,6 +84,8 @@ class GateGradients:
         ]
 
 
-def _squared_norm(gradient):
-    gradient = sum_over_replicas(tf.convert_to_tensor(gradient))
+def _squared_norm(gradient, is_summed):
+    gradient = tf.convert_to_tensor(gradient)
+    if not is_summed:
+        gradient = sum_over_replicas(gradient)
     return tf.reduce_sum(tf.square(tf.cast(gradient, "float32")))

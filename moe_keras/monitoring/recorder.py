@@ -78,14 +78,16 @@ class RoutingRecorder:
             layer.watch.reset()
         self._gradients.close()
 
-    def add_gradients(self, gradients, variables):
+    def add_gradients(self, gradients, variables, are_summed=False):
         """Takes in the gradients of a step, within the training graph.
 
         Args:
             gradients: List of tensors, or None where there is no gradient.
             variables: List of the Keras variables that they belong to.
+            are_summed: bool. Whether the gradients are sums over all
+                replicas, and not those of each.
         """
-        self._gradients.add(gradients, variables)
+        self._gradients.add(gradients, variables, are_summed)
 
     def close(self, step):
         """Ends the window with `step` and begins the next.

@@ -3,6 +3,7 @@
 import html
 import pathlib
 
+from moe_keras.report.experts import experts_section
 from moe_keras.report.routing import routing_section
 
 STYLE = """
@@ -12,6 +13,7 @@ table { border-collapse: collapse; margin: 1em 0 }
 th, td { padding: .3em .8em; text-align: left; border-bottom: 1px solid #ddd }
 td.number { text-align: right }
 img { max-width: 100% }
+summary { cursor: pointer }
 .healthy { color: #1a7f37 } .drifting { color: #9a6700 }
 .collapsing { color: #bc4c00 } .collapsed { color: #cf222e }
 .healthy, .drifting, .collapsing, .collapsed { font-weight: bold }
@@ -19,7 +21,7 @@ img { max-width: 100% }
 
 # Each is a function of a model folder that gives a title and HTML, or None
 # where the folder holds nothing for it.
-SECTIONS = (routing_section,)
+SECTIONS = (routing_section, experts_section)
 
 
 class ReportError(ValueError):
@@ -55,8 +57,8 @@ def write_report(model_dir, output=None):
     sections = [section for section in sections if section is not None]
     if not sections:
         raise ReportError(
-            f"Nothing to report in {model_dir}: it has no routing.jsonl. "
-            "Train with trainers.nmt, or with the callback "
+            f"Nothing to report in {model_dir}: it has neither routing.jsonl "
+            "nor experts.json. Train with trainers.nmt, or with the callback "
             "moe_keras.monitoring.RoutingMonitor(model_dir=...)."
         )
     output = pathlib.Path(output or model_dir / "report.html")

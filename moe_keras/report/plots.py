@@ -73,6 +73,34 @@ def curves(history):
     return figure
 
 
+def token_map(study):
+    """Where the most frequent tokens go, as a figure.
+
+    Args:
+        study: `moe_keras.analysis.LayerStudy`.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    shares_VE = np.array([route.shares for route in study.routes])
+    height = 1.2 + 0.17 * len(study.routes)
+    figure = Figure(figsize=(9, height), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(
+        shares_VE,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="Blues",
+        vmin=0,
+        vmax=max(shares_VE.max(), 1e-9),
+    )
+    names = [route.token.replace("$", r"\$") for route in study.routes]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set(xlabel="expert", ylabel="token, by frequency")
+    figure.colorbar(picture, label="share of the token's choices")
+    return figure
+
+
 def image(figure, text):
     """A figure as an HTML image that holds its own data."""
     buffer = io.BytesIO()

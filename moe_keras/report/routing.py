@@ -4,6 +4,7 @@ import html
 
 from moe_keras.monitoring.verdicts import LEVELS
 from moe_keras.monitoring.windows import WindowFile
+from moe_keras.report.table import table
 
 COLUMNS = (
     ("CV(load)", "cv_load"),
@@ -42,7 +43,7 @@ def _overview(layers):
         ]
         for name, history in layers.items()
     ]
-    return _table(["layer", "verdict", "because", "worst so far"], rows)
+    return table(["layer", "verdict", "because", "worst so far"], rows)
 
 
 def _last_figures(layers):
@@ -52,7 +53,7 @@ def _last_figures(layers):
         for name, history in layers.items()
     ]
     heads = ["last window", *(head for head, _ in COLUMNS)]
-    return _table(heads, rows, numbers=True)
+    return table(heads, rows, numbers=True)
 
 
 def _layer(name, history):
@@ -102,15 +103,3 @@ def _reason(verdict):
 
 def _number(value):
     return "-" if value is None else f"{value:.3g}"
-
-
-def _table(heads, rows, numbers=False):
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
-    kind = ' class="number"' if numbers else ""
-    body = "".join(
-        f"<tr><td>{row[0]}</td>"
-        + "".join(f"<td{kind}>{cell}</td>" for cell in row[1:])
-        + "</tr>\n"
-        for row in rows
-    )
-    return f"<table>\n<tr>{head}</tr>\n{body}</table>"

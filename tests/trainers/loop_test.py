@@ -1,6 +1,7 @@
 """The training loop on a model small enough to follow."""
 
 import dataclasses
+import itertools
 import re
 import signal
 
@@ -127,6 +128,26 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
     _assert_same_state(whole, resumed)
 
 
+def test_factored_adam_resumes_and_keeps_little_for_experts(tmp_path):
+    config = dataclasses.replace(CONFIG, optimizer="factored_adam")
+    whole = Loop(small_task(), config, tmp_path / "whole", print)
+    whole.run()
+    for steps in (4, 6):
+        config = dataclasses.replace(config, steps=steps)
+        resumed = _run_small(config, tmp_path / "stopped")
+    _assert_same_state(whole, resumed)
+    # Kernels (4, 6, 5) and (4, 5, 6): a number for each row and column.
+    shapes = [tuple(v.shape) for v in resumed.optimizer.variables]
+    assert (4, 6, 5) not in shapes and (4, 5, 6) not in shapes
+    # Rows of one and columns of the other, both moments of bias_out.
+    assert shapes.count((4, 6)) == 4
+
+
+def test_unknown_optimizer_is_refused():
+    with pytest.raises(ValueError, match="`optimizer` must be one of adam, f"):
+        LoopConfig(optimizer="sgd")
+
+
 def test_batches_that_forget_their_place_are_refused(tmp_path):
     with pytest.raises(ValueError, match="PythonState.*Received: generator"):
         _loop(CONFIG, tmp_path, batches=iter(b for b in Batches()))
@@ -159,6 +180,31 @@ def test_stops_when_the_minutes_are_used_up(tmp_path):
     config = dataclasses.replace(CONFIG, steps=10**6, max_minutes=1e-5)
     loop, _, _ = _run(config, tmp_path)
     assert 1 <= int(loop.step) < 100
+
+
+@pytest.mark.parametrize("limit", [{"steps": 4}, {"max_minutes": 4.0}])
+def test_rate_falls_over_the_steps_or_the_minutes(tmp_path, monkeypatch, limit):
+    clock = itertools.count(0.0, 60.0)  # a step begins, it ends: a minute
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    config = dataclasses.replace(
+        CONFIG,
+        **{"steps": 1000, "evaluate_every": 1000, "log_every": 1, **limit},
+        schedule="linear",
+        learning_rate=0.8,
+    )
+    rates = []
+    for stop in (2, 4):  # with a stop in the middle, after which it goes on
+        loop = _loop(config, tmp_path, scores=range(9))
+        loop.summaries.write_training = lambda _, __, rate, *___: rates.append(
+            rate
+        )
+        monkeypatch.setattr(
+            loop, "_is_over", lambda stop=stop, loop=loop: loop.step >= stop
+        )
+        loop.run()
+    # The rate of each step, by the share that was behind when it began.
+    np.testing.assert_allclose(rates, [0.8, 0.6, 0.4, 0.2], atol=1e-6)
+    assert Loop._is_over(loop)
 
 
 def test_patience_ends_training_and_outlives_it(tmp_path):
@@ -265,6 +311,22 @@ def test_bad_batch_is_left_out_named_and_kept(tmp_path):
     good = Batches(order=(0, 1, 3, 5, 6, 7))
     without, _, _ = _run(CONFIG, tmp_path / "clean", batches=good)
     _assert_same_state(loop, without)
+
+
+def test_overflow_lowers_the_loss_scale_and_is_no_bad_step(tmp_path):
+    def loss(model, batch):  # 8 times the scale overflows from 2^16 on
+        loss_sum, tokens = _squared_error(model, batch)
+        through_float16 = tf.cast(tf.cast(loss_sum, tf.float16), tf.float32)
+        return loss_sum + 8 * tokens * (through_float16 - loss_sum), tokens
+
+    config = dataclasses.replace(CONFIG, loss_scale=2.0**16, max_bad_steps=1)
+    loop, _, lines = _run(config, tmp_path, loss=loss)
+    told = [line for line in lines if "the loss scale falls to" in line]
+    assert len(told) == 4  # 2^16 to 2^12
+    assert int(loop.step) == 6 and int(loop.bad_steps.count) == 0
+    again = _loop(config, tmp_path)
+    assert float(again.loss_scale.factor) == 2.0**12
+    assert int(again.loss_scale.finite_steps) == 6
 
 
 def test_too_many_bad_steps_end_training_and_keep_the_last_good_one(tmp_path):

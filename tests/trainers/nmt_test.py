@@ -29,7 +29,13 @@ def test_help_teaches_every_mode_and_flag():
         "--set",
         "--mode=translate",
         "--mode=average",
+        "--mode=score",
+        "--n_best",
+        "--alignments",
+        "--ensemble",
         "--average_of",
+        "--mode=experts",
+        "--labels",
         "resumes",
         "130 and 143",
     ):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from trainers.optimizer import FusedAdam
-from trainers.schedules import InverseSquareRoot
+from trainers.schedules import Schedule
 
 
 def test_twenty_steps_equal_keras_adam():
@@ -15,7 +15,7 @@ def test_twenty_steps_equal_keras_adam():
     weights = []
     for kind in (keras.optimizers.Adam, FusedAdam):
         gradients = np.random.default_rng(1)
-        optimizer = kind(InverseSquareRoot(0.1, 5), beta_2=0.98)
+        optimizer = kind(Schedule("inverse_sqrt", 0.1, 5), beta_2=0.98)
         variable = keras.Variable(start)
         for _ in range(20):
             gradient = gradients.normal(size=(3, 4)).astype("float32")

@@ -48,34 +48,35 @@ def translate(model, sources):
 
 class TestServedModel:
     def test_no_sentence_takes_the_place_of_another(self, trained):
-        served = served_model(CONFIG, trained)
+        served = served_model(trained)
         together, scores = translate(served, SOURCES)
         for row in range(3):
             alone, score = translate(served, SOURCES[row : row + 1])
             length = alone.shape[1]
             np.testing.assert_array_equal(together[row, :length], alone[0])
-            np.testing.assert_allclose(scores[row], score[0], rtol=1e-5)
+            # Products of other sizes round differently, step after step.
+            np.testing.assert_allclose(scores[row], score[0], rtol=1e-4)
         # With the capacity of training they do.
         crowded, crowded_scores = translate(trained, SOURCES)
         assert not np.allclose(crowded_scores, scores, rtol=1e-3)
 
     def test_bfloat16_gives_nearly_the_scores_of_float32(self, trained):
         targets = SOURCES[::-1]
-        half = served_model(CONFIG, trained, "bfloat16")
+        half = served_model(trained, "bfloat16")
         expected, found = (
             score_batch(model, SOURCES, targets).token_log_probs.numpy()
-            for model in (served_model(CONFIG, trained), half)
+            for model in (served_model(trained), half)
         )
         # Eight bits of a mantissa, steps of 1/256, through seven layers.
         assert np.mean(np.abs(found - expected)) < 0.1
         assert np.any(found != expected)
 
     def test_only_gates_stay_in_float32(self, trained):
-        half = served_model(CONFIG, trained, "bfloat16")
+        half = served_model(trained, "bfloat16")
         for weight in half.trainable_variables:
             is_gate = "/gate/" in weight.path
             assert weight.dtype == ("float32" if is_gate else "bfloat16")
 
     def test_another_precision_is_refused(self, trained):
         with pytest.raises(ValueError, match="'int8'"):
-            served_model(CONFIG, trained, "int8")
+            served_model(trained, "int8")

@@ -81,17 +81,17 @@ def _gradient(model, batch):
     return gradient.numpy()
 
 
-def _applied_gradient(model, batches):
-    """What an accumulating step hands to the optimizer."""
-    step, optimizer = _step(model, len(batches))
+def _applied(model, batches, **kwargs):
+    """Gradients that a step hands to the optimizer, and its figures."""
+    step, optimizer = _step(model, len(batches), **kwargs)
     seen = []
-    optimizer.apply = lambda gradients, _: seen.append(gradients[0].numpy())
+    optimizer.apply = lambda gradients, _: seen.extend(gradients)
     tf.config.run_functions_eagerly(True)
     try:
         figures, _ = step(iter(batches))
     finally:
         tf.config.run_functions_eagerly(False)
-    return seen[0], figures
+    return [gradient.numpy() for gradient in seen], figures
 
 
 # Batches of 2, 5 and 3 tokens: a mean of means would be another number.
@@ -101,7 +101,7 @@ BATCHES = [_batch(size, seed) for seed, size in enumerate((2, 5, 3))]
 @pytest.mark.parametrize("auxiliary", [_no_auxiliary, _mean_entropy])
 def test_batches_in_one_step_are_one_batch(auxiliary):
     model = _model(auxiliary)
-    gradient, figures = _applied_gradient(model, BATCHES)
+    (gradient, *_), figures = _applied(model, BATCHES)
     whole = _joined(BATCHES)
     np.testing.assert_allclose(gradient, _gradient(model, whole), rtol=1e-5)
     loss_sum, tokens = _loss(model, whole)
@@ -125,7 +125,7 @@ def test_weights_after_several_steps_are_those_of_large_batches():
 
 def test_balancing_loss_is_the_mean_of_the_batches_not_of_the_whole():
     model = _model(_cv_squared_of_totals)
-    gradient, _ = _applied_gradient(model, BATCHES)
+    (gradient, *_), _ = _applied(model, BATCHES)
     tokens = np.array([2.0, 5.0, 3.0])
     gradients = np.stack([_gradient(model, batch) for batch in BATCHES])
     # sum_m tokens_m gradient_m / sum_m tokens_m
@@ -144,15 +144,10 @@ def test_balance_of_each_batch_asks_for_more_than_that_of_the_whole():
 
 
 def test_gradient_is_cut_to_the_norm():
-    model = _model()
-    step, optimizer = _step(model, clip_norm=1e-3)
-    seen = []
-    optimizer.apply = lambda gradients, _: seen.append(
-        tf.linalg.global_norm(gradients)
-    )
-    _, _, norm, _ = step._update_eagerly(BATCHES[0])
-    assert float(norm) > 1e-3
-    np.testing.assert_allclose(seen[0], 1e-3, rtol=1e-5)
+    seen, figures = _applied(_model(), BATCHES[:1], clip_norm=1e-3)
+    assert figures.norm > 1e-3
+    norm = np.sqrt(sum(np.sum(gradient**2) for gradient in seen))
+    np.testing.assert_allclose(norm, 1e-3, rtol=1e-5)
 
 
 def _spoiled(batch, value):
@@ -198,3 +193,63 @@ def test_infinite_gradient_of_a_finite_loss_changes_nothing():
     assert figures.loss == 0.0 and not np.isfinite(figures.norm)
     assert not figures.is_finite and int(optimizer.iterations) == 0
     np.testing.assert_array_equal(model.weights[0], before)
+
+
+def _with_likelihood(model, batch):
+    loss_sum, tokens = _loss(model, batch)
+    return loss_sum, tokens, 0.25 * loss_sum + tokens
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+def test_likelihood_is_a_mean_over_tokens_beside_the_loss(accumulate_steps):
+    model = _model()
+    optimizer = FusedAdam(0.05)
+    optimizer.build(model.trainable_variables)
+    step = TrainStep(model, _with_likelihood, optimizer, 1.0, accumulate_steps)
+    figures, _ = step(iter(BATCHES))
+    assert figures.nll == pytest.approx(0.25 * figures.loss + 1.0, rel=1e-5)
+    step, _ = _step(_model(), accumulate_steps)
+    figures, _ = step(iter(BATCHES))
+    assert figures.nll == figures.loss
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+def test_loss_scale_changes_no_figure_and_no_weight(accumulate_steps):
+    plain, scaled = _model(_mean_entropy), _model(_mean_entropy)
+    step, _ = _step(plain, accumulate_steps)
+    optimizer = FusedAdam(0.05)
+    optimizer.build(scaled.trainable_variables)
+    scaled_step = TrainStep(
+        scaled,
+        _loss,
+        optimizer,
+        100.0,
+        accumulate_steps,
+        loss_scale=tf.Variable(1024.0),
+    )
+    for _ in range(2):
+        figures, _ = step(iter(BATCHES))
+        again, _ = scaled_step(iter(BATCHES))
+        np.testing.assert_allclose(again, figures, rtol=1e-5)
+    np.testing.assert_allclose(
+        plain.weights[0], scaled.weights[0], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_loss_scale_saves_gradients_that_float16_would_lose():
+    # The gradient of each weight is 2^-30; float16 ends at 2^-24.
+    def loss(model, batch):
+        model(batch, training=True)
+        kernel = tf.cast(model.weights[0].value, tf.float16)
+        small = kernel * tf.constant(2.0**-8, tf.float16)
+        total = tf.reduce_sum(tf.cast(small, tf.float32)) * 2.0**-22
+        return total, tf.constant(1.0)
+
+    norms = []
+    for scale in (None, tf.Variable(2.0**15)):
+        model = _model()
+        optimizer = FusedAdam(0.05)
+        optimizer.build(model.trainable_variables)
+        step = TrainStep(model, loss, optimizer, 1.0, loss_scale=scale)
+        norms.append(step(iter([tf.zeros((1, 4))]))[0].norm)
+    assert norms == [0.0, pytest.approx(12**0.5 * 2.0**-30)]  # of 12 weights

@@ -10,13 +10,16 @@ import pytest
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoints import read_weights, training_folder
+from trainers.filters import LineTranslator
 from trainers.loop import LoopConfig
-from trainers.model_folder import FolderError, ModelFolder
+from trainers.model_folder import FolderError, ModelFolder, measure
 from trainers.presets import NmtConfig, with_overrides
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig
+from translation.corpus import open_corpus
 from translation.export import load_translator
 from translation.input_pipeline import PipelineOptions
+from translation.tokenizer import TokenizerError
 
 SMALL = NmtConfig(
     model=TranslatorConfig(
@@ -120,14 +123,16 @@ def test_evaluate_translate_and_export_use_the_folder(trained):
     figures = translation_task.evaluate(folder, log=lambda _: None)
     assert figures["bleu"] == results["bleu"]
     assert figures["perplexity"] == pytest.approx(results["perplexity"])
-    translations = translation_task.translate(folder, ["one dog", ""])
+    translations = LineTranslator(folder)(["one dog", ""])
     assert translations[0] == results["examples"][0]["translation"]
     assert translations[1] == ""
 
 
 def test_an_export_in_bfloat16_tells_its_figures(trained):
     folder, _, results = trained
-    path = translation_task.export(folder, ["beam_width=1"], "bfloat16")
+    path = translation_task.export(
+        folder, ["beam_width=1"], precision="bfloat16"
+    )
     assert path.name == "2"
     assert load_translator(path)(["one dog"])[0].score < 0
     cards = [
@@ -170,17 +175,32 @@ def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
     read_weights(training_folder(folder).stored()[-1], last)
     for a, b in zip(mean.weights, last.weights, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert len(translation_task.translate(averaged, ["one dog"])) == 1
+    assert len(LineTranslator(averaged)(["one dog"])) == 1
     with pytest.raises(FolderError, match="holds a mean of checkpoints"):
         translation_task.train_and_evaluate(config, averaged, lambda _: None)
+
+
+def test_dev_search_may_be_greedy(trained, config):
+    folder = ModelFolder(trained[0])
+    loaded = folder.load_config()
+    model, tokenizer = folder.load_model(loaded)
+    dev = open_corpus(config.dev, config.pair, "dev")
+    greedy = with_overrides(loaded, ["dev_search=greedy"])
+    narrow = with_overrides(loaded, ["beam_width=1"])
+    found = [
+        translation_task.DevEvaluation(c, model, tokenizer, dev)()["bleu"]
+        for c in (greedy, narrow)
+    ]
+    assert found[0] == found[1]
+    assert measure(greedy) != measure(loaded)
 
 
 def test_bad_batch_is_kept_with_its_sentences(
     trained, config, tmp_path, monkeypatch
 ):
     def nan(model, batch, smoothing):
-        loss, tokens = training_loss(model, batch, smoothing)
-        return loss * np.nan, tokens
+        loss, *rest = training_loss(model, batch, smoothing)
+        return loss * np.nan, *rest
 
     training_loss = translation_task.training_loss
     monkeypatch.setattr(translation_task, "training_loss", nan)
@@ -214,3 +234,59 @@ def test_config_survives_the_folder(tmp_path):
     )
     folder.save_config(config)
     assert folder.load_config() == config
+
+
+class TestCorporaOfARun:
+    """Filters, weights and a given vocabulary, up to the first checkpoint."""
+
+    @pytest.fixture
+    def changes(self, corpora, tmp_path, monkeypatch):
+        monkeypatch.setattr(
+            translation_task, "_export_and_check", lambda *_: None
+        )
+        lines = (f"{source}\t{target}\n" for source, target in PAIRS)
+        noisy = tmp_path / "noisy.tsv"
+        noisy.write_text("".join(lines) + "same\tsame\n")
+        train = f"{corpora / 'train'}@2,{noisy}@1"
+        return [f"train={train}", "drop_identical=True", "max_ratio=9"]
+
+    def test_filters_tell_what_they_dropped(self, config, changes, tmp_path):
+        lines = []
+        folder = tmp_path / "run"
+        config = with_overrides(config, changes)
+        translation_task.train_and_evaluate(config, folder, lines.append)
+        noisy = tmp_path / "noisy.tsv"
+        at = lines.index(f"{noisy}: 4 of 5 pairs are kept (80.0%).")
+        assert lines[at + 1] == (
+            "  1 two sides alike, such as pair 5: same | same"
+        )
+        reports = json.loads((folder / "filters.json").read_text())
+        assert [report["kept"] for report in reports] == [4, 4]
+        assert reports[1]["examples"] == {
+            "two sides alike": [[5, "same", "same"]]
+        }
+        other = with_overrides(config, ["max_ratio=8"])
+        with pytest.raises(FolderError, match="filters.max_ratio"):
+            translation_task.train_and_evaluate(other, folder, print)
+
+    def test_a_given_vocabulary(self, trained, config, tmp_path, monkeypatch):
+        monkeypatch.setattr(
+            translation_task, "_export_and_check", lambda *_: None
+        )
+        path = tmp_path / "given.model"
+        shutil.copy(trained[0] / "tokenizer.model", path)
+        size = ModelFolder(trained[0]).load_config().model.vocab_size
+        config = with_overrides(
+            config, [f"tokenizer_model={path}", f"vocab_size={size}"]
+        )
+        folder = tmp_path / "run"
+        wrong = with_overrides(config, ["vocab_size=999"])
+        with pytest.raises(TokenizerError, match=f"--set vocab_size={size}. R"):
+            translation_task.train_and_evaluate(wrong, folder, print)
+        missing = with_overrides(config, [f"tokenizer_model={path}.no"])
+        with pytest.raises(TokenizerError, match="given.model.no: No such"):
+            translation_task.train_and_evaluate(missing, folder, print)
+        assert not folder.exists()
+        translation_task.train_and_evaluate(config, folder, lambda _: None)
+        ours = (folder / "tokenizer.model").read_bytes()
+        assert ours == path.read_bytes()

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import pytest
 
 from translation import corpus as corpus_module
+from translation.base_corpus import CorpusSize
 from translation.corpus import (
     CorpusError,
-    CorpusSize,
     PhrasebookCorpus,
     TextCorpus,
     TsvCorpus,

@@ -2,13 +2,15 @@
 
 import collections
 import dataclasses
+import gzip
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from translation.corpus import CorpusError, open_corpus
+from translation.corpus import CorpusError, TsvCorpus, open_corpus
 from translation.input_pipeline import (
     PipelineOptions,
     batch_shapes,
@@ -83,6 +85,18 @@ def first_rows(dataset, count):
     return take(stream, count)
 
 
+def ids(batch):
+    return {name: batch[name].numpy().tolist() for name in batch}
+
+
+def trees(folder, repeats=8):
+    """A corpus of one pair, and a vocabulary with words of several letters."""
+    path = folder / "corpus.tsv"
+    path.write_text("the old green tree\tl'arbre vieux et vert\n" * repeats)
+    corpus = open_corpus(str(path), "en-fr")
+    return corpus, train_tokenizer(corpus.sentences(), 310)
+
+
 def check_layout(batch):
     source, target_in, target_out = (
         batch[name].numpy() for name in ("source", "target_in", "target_out")
@@ -137,7 +151,8 @@ class TestBatchShapes:
             ("max_length", 0),
             ("shuffle_buffer", 0),
             ("length_multiple", -4),
-            ("subword_sampling", -0.1),
+            ("source_sampling", -0.1),
+            ("target_sampling", 1.1),
         ],
     )
     def test_options_out_of_range(self, name, value):
@@ -229,31 +244,62 @@ class TestTrainingBatches:
         stream = first_rows(training_batches(corpus, TOKENIZER, OPTIONS), 600)
         assert sorted(stream) == sorted(corpus.pairs())
 
-    def test_subword_sampling_draws_anew(self, tmp_path):
-        path = tmp_path / "corpus.tsv"
-        path.write_text("the old green tree\tl'arbre vieux et vert\n" * 8)
-        corpus = open_corpus(str(path), "en-fr")
-        tokenizer = train_tokenizer(list(corpus.sentences()), 310)
-        for alpha, varies in ((0.0, False), (0.2, True)):
-            options = PipelineOptions(
-                tokens_per_batch=400, subword_sampling=alpha
-            )
-            dataset = training_batches(corpus, tokenizer, options)
-            ids = {
+    @pytest.mark.parametrize("source, target", [(0, 0.3), (0.3, 0), (0, 0)])
+    def test_each_side_has_its_own_sampling(self, tmp_path, source, target):
+        options = PipelineOptions(
+            tokens_per_batch=400, source_sampling=source, target_sampling=target
+        )
+        batches = take(training_batches(*trees(tmp_path), options), 3)
+        for name, rate in (("source", source), ("target_out", target)):
+            segmentations = {
                 tuple(row[row != 0])
-                for batch in take(dataset, 3)
-                for row in batch["source"].numpy()
+                for batch in batches
+                for row in batch[name].numpy()
             }
-            assert (len(ids) > 1) == varies
+            assert (len(segmentations) > 1) == bool(rate)
 
-    def test_an_iterator_can_be_checkpointed(self, corpus, tmp_path):
-        iterator = iter(training_batches(corpus, TOKENIZER, OPTIONS))
+    @pytest.mark.parametrize("sampling", [0.0, 0.3])
+    def test_an_iterator_can_be_checkpointed(self, tmp_path, sampling):
+        corpus, tokenizer = trees(tmp_path, repeats=90)
+        options = dataclasses.replace(
+            OPTIONS, max_length=40, source_sampling=sampling
+        )
+        iterator = iter(training_batches(corpus, tokenizer, options))
         take(iterator, 5)
         checkpoint = tf.train.Checkpoint(iterator=iterator)
         path = checkpoint.write(str(tmp_path / "iterator"))
-        expected = [rows(batch) for batch in take(iterator, 10)]
+        expected = [ids(batch) for batch in take(iterator, 200)]
         checkpoint.read(path)
-        assert [rows(batch) for batch in take(iterator, 10)] == expected
+        assert [ids(batch) for batch in take(iterator, 200)] == expected
+        # Another process would build it anew, too.
+        anew = iter(training_batches(corpus, tokenizer, options))
+        tf.train.Checkpoint(iterator=anew).read(path)
+        assert [ids(batch) for batch in take(anew, 200)] == expected
+
+    @pytest.mark.parametrize("ending", ["", ".gz"])
+    def test_it_goes_on_after_the_corpus_has_moved(
+        self, corpus, tmp_path, ending
+    ):
+        for folder in (tmp_path / "here", tmp_path / "there"):
+            folder.mkdir()
+            with (gzip.open if ending else open)(
+                folder / f"pairs.tsv{ending}", "wt", encoding="utf-8"
+            ) as file:
+                file.writelines("\t".join(p) + "\n" for p in corpus.pairs())
+        options = dataclasses.replace(OPTIONS, shuffle_buffer=9)
+
+        def batches(name):
+            moved = TsvCorpus(tmp_path / name / f"pairs.tsv{ending}")
+            return iter(training_batches(moved, TOKENIZER, options))
+
+        iterator = batches("here")
+        take(iterator, 7)
+        path = tf.train.Checkpoint(i=iterator).write(str(tmp_path / "place"))
+        expected = [ids(batch) for batch in take(iterator, 40)]
+        shutil.rmtree(tmp_path / "here")
+        iterator = batches("there")
+        tf.train.Checkpoint(i=iterator).read(path)
+        assert [ids(batch) for batch in take(iterator, 40)] == expected
 
 
 class TestEvaluationBatches:
@@ -312,7 +358,8 @@ class TestEvaluationBatches:
 
     def test_subwords_are_never_sampled(self, corpus):
         first, second = (
-            self.evaluate(corpus, subword_sampling=0.1) for _ in range(2)
+            self.evaluate(corpus, source_sampling=rate, target_sampling=rate)
+            for rate in (0.0, 0.9)
         )
         for one, other in zip(first, second, strict=True):
-            assert (one["source"].numpy() == other["source"].numpy()).all()
+            assert ids(one) == ids(other)

@@ -193,17 +193,40 @@ class TestTraining:
 
 
 class TestSampling:
-    @pytest.mark.parametrize("alpha", [0.1, 0.5])
-    def test_segmentations_vary_and_mean_the_same(self, tokenizer, alpha):
-        text = "the old man sees the green garden"
+    TEXTS = ["the old man sees the green garden", "", "Bäume  樹 "]
 
+    @pytest.mark.parametrize("cuts", [0.2, 1.0])
+    def test_segmentations_vary_and_mean_the_same(self, tokenizer, cuts):
         @tf.function
-        def sample(strings):
-            return tokenizer.tokenize(strings, alpha=alpha)
+        def sample(strings, seed):
+            return tokenizer.tokenize(strings, cuts, seed)
 
-        rows = sample(tf.constant([text] * 40)).to_list()
-        assert len({tuple(row) for row in rows}) > 1
-        assert tokenizer.decode(rows) == [text] * 40
+        plain = tokenizer.tokenize(self.TEXTS).to_list()
+        drawn = [sample(self.TEXTS, (0, i)).to_list() for i in range(9)]
+        assert len({tuple(rows[0]) for rows in drawn}) > (cuts < 1)
+        for rows in drawn:
+            assert tokenizer.decode(rows) == self.TEXTS
+            assert len(rows[0]) >= len(plain[0])
+
+    def test_the_seed_decides(self, tokenizer):
+        texts = tf.constant(self.TEXTS[:1] * 40)
+        first, again, other = (
+            tokenizer.tokenize(texts, 0.3, (1, i)).to_list() for i in (5, 5, 6)
+        )
+        assert first == again != other
+        assert len({tuple(row) for row in first}) > 20  # each row its own
+
+    def test_each_string_may_have_a_rate_of_its_own(self, tokenizer):
+        texts = tf.constant(self.TEXTS[:1] * 2)
+        plain, cut = tokenizer.tokenize(texts, [0.0, 1.0], (0, 0)).to_list()
+        assert plain == tokenizer.tokenize(texts[:1]).to_list()[0]
+        assert len(cut) > len(plain)
+
+    def test_bpe_is_cut_alike(self):
+        tokenizer = train_tokenizer(SENTENCES, 300, "bpe")
+        ids = tokenizer.tokenize(self.TEXTS, 0.5, (0, 0)).to_list()
+        assert tokenizer.decode(ids) == self.TEXTS
+        assert ids[0] != tokenizer.tokenize(self.TEXTS).to_list()[0]
 
     def test_without_sampling_nothing_varies(self, tokenizer):
         rows = tokenizer.tokenize(tf.constant(["the old man"] * 20)).to_list()

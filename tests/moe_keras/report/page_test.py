@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from moe_keras.analysis import RoutedTokens, study_layer, write_studies
 from moe_keras.monitoring import Judge, Thresholds, WindowFile, measure
 from moe_keras.report import ReportError, write_report
 from moe_keras.report.__main__ import main
@@ -87,3 +88,25 @@ def test_missing_matplotlib_names_the_command(tmp_path, monkeypatch):
     monkeypatch.delattr("moe_keras.report.plots", raising=False)
     with pytest.raises(ReportError, match=r"pip install 'moe-keras\[plots\]'"):
         write_report(tmp_path)
+
+
+def _write_studies(folder):
+    routed = RoutedTokens(num_experts=3)
+    for _ in range(20):
+        routed.add(["<a>", "do$g"], [[0], [1]], [[0.9], [0.4]])
+    write_studies(folder, [study_layer("moe <1>", routed)], "words & more")
+
+
+def test_experts_are_on_the_page(tmp_path):
+    _write_studies(tmp_path)  # and no routing.jsonl
+    page = _Page(write_report(tmp_path).read_text("utf-8"))
+    assert not page.open
+    (picture,) = page.sources
+    assert picture.startswith("data:image/png;base64,")
+    text = page.text
+    assert "<h2>What the experts learnt: words &amp; more</h2>" in text
+    assert "<h3>moe &lt;1&gt;</h3>" in text and "<a>" not in text
+    # The token decides the expert: 1 bit of 1, and half of the tokens each.
+    assert "<tr><td>token</td><td>1.0000</td>" in text
+    assert "<td>&lt;a&gt; 0.90 (100 %)</td>" in text
+    assert "<li>0.400 &lt;a&gt; <b>do$g</b> </li>" in text

@@ -1,0 +1,207 @@
+"""What the experts of one layer have learnt, in figures and examples."""
+
+import dataclasses
+
+import numpy as np
+
+from moe_keras.analysis.information import (
+    Factor,
+    Information,
+    entropy,
+    measure_information,
+)
+from moe_keras.analysis.profiles import (
+    Context,
+    ExpertProfile,
+    Extent,
+    TokenRoute,
+    TokenUse,
+    contexts,
+    routes,
+    token_uses,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerStudy:
+    """One MoE layer over a corpus.
+
+    Attributes:
+        layer: str.
+        num_experts: int.
+        sentences: int.
+        tokens: int.
+        without_expert: int. Tokens that no expert took.
+        mean_k: float. Experts of a token.
+        first_gate: float. Share of a token's gates that its best expert has,
+            in the mean: 1 where the others do not matter.
+        entropy: float. Of the expert of a choice, in bits; log2 E where all
+            have the same load.
+        possible: float. Bits of it that are settled by the token in its
+            place in its sentence: the entropy, less the choice between the
+            token's own experts.
+        shuffles: int. How often each baseline was shuffled.
+        information: Tuple of `Information`.
+        experts: Tuple of `ExpertProfile`.
+        routes: Tuple of `TokenRoute`.
+    """
+
+    layer: str
+    num_experts: int
+    sentences: int
+    tokens: int
+    without_expert: int
+    mean_k: float
+    first_gate: float
+    entropy: float
+    possible: float
+    shuffles: int
+    information: tuple
+    experts: tuple
+    routes: tuple
+
+    @classmethod
+    def from_dict(cls, values):
+        """A study from `dataclasses.asdict(study)`, also by way of JSON."""
+        values = dict(values)
+        values["information"] = tuple(
+            Information(**v) for v in values["information"]
+        )
+        values["routes"] = tuple(
+            TokenRoute(**{**v, "shares": tuple(v["shares"])})
+            for v in values["routes"]
+        )
+        values["experts"] = tuple(
+            ExpertProfile(
+                **{
+                    **v,
+                    "tokens": tuple(TokenUse(**t) for t in v["tokens"]),
+                    "contexts": tuple(Context(**c) for c in v["contexts"]),
+                }
+            )
+            for v in values["experts"]
+        )
+        return cls(**values)
+
+
+def study_layer(layer, routed, extent=None, shuffles=20, seed=0):
+    """Studies where one layer sent the tokens of a corpus.
+
+    Each choice counts once: a token with k experts is k choices. Measured is
+    what the expert of a choice tells of the token; of each factor and of the
+    sentence's label; and of these two once the token is known, since a token
+    has favourite places and labels.
+
+    Args:
+        layer: str. Name of the layer.
+        routed: `RoutedTokens`.
+        extent: `Extent`, or None for the default.
+        shuffles: int. How often to shuffle for each baseline.
+        seed: int. Seed of the shuffles.
+
+    Returns:
+        `LayerStudy`.
+
+    Raises:
+        ValueError: if there are no choices, or `shuffles` is below 2.
+
+    Example:
+
+    >>> from moe_keras.analysis import RoutedTokens
+    >>> routed = RoutedTokens(num_experts=2)
+    >>> for _ in range(50):  # articles to expert 0, nouns to expert 1
+    ...     routed.add(["a", "dog"], [[0], [1]], [[1.0], [1.0]])
+    >>> study = study_layer("moe", routed)
+    >>> study.information[0].name, study.information[0].bits
+    ('token', 1.0)
+    >>> study.experts[1].tokens[0].token
+    'dog'
+    """
+    choices, extent = routed.choices(), extent or Extent()
+    if not len(choices.token):
+        raise ValueError(
+            "`routed` must hold a token that went to an expert. Received: "
+            f"{len(routed.token.ids())} tokens and no choices"
+        )
+    k_N = np.bincount(choices.token, minlength=len(routed.token.ids()))
+    # A choice between the k experts of a token is log2 k bits.
+    among_own = np.log2(k_N[choices.token]).mean()
+    possible = max(entropy(choices.expert) - among_own, 0.0)
+    information, speciality = _all_information(
+        routed, choices, shuffles, seed, possible
+    )
+    return LayerStudy(
+        layer=layer,
+        num_experts=routed.num_experts,
+        sentences=routed.num_sentences,
+        tokens=len(k_N),
+        without_expert=int((k_N == 0).sum()),
+        mean_k=float(k_N.mean()),
+        first_gate=_first_gate(choices),
+        entropy=entropy(choices.expert),
+        possible=float(possible),
+        shuffles=shuffles,
+        information=tuple(information),
+        experts=tuple(_profiles(routed, choices, speciality, extent)),
+        routes=tuple(routes(routed, extent)),
+    )
+
+
+def _first_gate(choices):
+    sum_N = np.bincount(choices.token, choices.gate)
+    best_N = np.zeros_like(sum_N)
+    np.maximum.at(best_N, choices.token, choices.gate)
+    weighed = sum_N > 0
+    return float((best_N[weighed] / sum_N[weighed]).mean())
+
+
+def _all_information(routed, choices, shuffles, seed, possible):
+    """All `Information`, and the speciality of each expert."""
+
+    def measure(factor):
+        return measure_information(
+            choices.expert, factor, shuffles, seed, possible
+        )
+
+    token_N = routed.token.ids()
+    of_token, speciality = measure(Factor("token", token_N, choices.token))
+    factors = list(_factors(routed, choices))
+    for factor in factors[:]:
+        of_tokens = factor.unit is choices.token
+        factors.append(
+            factor._replace(
+                given_name="token",
+                given=token_N[choices.token],
+                within=token_N if of_tokens else None,
+            )
+        )
+    return [of_token, *(measure(factor)[0] for factor in factors)], speciality
+
+
+def _factors(routed, choices):
+    """What is known of tokens, and of sentences, which go as a whole."""
+    for name, column in routed.factors.items():
+        yield Factor(name, column.ids(), choices.token)
+    if routed.label is not None:
+        sentence_A = routed.sentence()[choices.token]
+        yield Factor("label", routed.label.ids(), sentence_A)
+
+
+def _profiles(routed, choices, speciality, extent):
+    num_experts = routed.num_experts
+    load_E = np.bincount(choices.expert, minlength=num_experts)
+    importance_E = np.bincount(
+        choices.expert, choices.gate, minlength=num_experts
+    )
+    tokens, places = token_uses(routed, extent), contexts(routed, extent)
+    for expert in range(num_experts):
+        yield ExpertProfile(
+            expert=expert,
+            load=float(load_E[expert] / load_E.sum()),
+            importance=float(
+                importance_E[expert] / max(importance_E.sum(), 1e-30)
+            ),
+            speciality=float(speciality[expert]) if load_E[expert] else None,
+            tokens=tokens[expert],
+            contexts=places[expert],
+        )

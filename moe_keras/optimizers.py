@@ -1,0 +1,204 @@
+"""Optimizers for models that are nearly all experts.
+
+E: experts    D: depth    H: hidden size
+"""
+
+import keras
+import tensorflow as tf
+
+from moe_keras.shards import Shard, mark, shard_of
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class FactoredAdam(keras.optimizers.Optimizer):
+    """Adam that remembers of an expert's kernel little more than its edges.
+
+    Adam keeps two numbers for each weight, and thereby triples the memory of
+    a model. Appendix D of arXiv:1701.06538 does without nearly all of them
+    where the weights are, in the experts. For a matrix with gradient `g`
+
+        row     the moving average of the mean of g^2 along each row
+        column  the same along each column
+        v       row column / mean(row), an outer product
+        weight -= learning_rate * g / (sqrt(v) + epsilon)
+
+    There is no first moment: beta_1 is 0 for these weights. `E` kernels of
+    `(D, H)`, stacked, have averages of `(E, D)` and `(E, H)`: each expert is
+    factored by itself. The mean of `row` is also that of `column`, so that it
+    does not matter which is taken, and where `g^2` is an outer product the
+    numbers are those of Adam with `beta_1=0`.
+
+    Weights of three axes and more are factored, over the last two: kernels of
+    stacked experts, and of the stacked routers of a hierarchical gate. All
+    others, among them the biases `(E, H)` of stacked experts, which are no
+    matrices, are updated by plain Adam with both moments, as in the paper.
+
+    A layout that splits experts changes nothing. One that splits their hidden
+    layer is refused: rows and columns would be those of parts.
+
+    Args:
+        learning_rate: float or schedule.
+        beta_1: float in [0, 1). Decay of the first moment of weights that are
+            not factored.
+        beta_2: float in [0, 1). Decay of the second moment, or its factors.
+        epsilon: float. Added to the root of the second moment.
+        name: str.
+        **kwargs: As for all Keras optimizers: `weight_decay`, `clipnorm`, ...
+
+    Raises:
+        ValueError: If a decay is not in [0, 1).
+
+    Example:
+
+    >>> optimizer = FactoredAdam(learning_rate=0.1)
+    >>> kernels = keras.Variable(keras.ops.ones((8, 16, 32)))  # of 8 experts
+    >>> optimizer.build([kernels])
+    >>> sum(int(keras.ops.size(v)) for v in optimizer.variables[2:])
+    384
+    >>> optimizer.apply([0.01 * keras.ops.ones((8, 16, 32))], [kernels])
+    >>> round(float(kernels[0, 0, 0]), 3)
+    0.9
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        name="factored_adam",
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        for argument, value in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not 0 <= value < 1:
+                raise ValueError(
+                    f"`{argument}` must be at least 0 and below 1. "
+                    f"Received: {argument}={value}"
+                )
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables):
+        """Makes the averages, each on the device of its variable.
+
+        Args:
+            variables: List of the variables to be trained.
+
+        Raises:
+            ValueError: If a layout has split one of the matrices.
+        """
+        if self.built:
+            return
+        super().build(variables)
+        self._moments = [self._make_moments(v) for v in variables]
+
+    def _make_moments(self, variable):
+        """Row and column averages, or Adam's first and second moment."""
+        if not is_factored(variable.shape):
+            names = ("momentum", "velocity")
+            return [
+                self.add_variable_from_reference(variable, n) for n in names
+            ]
+        *stack, rows, columns = variable.shape
+        return [
+            self._add_average(variable, (*stack, rows), "row"),
+            self._add_average(variable, (*stack, columns), "column"),
+        ]
+
+    def _add_average(self, variable, shape, name):
+        beside = getattr(variable, "value", variable)
+        strategy = tf.distribute.get_strategy()
+        with strategy.extended.colocate_vars_with(beside):
+            average = self.add_variable(
+                shape=shape,
+                dtype=variable.dtype,
+                name=f"{variable.path.replace('/', '_')}_{name}",
+            )
+        shard = shard_of(variable)
+        if shard is not None:
+            mark(average, _shard_of_average(shard, shape, name))
+        return average
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        moments = [moment.value for moment in self._moments[index]]
+        dtype = tf.as_dtype(variable.dtype)
+        gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
+        step = tf.cast(self.iterations + 1, dtype)
+        if is_factored(gradient.shape):
+            # As in Adam: the averages start at zero, and this makes up.
+            rate = tf.cast(learning_rate, dtype)
+            rate *= tf.sqrt(1.0 - tf.cast(self.beta_2, dtype) ** step)
+            root = self._factored_root(gradient, *moments)
+            tf.raw_ops.AssignSubVariableOp(
+                resource=variable.handle,  # Keras hands over the tf.Variable
+                value=rate * gradient / (root + self.epsilon),
+            )
+            return
+        beta_1, beta_2 = (tf.cast(b, dtype) for b in (self.beta_1, self.beta_2))
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=moments[0].handle,
+            v=moments[1].handle,
+            beta1_power=beta_1**step,
+            beta2_power=beta_2**step,
+            lr=tf.cast(learning_rate, dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.cast(self.epsilon, dtype),
+            grad=gradient,
+        )
+
+    def _factored_root(self, gradient, row, column):
+        """Root of the second moment, after this gradient has been averaged."""
+        square = tf.square(gradient)
+        row = self._move(row, tf.reduce_mean(square, axis=-1))
+        column = self._move(column, tf.reduce_mean(square, axis=-2))
+        # Of an expert that never had a token all is zero, the mean as well.
+        share = tf.math.divide_no_nan(
+            row, tf.reduce_mean(row, axis=-1, keepdims=True)
+        )
+        return tf.sqrt(share)[..., None] * tf.sqrt(column)[..., None, :]
+
+    def _move(self, average, value):
+        """Moves an average towards a value; the average after it."""
+        moved = self.beta_2 * average + (1.0 - self.beta_2) * value
+        tf.raw_ops.AssignVariableOp(resource=average.handle, value=moved)
+        return moved
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
+
+
+def is_factored(shape):
+    """Whether `FactoredAdam` factors weights of this shape.
+
+    Example:
+
+    >>> is_factored((8, 16, 32)), is_factored((8, 32)), is_factored((32,))
+    (True, False, False)
+    """
+    return len(shape) >= 3
+
+
+def _shard_of_average(shard, shape, name):
+    """What of the whole's averages those of a shard are: its experts'."""
+    if shard.part_shape[1:] != tuple(shard.shape[1:]):
+        raise ValueError(
+            "`FactoredAdam` needs experts whose kernels are whole, and the "
+            "layout splits their hidden layer: split experts alone, or take "
+            f"Adam. Received: {shard.part_shape} of {shard.path}, which is "
+            f"{tuple(shard.shape)}"
+        )
+    experts = shard.pieces[0][0]
+    widths = shape[1:]
+    piece = (experts, *(slice(0, width) for width in widths))
+    whole = (shard.shape[0], *widths)
+    return Shard(f"{shard.path}/{name}", whole, (piece,), axis=0)

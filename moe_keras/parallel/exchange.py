@@ -1,0 +1,125 @@
+"""Dispatch in two steps: tokens to the devices of their experts, and there
+each to its expert.
+
+    tokens (n, D) of a device
+      -> rows (R C, D)    C places for each of the R devices: all-to-all
+      -> rows (R C, D)    from each device the rows for the experts here
+      -> slots (S, D)     sorted by expert: the experts
+      -> rows (R C, D)    and back by the way they came
+      -> tokens (n, D')   the results of a token's choices, added by gate
+
+Both steps are `dispatch` and `combine`, once with devices in the place of
+experts. What lies between them, the exchange, is for others to choose.
+
+n: tokens of a device    D: depth    K: experts per token    R: devices
+C: places for each device
+"""
+
+import tensorflow as tf
+
+from moe_keras.dispatch import combine, dispatch, plan_dispatch
+from moe_keras.placement import current_part, run_experts
+
+
+def plan_devices(expert_index, experts_each, num_devices, places):
+    """The first step: which choices go to which device.
+
+    Args:
+        expert_index: int32 `(n, K)`; -1 is no expert.
+        experts_each: int. Experts of a device: the first so many are on the
+            first device, and so on.
+        num_devices: int. R.
+        places: int or scalar int32 tensor. C, of which all devices must have
+            the same number: at least as many as any of them needs.
+
+    Returns:
+        `DispatchPlan` of R batches of C places.
+
+    Example:
+
+    >>> plan = plan_devices([[0], [3], [2]], 2, num_devices=2, places=2)
+    >>> plan.token_index.numpy().tolist()  # 3 is nobody
+    [0, 3, 1, 2]
+    """
+    return plan_dispatch(
+        _device_of(expert_index, experts_each), num_devices, capacity=places
+    )
+
+
+def places_needed(expert_index, source, experts_each, num_devices):
+    """The most choices that any device has for any other.
+
+    Args:
+        expert_index: int32 `(N, K)` of tokens of several devices.
+        source: int32 `(N,)`. The device of each token.
+        experts_each: int. Experts of a device.
+        num_devices: int. R.
+
+    Returns:
+        Scalar int32 tensor, 1 or more.
+
+    Example:
+
+    >>> places = places_needed([[0], [3], [2]], [0, 0, 1], 2, num_devices=2)
+    >>> int(places)
+    1
+    """
+    target_NK = _device_of(expert_index, experts_each)
+    pair_NK = num_devices * tf.convert_to_tensor(source)[:, None] + target_NK
+    pair_NK = tf.where(target_NK < 0, -1, pair_NK)
+    counts = tf.math.unsorted_segment_sum(
+        tf.ones_like(pair_NK), pair_NK, num_devices**2
+    )
+    return tf.maximum(tf.reduce_max(counts), 1)
+
+
+def expert_of_rows(expert_index, plan):
+    """Whom each row is for, which travels beside it.
+
+    Args:
+        expert_index: int32 `(n, K)`.
+        plan: `DispatchPlan` of `plan_devices`.
+
+    Returns:
+        int32 `(R C,)`; -1 for empty places.
+
+    Example:
+
+    >>> plan = plan_devices([[0], [3], [2]], 2, num_devices=2, places=2)
+    >>> expert_of_rows([[0], [3], [2]], plan).numpy().tolist()
+    [0, -1, 3, 2]
+    """
+    expert_A = tf.reshape(tf.transpose(expert_index), [-1])
+    return tf.gather(tf.concat([expert_A, [-1]], 0), plan.choice_index)
+
+
+def serve(experts, rows, expert_index, gate=None):
+    """The second step: the `Part` at work runs its experts on some rows.
+
+    Args:
+        experts: Layer of experts.
+        rows: Tensor `(n, D)`.
+        expert_index: int32 `(n, K)`, numbers among all experts. Those that
+            the part does not have are left out.
+        gate: Tensor `(n, K)`; None for 1.
+
+    Returns:
+        Tensor `(n, D')`; zeros where no expert was asked.
+    """
+    part = current_part()
+    own_nK = expert_index - part.first_expert
+    is_own_nK = (own_nK >= 0) & (own_nK < part.num_experts)
+    as_segments = getattr(experts, "supports_segments", False)
+    plan = plan_dispatch(
+        tf.where(is_own_nK, own_nK, -1),
+        part.num_experts,
+        capacity=None if as_segments else "busiest",
+        compact=True,
+    )
+    slots = run_experts(experts, dispatch(rows, plan), plan)
+    return combine(slots, plan, gate)
+
+
+def _device_of(expert_index, experts_each):
+    expert_index = tf.convert_to_tensor(expert_index, tf.int32)
+    return tf.where(expert_index < 0, -1, expert_index // experts_each)

@@ -1,0 +1,81 @@
+"""All-to-all between the replicas of `tf.distribute`, with its gradient.
+
+R: replicas    C: rows for each replica
+"""
+
+import itertools
+
+import tensorflow as tf
+from tensorflow.python.distribute import distribute_utils
+
+from moe_keras.replicas import num_replicas
+
+# TensorFlow's strategies count their groups from 1 on.
+_GROUP = 71_000
+_instances = itertools.count(1)
+
+
+def all_to_all(rows):
+    """Part r of the rows goes to replica r, and its answer takes the place.
+
+    It is its own gradient: what was sent comes back by the same way.
+
+    Args:
+        rows: Tensor `(R C, ...)` on each replica: C rows for replica 0, then
+            C for replica 1, and so on. C is the same on all of them.
+
+    Returns:
+        Tensor `(R C, ...)`: C rows from replica 0, then C from replica 1.
+    """
+    if not rows.dtype.is_floating:
+        return _all_to_all(rows)
+
+    @tf.custom_gradient
+    def run(rows):
+        return _all_to_all(rows), _all_to_all
+
+    return run(rows)
+
+
+def _all_to_all(rows):
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return tf.identity(rows)
+    shape = rows.shape
+    if isinstance(context.strategy, tf.distribute.MirroredStrategy):
+        # A tensor that replicas had in common would arrive but once.
+        received = context.merge_call(
+            _between_devices, args=(tf.identity(rows),)
+        )
+    else:
+        received = _between_workers(rows)
+    received.set_shape(shape)
+    return received
+
+
+def _between_devices(strategy, rows):
+    """Within one process the parts are only copied."""
+    parts = [
+        tf.split(sent, strategy.num_replicas_in_sync)
+        for sent in strategy.experimental_local_results(rows)
+    ]
+    received = []
+    for index, device in enumerate(strategy.extended.worker_devices):
+        with tf.device(device):
+            received.append(tf.concat([sent[index] for sent in parts], 0))
+    return distribute_utils.regroup(tuple(received))
+
+
+def _between_workers(rows):
+    number = num_replicas()
+    instance = next(_instances)  # in all workers alike: they build one graph
+    parts = tf.reshape(rows, tf.concat([[number, -1], tf.shape(rows)[1:]], 0))
+    received = tf.raw_ops.CollectiveAllToAllV2(
+        input=parts,
+        group_size=number,
+        group_key=_GROUP,
+        instance_key=instance,
+        ordering_token=[],
+        is_stateless=True,
+    )
+    return tf.reshape(received, tf.shape(rows))

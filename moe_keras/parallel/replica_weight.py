@@ -1,0 +1,190 @@
+"""A weight of experts of which each replica has a part.
+
+It is a variable of `tf.distribute` with a copy on each replica, except that
+the copies are no copies: each has other experts. Within replicas all works as
+for any variable, gradients and updates included. Outside, where TensorFlow
+takes the first copy for all of it, a `ReplicaWeight` knows better.
+
+E: experts    R: replicas
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from moe_keras.replicas import gather_over_replicas
+from moe_keras.shards import Shard, mark, shard_of
+
+
+class ReplicaWeight:
+    """Most of what a Keras variable can do, for the whole weight.
+
+    Args:
+        variable: Keras variable `(E / R, ...)`, made under the scope of a
+            strategy with R replicas.
+        strategy: The strategy.
+
+    Attributes:
+        variable: The Keras variable, to be read by replicas.
+    """
+
+    def __init__(self, variable, strategy):
+        self.variable = variable
+        self.name, self.path = variable.name, variable.path
+        self.dtype = variable.dtype
+        number = strategy.num_replicas_in_sync
+        self.shape = (number * variable.shape[0], *variable.shape[1:])
+        mark_copies(variable, variable.path, strategy)
+
+    @property
+    def shards(self):
+        """The variables of the replicas of this process."""
+        return copies_of(self.variable)
+
+    def numpy(self):
+        """The whole weight, gathered in the memory of this process.
+
+        Raises:
+            ValueError: if other processes have parts of it.
+        """
+        self._check_all_are_here("read")
+        whole = np.empty(self.shape, self.dtype)
+        for shard in self.shards:
+            shard_of(shard).put(shard.numpy(), whole)
+        return whole
+
+    def assign(self, value):
+        """Sets the parts that are here from a value of the whole."""
+        value = np.asarray(value)
+        if value.shape != self.shape:
+            raise ValueError(
+                f"`value` must have the shape {self.shape} of {self.path}. "
+                f"Received: value.shape={value.shape}"
+            )
+        for shard in self.shards:
+            shard.assign(shard_of(shard).take(value))
+
+    def __array__(self, dtype=None, copy=None):
+        del copy  # it always is one
+        return np.asarray(self.numpy(), dtype)
+
+    def __tf_tensor__(self, dtype=None, name=None):
+        """The whole, where experts are called outside of replicas."""
+        self._check_all_are_here("computed with")
+        shards = [tf.convert_to_tensor(shard) for shard in self.shards]
+        return tf.cast(tf.concat(shards, 0), dtype or self.dtype)
+
+    def _check_all_are_here(self, what):
+        here = sum(shard.shape[0] for shard in self.shards)
+        if here < self.shape[0]:
+            raise ValueError(
+                f"{self.path} cannot be {what} outside of replicas: this "
+                f"process has {here} of its {self.shape[0]} experts. Use a "
+                "checkpoint, or a model without a strategy."
+            )
+
+
+def copies_of(variable):
+    """The variables of the replicas of this process behind one of a strategy.
+
+    Args:
+        variable: Keras or TensorFlow variable.
+
+    Returns:
+        Tuple of TensorFlow variables.
+    """
+    variable = _raw(variable)
+    return tuple(getattr(variable, "values", (variable,)))
+
+
+def mark_copies(variable, path, strategy):
+    """Lets each replica's copy know which experts of a weight it has.
+
+    Args:
+        variable: Keras or TensorFlow variable `(E / R, ...)` of a strategy.
+        path: str. What the whole is called in checkpoints.
+        strategy: The strategy.
+    """
+    _raw(variable)._moe_keras_strategy = strategy
+    each, *rest = variable.shape
+    number = strategy.num_replicas_in_sync
+    whole = (number * each, *rest)
+    around = [slice(0, size) for size in rest]
+    copies = copies_of(variable)
+    first = 0
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        first = strategy.cluster_resolver.task_id * len(copies)
+    for index, copy in enumerate(copies, first):
+        experts = slice(index * each, (index + 1) * each)
+        mark(copy, Shard(path, whole, ((experts, *around),), axis=0))
+
+
+def mark_beside(beside, variable, kind, strategy):
+    """Marks what is kept beside a variable, such as its momentum, as it is.
+
+    Args:
+        beside: Keras or TensorFlow variable of the same shape.
+        variable: Keras or TensorFlow variable; nothing happens unless it
+            `is_split`.
+        kind: str. What `beside` is to it.
+        strategy: The strategy of both.
+    """
+    if is_split(variable):
+        path = shard_of(copies_of(variable)[0]).path
+        mark_copies(beside, f"{path}/{kind}", strategy)
+
+
+def is_split(variable):
+    """Whether replicas have different parts of a variable and not copies."""
+    return shard_of(copies_of(variable)[0]) is not None
+
+
+def gather_whole(variable):
+    """The whole of a variable whose parts replicas have, in this process.
+
+    All workers must call it at the same point.
+
+    Args:
+        variable: Keras or TensorFlow variable that `is_split`.
+
+    Returns:
+        Tensor `(E, ...)`.
+    """
+    strategy = _raw(variable)._moe_keras_strategy
+    variable = _raw(variable)
+    gather = tf.function(
+        lambda: strategy.run(lambda: gather_over_replicas(variable))
+    )
+    parts = strategy.experimental_local_results(gather())[0]
+    return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
+
+
+def gather_pieces(wholes, keeps):
+    """Brings what other processes have of some weights, to be saved.
+
+    All workers must call it at the same point, with the same weights. One
+    after the other is whole on a device for a moment, and what is kept is in
+    the memory of the host.
+
+    Args:
+        wholes: List of what `whole_variables` returns.
+        keeps: bool. Whether this process is the one that saves.
+    """
+    for whole in wholes:
+        variable = getattr(whole, "of_replicas", None)
+        if variable is None:
+            continue
+        value = gather_whole(variable)
+        if not keeps:
+            continue
+        mine = shard_of(copies_of(variable)[0])
+        each = variable.shape[0]
+        for first in range(0, mine.shape[0], each):
+            experts = slice(first, first + each)
+            piece = (experts, *mine.pieces[0][1:])
+            (place,) = mine._replace(pieces=(piece,)).places
+            with tf.device("CPU:0"):
+                whole.pieces_elsewhere[place] = tf.identity(value[experts])
+
+
+def _raw(variable):
+    return getattr(variable, "_value", variable)

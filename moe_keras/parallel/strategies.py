@@ -1,0 +1,142 @@
+"""From the names of a strategy and of devices to `tf.distribute`."""
+
+import tensorflow as tf
+
+from moe_keras.parallel.rendezvous import meet
+from moe_keras.parallel.replica_placement import ReplicaPlacement
+from moe_keras.parallel.workers import Workers
+
+STRATEGIES = ("none", "mirrored", "multi_worker")
+SHARED_OUT = "experts:replica"
+
+
+def start_workers(
+    strategy="none", devices=None, cluster=None, layout=None, about=None
+):
+    """Makes the strategy that a program is to train under.
+
+    Call it before TensorFlow computes anything: only then can a processor be
+    divided into several devices, and can processes talk to each other.
+
+    Args:
+        strategy: str. "none"; "mirrored" for several devices of this process;
+            "multi_worker" for several processes.
+        devices: str. For "mirrored": how many, or their names with commas
+            between, as `GPU:0,GPU:2`. A number means GPUs, or where there is
+            none so many parts of the processor. By default all GPUs.
+        cluster: `Cluster`, for "multi_worker".
+        layout: str or None. "experts:replica" to give each replica a part of
+            the experts; by default each has all of them.
+        about: dict of what must be the same in all workers, see
+            `rendezvous.meet`.
+
+    Returns:
+        `Workers`.
+
+    Raises:
+        ValueError: If this cannot be had; `ClusterError` where it is for the
+            other workers.
+
+    Example:
+
+    >>> start_workers("none").strategy.num_replicas_in_sync
+    1
+    """
+    if strategy not in STRATEGIES:
+        raise ValueError(
+            f"`strategy` must be one of {', '.join(STRATEGIES)}. "
+            f"Received: {strategy!r}"
+        )
+    if devices is not None and strategy != "mirrored":
+        raise ValueError(
+            "`devices` is for the strategy mirrored; a worker of several takes "
+            "all its GPUs (CUDA_VISIBLE_DEVICES chooses). "
+            f"Received: devices={devices}, strategy={strategy}"
+        )
+    if (cluster is None) == (strategy == "multi_worker"):
+        raise ValueError(
+            "A cluster is for the strategy multi_worker, which needs one. "
+            f"Received: cluster={cluster}, strategy={strategy}"
+        )
+    if layout not in (None, SHARED_OUT) or (layout and strategy == "none"):
+        raise ValueError(
+            f'`layout` must be "{SHARED_OUT}" or left out, and is for several '
+            f"replicas. Received: layout={layout!r}, strategy={strategy}"
+        )
+    if strategy == "none":
+        return Workers()
+    if strategy == "mirrored":
+        made = _mirrored(_device_names(devices))
+    else:
+        meet(cluster, {**(about or {}), "layout": layout})
+        made = _multi_worker(cluster)
+    return Workers(made, cluster, ReplicaPlacement(made) if layout else None)
+
+
+def _mirrored(names):
+    """Between parts of a processor sums are taken on one of them."""
+    sums = None
+    if any("CPU" in name.upper() for name in names):
+        sums = tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(names, cross_device_ops=sums)
+
+
+def _multi_worker(cluster):
+    return tf.distribute.MultiWorkerMirroredStrategy(
+        tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+            task_type="worker",
+            task_id=cluster.index,
+            rpc_layer="grpc",
+        )
+    )
+
+
+def _device_names(devices):
+    """Names of devices, which are there when this returns."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if devices is None:
+        return [f"GPU:{i}" for i in range(len(gpus))] or ["CPU:0"]
+    if devices.isdigit() and int(devices):
+        kind = "GPU" if gpus else "CPU"
+        names = [f"{kind}:{i}" for i in range(int(devices))]
+    else:
+        names = devices.replace(" ", "").upper().split(",")
+    processors = [name for name in names if name.startswith("CPU:")]
+    known = {f"GPU:{i}" for i in range(len(gpus))}
+    known |= {f"CPU:{i}" for i in range(len(processors))}
+    if not {*names} <= known or len({*names}) < len(names):
+        raise ValueError(
+            "`devices` must be a number or different names, of GPUs that "
+            f"TensorFlow sees here ({len(gpus)}) or parts of the processor "
+            f"from CPU:0 on. Received: {devices}"
+        )
+    if len(processors) > 1:
+        divide_processor(len(processors))
+    return names
+
+
+def divide_processor(parts):
+    """Makes several devices of the processor, to try things out.
+
+    They share its cores and memory: nothing gets faster.
+
+    Args:
+        parts: int.
+
+    Raises:
+        ValueError: If TensorFlow has begun to compute with fewer.
+    """
+    (processor,) = tf.config.list_physical_devices("CPU")
+    try:
+        tf.config.set_logical_device_configuration(
+            processor, [tf.config.LogicalDeviceConfiguration()] * parts
+        )
+    except RuntimeError as error:
+        there = len(tf.config.list_logical_devices("CPU"))
+        if there < parts:
+            raise ValueError(
+                f"The processor can be divided into {parts} devices only "
+                "before TensorFlow computes anything. "
+                f"There are now: {there}"
+            ) from error

@@ -1,0 +1,73 @@
+"""Models from JSON: a trainer's config.json, or sizes written by hand."""
+
+import json
+import pathlib
+
+from moe_keras.plan.memory import Training
+from moe_keras.plan.model import Model, MoE, Part
+from moe_keras.plan.translator import translator_from_config
+
+
+def read_model(path):
+    """Reads the sizes of a model and how it is trained.
+
+    Two kinds of files are known. The `config.json` of a model folder of
+    `trainers.nmt`, and one with the fields of `Model`:
+
+        {"moe": [{"depth": 64, "hidden_dim": 256, "num_experts": 8, "k": 2}],
+         "dense": {"parameters": 100000, "ops": 90000, "kept": 5000},
+         "tokens": 4096}
+
+    Args:
+        path: str or path.
+
+    Returns:
+        `(Model, Training)`.
+
+    Raises:
+        ValueError: if the file cannot be read, or is neither.
+    """
+    path = pathlib.Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    try:
+        if "moe" in values:
+            return _from_sizes(path.stem, values), Training()
+        if "model" in values:
+            return _from_trainer(path.parent.name or path.stem, values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path} does not describe a model: {_said(error)}."
+        ) from error
+    raise ValueError(
+        f'{path} has neither "moe" nor "model": it is no config.json of a '
+        "model folder, and has not the sizes of a model."
+    )
+
+
+def _said(error):
+    missing = isinstance(error, KeyError)
+    return f"{error.args[0]!r} is missing" if missing else error
+
+
+def _from_sizes(name, values):
+    return Model(
+        name=values.get("name", name),
+        dense=Part(**values.get("dense", {})),
+        moe=tuple(MoE(**layer) for layer in values["moe"]),
+        tokens=values["tokens"],
+    )
+
+
+def _from_trainer(name, values):
+    loop, batches = values["loop"], values["batches"]
+    tokens = batches["tokens_per_batch"]
+    training = Training(
+        optimizer=loop.get("optimizer", "adam"),
+        average=loop["average_decay"] > 0,
+        accumulate=loop["accumulate_steps"] > 1,
+        precision=values["precision"],
+    )
+    return translator_from_config(name, values["model"], tokens), training

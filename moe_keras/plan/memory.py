@@ -1,0 +1,171 @@
+"""Bytes of each device: weights, gradients, optimizer and activations."""
+
+import dataclasses
+from typing import NamedTuple
+
+OPTIMIZERS = ("adam", "factored_adam")
+PRECISIONS = ("float32", "mixed_bfloat16")
+_FLOAT = 4  # bytes of a weight, of its gradient and of what an optimizer keeps
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How a model is trained.
+
+    Attributes:
+        tokens: int or None. Tokens of a batch on all devices; by default the
+            model's.
+        optimizer: `"adam"`, with two moments, or `"factored_adam"`, see
+            `moe_keras.FactoredAdam`.
+        average: bool. Whether a moving average of the weights is kept.
+        accumulate: bool. Whether gradients of several batches are summed.
+        precision: `"float32"` or `"mixed_bfloat16"`.
+
+    Raises:
+        ValueError: if a value is none of these.
+    """
+
+    tokens: int | None = None
+    optimizer: str = "adam"
+    average: bool = False
+    accumulate: bool = False
+    precision: str = "float32"
+
+    def __post_init__(self):
+        known = {"optimizer": OPTIMIZERS, "precision": PRECISIONS}
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(values)}. "
+                    f"Received: {name}={getattr(self, name)!r}"
+                )
+        if self.tokens is not None and self.tokens < 1:
+            raise ValueError(
+                f"`tokens` must be at least 1. Received: tokens={self.tokens}"
+            )
+
+    @property
+    def activation_bytes(self):
+        return 4 if self.precision == "float32" else 2
+
+
+class Memory(NamedTuple):
+    """Bytes that one device holds at the height of a training step.
+
+    Attributes:
+        expert_weights: of its share of the experts.
+        other_weights: of all other layers.
+        optimizer: what the optimizer keeps of both.
+        gradients: of both, and their sums where batches are accumulated.
+        average: the moving average of the weights.
+        activations: what the forward pass keeps for the backward pass.
+    """
+
+    expert_weights: int
+    other_weights: int
+    optimizer: int
+    gradients: int
+    average: int
+    activations: int
+
+    @property
+    def total(self):
+        return sum(self)
+
+
+def memory(model, layout, training, device=0):
+    """What a device holds. All but the first are alike.
+
+    Activations are those of a balanced load. Left out are what only passes
+    through (a layer's own temporaries, buffers of communication), and the
+    attention's scores, which grow with the length of a sentence.
+
+    Args:
+        model: `Model`.
+        layout: `Layout`.
+        training: `Training`.
+        device: int. 0 for the first device.
+
+    Returns:
+        `Memory`.
+
+    Example:
+
+    >>> from moe_keras.plan import PRESETS, layouts
+    >>> model = PRESETS["moe_4096_h"]
+    >>> shared = layouts(model, 16)[1]
+    >>> held = memory(model, shared, Training(optimizer="factored_adam"))
+    >>> held.expert_weights == 4 * 4096 * 2 * 512 * 1024 // 16
+    True
+    """
+    has_others = layout.is_mirrored or device == 0
+    experts = sum(_expert_numbers(layer, layout) for layer in model.moe)
+    others = model.mirrored_parameters if has_others else 0
+    kept_by_optimizer = sum(
+        _expert_averages(layer, layout, training.optimizer)
+        for layer in model.moe
+    )
+    if has_others:
+        kept_by_optimizer += _other_averages(model, training.optimizer)
+    numbers = experts + others
+    return Memory(
+        expert_weights=_FLOAT * experts,
+        other_weights=_FLOAT * others,
+        optimizer=_FLOAT * kept_by_optimizer,
+        gradients=_FLOAT * numbers * (2 if training.accumulate else 1),
+        average=_FLOAT * numbers if training.average else 0,
+        activations=_activations(model, layout, training, has_others, numbers),
+    )
+
+
+def _expert_numbers(layer, layout):
+    kernels = layer.kernel_parameters // layout.parts
+    return kernels + _biases(layer, layout)
+
+
+def _biases(layer, layout):
+    """That of the output is whole in each part of the hidden layer."""
+    if not layer.bias:
+        return 0
+    width = layer.hidden_dim // layout.hidden + layer.depth
+    return layer.num_experts // layout.experts * width
+
+
+def _expert_averages(layer, layout, optimizer):
+    if optimizer == "adam":
+        return 2 * _expert_numbers(layer, layout)
+    # Rows and columns of both kernels, and both moments of the biases.
+    edges = 2 * (layer.depth + layer.hidden_dim // layout.hidden)
+    experts = layer.num_experts // layout.experts
+    return experts * edges + 2 * _biases(layer, layout)
+
+
+def _other_averages(model, optimizer):
+    plain = 2 * model.mirrored_parameters
+    if optimizer == "adam":
+        return plain
+    return plain + sum(
+        layer.factored_gate_averages - 2 * layer.factored_gate_parameters
+        for layer in model.moe
+    )
+
+
+def _activations(model, layout, training, has_others, numbers):
+    tokens = training.tokens or model.tokens
+    slots = sum(_slot_numbers(layer, layout) for layer in model.moe)
+    # Copies of a piece share its tokens; pieces of a hidden layer do not.
+    kept = -(-tokens * slots * layout.hidden // layout.devices)
+    if has_others:
+        own = -(-tokens // layout.batch) if layout.is_mirrored else tokens
+        kept += own * (
+            model.dense.kept + sum(layer.token_kept for layer in model.moe)
+        )
+    # In mixed precision the weights are cast, and the cast ones are kept.
+    cast = numbers if training.precision != "float32" else 0
+    return training.activation_bytes * (kept + cast)
+
+
+def _slot_numbers(layer, layout):
+    """Inputs, hidden activations and outputs of a token's K experts."""
+    hidden = 0 if layer.recompute else layer.hidden_dim // layout.hidden
+    return layer.k * (2 * layer.depth + hidden)

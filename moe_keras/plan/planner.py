@@ -1,0 +1,146 @@
+"""Which layout to take: those that fit, the best of them first."""
+
+import math
+from typing import NamedTuple
+
+from moe_keras.plan.layouts import Layout, layouts
+from moe_keras.plan.memory import Memory, Training, memory
+from moe_keras.plan.model import Model
+from moe_keras.plan.traffic import Traffic, traffic
+
+_MOST_DEVICES = 2**17
+
+
+class Row(NamedTuple):
+    """One layout and what it takes.
+
+    Attributes:
+        layout: `Layout`.
+        first: `Memory` of the first device, which never has less than others.
+        other: `Memory` of each other device.
+        traffic: `Traffic`.
+        fits: bool. Whether the first device has the memory.
+    """
+
+    layout: Layout
+    first: Memory
+    other: Memory
+    traffic: Traffic
+    fits: bool
+
+
+class Plan(NamedTuple):
+    """What each layout of so many devices takes.
+
+    Attributes:
+        model: `Model`.
+        training: `Training`.
+        devices: int.
+        memory_bytes: int or None. What a device has.
+        rows: List of `Row`, the one to take first.
+    """
+
+    model: Model
+    training: Training
+    devices: int
+    memory_bytes: int | None
+    rows: list
+
+    @property
+    def best(self):
+        """The row to take, or None where nothing fits."""
+        return self.rows[0] if self.rows and self.rows[0].fits else None
+
+
+def plan(model, devices, training=None, memory_bytes=None):
+    """Counts all layouts and orders them.
+
+    Those that fit come first, and among them those whose busiest device has
+    the least to compute, then those that send the least, then those that take
+    the least memory. Those that do not fit are ordered by what they take.
+
+    Args:
+        model: `Model`.
+        devices: int. R.
+        training: `Training`; by default Adam in float32.
+        memory_bytes: int or None. What each device has; None for enough.
+
+    Returns:
+        `Plan`.
+
+    Raises:
+        ValueError: if `devices` is below 1.
+
+    Example:
+
+    >>> from moe_keras.plan.presets import PRESETS
+    >>> plan(PRESETS["moe_4096_h"], 16).best.layout.name
+    'replicas, experts shared out'
+    """
+    training = training or Training()
+    rows = [
+        Row(
+            layout,
+            memory(model, layout, training),
+            memory(model, layout, training, device=1),
+            traffic(model, layout, training),
+            _fits(model, layout, training, memory_bytes),
+        )
+        for layout in layouts(model, devices)
+        if _is_possible(layout, training)
+    ]
+    rows.sort(key=lambda row: _order(model, row))
+    return Plan(model, training, devices, memory_bytes, rows)
+
+
+def devices_needed(model, training, memory_bytes):
+    """The fewest devices with a layout that fits.
+
+    Tried are powers of two, and numbers that divide all layers' experts.
+
+    Args:
+        model: `Model`.
+        training: `Training`.
+        memory_bytes: int. What each device has.
+
+    Returns:
+        int, or None if no number is enough.
+
+    Example:
+
+    >>> from moe_keras.plan.presets import PRESETS
+    >>> devices_needed(PRESETS["moe_4096_h"], Training(tokens=64), 40 * 10**9)
+    4
+    """
+    experts = math.gcd(*(layer.num_experts for layer in model.moe))
+    counts = {d for d in range(1, experts + 1) if experts % d == 0}
+    counts |= {2**power for power in range(_MOST_DEVICES.bit_length())}
+    for devices in sorted(counts):
+        if any(
+            _fits(model, layout, training, memory_bytes)
+            for layout in layouts(model, devices)
+            if _is_possible(layout, training)
+        ):
+            return devices
+    return None
+
+
+def _is_possible(layout, training):
+    """`FactoredAdam` averages over whole kernels."""
+    return layout.hidden == 1 or training.optimizer != "factored_adam"
+
+
+def _fits(model, layout, training, memory_bytes):
+    if memory_bytes is None:
+        return True
+    return memory(model, layout, training).total <= memory_bytes
+
+
+def _order(model, row):
+    if not row.fits:
+        return (1, row.first.total)
+    # Multiply-adds of the first device, times R, for each token.
+    shared = row.layout.is_mirrored
+    mirrored = model.mirrored_ops * (1 if shared else row.layout.devices)
+    sent = row.traffic.exchange + row.traffic.reduce
+    return (0, mirrored + model.expert_ops, sent, row.first.total)

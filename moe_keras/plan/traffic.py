@@ -1,0 +1,87 @@
+"""Bytes that cross between devices in a step, and the compute beside them.
+
+N: tokens of a batch    D: depth    K: experts per token    R: devices
+"""
+
+from typing import NamedTuple
+
+_FLOAT = 4  # bytes of a gradient
+
+
+class Traffic(NamedTuple):
+    """What a training step sends, over all devices.
+
+    Attributes:
+        exchange: int. Bytes of tokens to their experts and of results back,
+            forward and backward: the all-to-all.
+        reduce: int. Bytes of gradients of weights that several devices hold.
+        ops: int. Multiply-adds of the experts, forward and backward.
+    """
+
+    exchange: int
+    reduce: int
+    ops: int
+
+    @property
+    def ops_per_byte(self):
+        """Multiply-adds of the experts for each byte of the all-to-all.
+
+        None where nothing is exchanged. Section 3.2 of the paper: it is
+        proportional to the hidden size of an expert, and to nothing else of
+        the model.
+        """
+        return self.ops / self.exchange if self.exchange else None
+
+
+def traffic(model, layout, training):
+    """The least that a layout can send in a step, with a balanced load.
+
+    A token visits K experts, of which a share `(R - 1) / R` is on another
+    device: `2 K N D (R - 1) / R` numbers forward, there and back, and as many
+    backward. On a mesh, where all other layers are on the first device, the
+    batch has to leave it first. A mesh that does not split batch and experts
+    together sends each device its part of the batch, whole, and sums what
+    they return. A weight on c devices is reduced by at least `2 (c - 1)`
+    times its gradient.
+
+    Args:
+        model: `Model`.
+        layout: `Layout`.
+        training: `Training`.
+
+    Returns:
+        `Traffic`.
+
+    Example:
+
+    >>> from moe_keras.plan import PRESETS, Training, layouts
+    >>> model = PRESETS["moe_32"]
+    >>> shared = layouts(model, 4)[1]
+    >>> traffic(model, shared, Training(tokens=100)).exchange
+    2457600
+    """
+    tokens = training.tokens or model.tokens
+    visits = sum(layer.depth * _visits(layer, layout) for layer in model.moe)
+    return Traffic(
+        exchange=round(4 * tokens * visits * training.activation_bytes),
+        reduce=_reduced(model, layout),
+        ops=3 * tokens * model.expert_ops,
+    )
+
+
+def _visits(layer, layout):
+    """Other devices that a token is sent to, in the mean."""
+    elsewhere = 1 - 1 / layout.experts
+    if layout.is_mirrored:
+        return layer.k * elsewhere
+    if layout.exchanges:
+        return layer.k * elsewhere + elsewhere
+    return (layout.devices - 1) / layout.batch
+
+
+def _reduced(model, layout):
+    twice = 2 * _FLOAT
+    experts = twice * (layout.copies - 1) * model.expert_parameters
+    if not layout.is_mirrored:
+        return experts
+    return experts + twice * (layout.devices - 1) * model.mirrored_parameters

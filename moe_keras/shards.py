@@ -1,0 +1,185 @@
+"""Variables that hold a part of a weight, and files that hold it whole.
+
+A weight of experts may be in several variables, on several devices. Each is
+marked with what it is a part of, and so are its moving average and what an
+optimizer keeps beside it. In a checkpoint they are one tensor, written and
+read part by part: it does not tell where the parts were, and no process has
+to hold the whole.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.trackable.base import Trackable  # no public name
+
+_VALUE = "VARIABLE_VALUE"  # what TensorFlow calls that of a variable in files
+
+
+class Shard(NamedTuple):
+    """What a variable holds of a weight.
+
+    Attributes:
+        path: str. Keras' path of the whole weight.
+        shape: tuple. Shape of the whole.
+        pieces: tuple. Each piece is a tuple of slices of the whole, one for
+            each dimension. Side by side along `axis`, in this order, they
+            are the variable.
+        axis: int.
+    """
+
+    path: str
+    shape: tuple
+    pieces: tuple
+    axis: int
+
+    @property
+    def part_shape(self):
+        """Shape of the variable."""
+        sizes = [piece.stop - piece.start for piece in self.pieces[0]]
+        sizes[self.axis] *= len(self.pieces)
+        return tuple(sizes)
+
+    def take(self, whole):
+        """The variable's values from an array of the whole."""
+        parts = [whole[piece] for piece in self.pieces]
+        return np.concatenate(parts, self.axis)
+
+    def take_of_one(self, expert):
+        """What of a tensor of one expert's values belongs to the variable."""
+        parts = [expert[piece[1:]] for piece in self.pieces]
+        return tf.concat(parts, self.axis - 1) if len(parts) > 1 else parts[0]
+
+    def put(self, part, whole):
+        """Writes the variable's values into an array of the whole."""
+        parts = np.split(part, len(self.pieces), self.axis)
+        for piece, values in zip(self.pieces, parts, strict=True):
+            whole[piece] = values
+
+    @property
+    def places(self):
+        """Where the pieces are in the whole, as TensorFlow's files have it."""
+        sizes = " ".join(str(size) for size in self.shape)
+        return [
+            f"{sizes} "
+            + ":".join(f"{s.start},{s.stop - s.start}" for s in piece)
+            for piece in self.pieces
+        ]
+
+
+def mark(variable, shard):
+    """Lets a Keras or TensorFlow variable know what it is a shard of."""
+    _raw(variable)._moe_keras_shard = shard
+
+
+def shard_of(variable):
+    """The `Shard` that a variable holds, or None if it holds a whole."""
+    return getattr(_raw(variable), "_moe_keras_shard", None)
+
+
+def _raw(variable):
+    return getattr(variable, "_value", variable)
+
+
+def mark_optimizer(optimizer, variables):
+    """Marks what a Keras optimizer keeps beside shards, such as momentum.
+
+    Args:
+        optimizer: A Keras optimizer, built.
+        variables: List of the Keras variables that it updates.
+    """
+    for variable in variables:
+        shard = shard_of(variable)
+        if shard is None:
+            continue
+        beginning = variable.path.replace("/", "_") + "_"
+        for beside in optimizer.variables:
+            name = beside.path.removeprefix(f"{optimizer.name}/")
+            if name.startswith(beginning) and beside.shape == variable.shape:
+                kind = name.removeprefix(beginning)
+                mark(beside, shard._replace(path=f"{shard.path}/{kind}"))
+
+
+def whole_variables(variables):
+    """The same variables for `tf.train.Checkpoint`, with shards put together.
+
+    Args:
+        variables: List of Keras or TensorFlow variables.
+
+    Returns:
+        List of TensorFlow variables, and of one `Whole` in the place of the
+        shards of a weight.
+
+    Example:
+
+    >>> import tempfile
+    >>> whole, parts = tf.Variable([[1.0], [2.0]]), []
+    >>> for n in range(2):
+    ...     parts.append(tf.Variable([[0.0]]))
+    ...     piece = (slice(n, n + 1), slice(0, 1))
+    ...     mark(parts[n], Shard("kernel", (2, 1), (piece,), axis=0))
+    >>> folder = tempfile.mkdtemp()
+    >>> path = tf.train.Checkpoint(v=[whole]).write(f"{folder}/ckpt")
+    >>> checkpoint = tf.train.Checkpoint(v=whole_variables(parts))
+    >>> _ = checkpoint.read(path).assert_consumed()
+    >>> [part.numpy().tolist() for part in parts]
+    [[[1.0]], [[2.0]]]
+    """
+    wholes, result = {}, []
+    for variable in map(_raw, variables):
+        # Replicas' copies of a variable are several, if they are parts.
+        copies = getattr(variable, "values", ())
+        parts = copies if any(map(shard_of, copies)) else [variable]
+        for part in parts:
+            shard = shard_of(part)
+            if shard is None:
+                result.append(part)
+                continue
+            if shard.path not in wholes:
+                of_replicas = variable if parts is copies else None
+                wholes[shard.path] = Whole(shard.path, of_replicas)
+                result.append(wholes[shard.path])
+            wholes[shard.path].add(part)
+    return result
+
+
+class Whole(Trackable):
+    """All shards of a weight as one variable of a checkpoint.
+
+    Args:
+        path: str.
+        of_replicas: The variable of `tf.distribute` whose copies the shards
+            are, or None.
+    """
+
+    def __init__(self, path, of_replicas=None):
+        self.path = path
+        self.of_replicas = of_replicas
+        self.pieces_elsewhere = {}  # of other processes, while saving
+        self._shards = []
+
+    def __repr__(self):
+        return f"<Whole '{self.path}'>"
+
+    def add(self, variable):
+        self._shards.append(variable)
+
+    def _serialize_to_tensors(self):
+        """The pieces by their places; TensorFlow saves each from its device."""
+        pieces = dict(self.pieces_elsewhere)
+        for variable in self._shards:
+            shard = shard_of(variable)
+            with tf.device(variable.device):
+                values = tf.split(variable, len(shard.pieces), shard.axis)
+            pieces.update(zip(shard.places, values, strict=True))
+        return {_VALUE: pieces}
+
+    def _restore_from_tensors(self, restored_tensors):
+        pieces = restored_tensors[_VALUE]
+        done = []
+        for variable in self._shards:
+            shard = shard_of(variable)
+            with tf.device(variable.device):
+                values = [pieces[place] for place in shard.places]
+                done.append(variable.assign(tf.concat(values, shard.axis)))
+        return tf.group(done)

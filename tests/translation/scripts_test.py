@@ -1,0 +1,33 @@
+"""Letters of a language's script are told from others."""
+
+import pytest
+
+from translation.scripts import script_share, scripts_of
+from translation.text_files import CorpusError
+
+
+@pytest.mark.parametrize(
+    "language, text, share",
+    [
+        ("fr", "Où est l'été ? ½ 12 µm", 1.0),
+        ("en", "Москва", 0.0),
+        ("en", "ab вг", 0.5),
+        ("en", "three 樹", 5 / 6),
+        ("ru", "ab вг", 0.5),
+        ("ru", "Привет, мир!", 1.0),
+        ("zh", "樹是綠色的。", 1.0),
+        ("ja", "木はグリーンです", 1.0),
+        ("zh", "木は", 0.5),
+        ("sr", "ab вг", 1.0),
+        ("en", "ｗｉｄｅ", 1.0),
+        ("en", "12 + 3 😀", 1.0),
+        ("en", "", 1.0),
+    ],
+)
+def test_share_worked_by_hand(language, text, share):
+    assert script_share(text, scripts_of(language)) == pytest.approx(share)
+
+
+def test_an_unknown_language_is_an_error():
+    with pytest.raises(CorpusError, match="script of 'xx'.*Known: af, am"):
+        scripts_of("xx")

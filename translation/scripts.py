@@ -1,0 +1,108 @@
+"""Scripts: whether a text is written in the letters of its language."""
+
+import functools
+import re
+import unicodedata
+
+from translation.text_files import CorpusError
+
+# First words of the Unicode names of letters, and what is written with them.
+_LANGUAGES = {
+    "LATIN": (
+        "af az bs ca cs cy da de en es et eu fi fo fr ga gl ha hr ht hu id is "
+        "it lb lt lv mg ms mt nb nl nn no pl pt ro sk sl so sq sr sv sw tl tr "
+        "uz vi xh yo zu"
+    ),
+    "CYRILLIC": "be bg kk ky mk mn ru sr tg tt uk",
+    "GREEK": "el",
+    "ARABIC": "ar fa ps sd ug ur",
+    "HEBREW": "he yi",
+    "ARMENIAN": "hy",
+    "GEORGIAN": "ka",
+    "DEVANAGARI": "hi mr ne sa",
+    "BENGALI": "as bn",
+    "GUJARATI": "gu",
+    "GURMUKHI": "pa",
+    "TAMIL": "ta",
+    "TELUGU": "te",
+    "KANNADA": "kn",
+    "MALAYALAM": "ml",
+    "SINHALA": "si",
+    "THAI": "th",
+    "LAO": "lo",
+    "KHMER": "km",
+    "MYANMAR": "my",
+    "ETHIOPIC": "am ti",
+    "HANGUL": "ko",
+    "CJK": "ja zh",
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+}
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+
+
+def scripts_of(language):
+    """The scripts that a language is written in.
+
+    Args:
+        language: str. A code of two letters, such as `fr`.
+
+    Returns:
+        frozenset of str, first words of Unicode names: `{"LATIN"}`.
+
+    Raises:
+        CorpusError: if it is not known.
+
+    Example:
+
+    >>> sorted(scripts_of("ja"))
+    ['CJK', 'HIRAGANA', 'KATAKANA']
+    """
+    scripts = [
+        s for s, codes in _LANGUAGES.items() if language in codes.split()
+    ]
+    if not scripts:
+        known = " ".join(_LANGUAGES.values()).split()
+        raise CorpusError(
+            f"`min_script_share` needs the script of {language!r}, which is "
+            f"not known; leave it at 0. Known: {', '.join(sorted({*known}))}"
+        )
+    return frozenset(scripts)
+
+
+def script_share(text, scripts):
+    """Share of the letters of a text that belong to some scripts.
+
+    Digits, signs, marks, and letters of scripts that no language here is
+    written in, do not count.
+
+    Args:
+        text: str.
+        scripts: frozenset of str, as `scripts_of` gives.
+
+    Returns:
+        float between 0 and 1; 1 if there are no letters.
+
+    Example:
+
+    >>> script_share("Москва is big", scripts_of("en"))
+    0.45454545454545453
+    """
+    if "LATIN" in scripts:  # nearly always there is nothing to count
+        beyond = map(_script, _BEYOND_ASCII.findall(text))
+        if all(not script or script in scripts for script in beyond):
+            return 1.0
+    found = [script for script in map(_script, text) if script]
+    if not found:
+        return 1.0
+    return sum(script in scripts for script in found) / len(found)
+
+
+@functools.cache
+def _script(character):
+    """The script of a letter, or nothing."""
+    if not character.isalpha():
+        return ""
+    name = unicodedata.name(character, "").removeprefix("FULLWIDTH ")
+    word = name.split(" ")[0]
+    return word if word in _LANGUAGES else ""

@@ -1,0 +1,72 @@
+"""From attention between subwords to links between words.
+
+S: source subwords    T: target subwords, both with the end mark
+"""
+
+import numpy as np
+
+SPACE = "\u2581"  # how SentencePiece writes a space
+
+
+def word_links(source_pieces, target_pieces, attention):
+    """The source word that each target word looks at most.
+
+    Words are what spaces separate. A target word gives a source word the
+    attention that its subwords give to all subwords of that word; to the end
+    mark there is no link.
+
+    Args:
+        source_pieces: List of S str, subwords as SentencePiece writes them.
+        target_pieces: List of T str.
+        attention: Array `(T, S)`, of each target subword.
+
+    Returns:
+        List of `(source word, target word)`, counted from 0: one for each
+        target word, in their order. Without source words there are none.
+
+    Example:
+
+    >>> pieces = ["▁the", "▁sm", "all", "</s>"]
+    >>> attention = [[0.0, 0.4, 0.5, 0.1], [0.6, 0.2, 0.1, 0.1]]
+    >>> word_links(pieces, ["▁petit", "▁le"], attention)
+    [(1, 0), (0, 1)]
+    """
+    source_S, target_T = words_of(source_pieces), words_of(target_pieces)
+    source_count = max(source_S, default=-1) + 1
+    target_count = max(target_T, default=-1) + 1
+    if not source_count:
+        return []
+    # Row -1, the last one, takes what belongs to no word.
+    total = np.zeros([target_count + 1, source_count + 1])
+    np.add.at(total, np.ix_(target_T, source_S), np.asarray(attention))
+    best = total[:target_count, :source_count].argmax(axis=1)
+    return list(zip(best.tolist(), range(target_count), strict=True))
+
+
+def words_of(pieces):
+    """Number of the word of each subword; -1 for spaces and the end mark.
+
+    >>> words_of(["▁", "▁the", "▁sm", "all", "<0xE2>", "</s>"])
+    [-1, 0, 1, 1, 1, -1]
+    """
+    numbers = []
+    word, in_word = -1, False
+    for piece in pieces:
+        content = piece.lstrip(SPACE)
+        if piece == "</s>" or not content:
+            in_word = False
+            numbers.append(-1)
+            continue
+        if content != piece or not in_word:
+            word, in_word = word + 1, True
+        numbers.append(word)
+    return numbers
+
+
+def pharaoh(links):
+    """Links as text: `0-0 1-2`, source word first.
+
+    >>> pharaoh([(1, 0), (0, 1)])
+    '1-0 0-1'
+    """
+    return " ".join(f"{source}-{target}" for source, target in links)
