@@ -158,6 +158,9 @@ class Whole(Trackable):
         self.pieces_elsewhere = {}  # of other processes, while saving
         self._shards = []
 
+    def __repr__(self):
+        return f"<Whole '{self.path}'>"
+
     def add(self, variable):
         self._shards.append(variable)
 

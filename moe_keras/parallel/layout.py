@@ -124,16 +124,15 @@ class MeshLayout(Placement):
             return super().add_weight(layer, name, draw, dims, side_by_side)
         layout_checks.sizes_divide(dims, self.parts, side_by_side)
         shards = []
-        for part, shard in split(
-            f"{layer.path}/{name}", dims, self.parts, side_by_side
-        ):
+        for part, shard in split(dims, self.parts, side_by_side):
             with _building_on(self.home_of(*part)):
                 variable = layer.add_weight(
                     name=f"{name}_shard_{len(shards)}",
                     shape=shard.part_shape,
                     initializer=_only_its_part(draw, shard),
                 )
-            mark(variable, shard)
+            path = variable.path.replace(variable.name, name)
+            mark(variable, shard._replace(path=path))
             shards.append(variable)
         return ShardedWeight(name, shards)
 

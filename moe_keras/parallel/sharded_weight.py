@@ -75,11 +75,10 @@ class ShardedWeight:
         return tf.cast(whole, dtype or self.dtype)
 
 
-def split(path, dims, parts, side_by_side=1):
+def split(dims, parts, side_by_side=1):
     """Cuts a weight into shards.
 
     Args:
-        path: str. Keras' path of the weight.
         dims: dict of sizes by names of dimensions, "experts" first.
         parts: dict. Into how many parts "experts" and "hidden" are cut; they
             divide the sizes.
@@ -87,13 +86,13 @@ def split(path, dims, parts, side_by_side=1):
             dimension, each of which is cut.
 
     Returns:
-        List of `((expert part, hidden part), Shard)`. A weight without
-        "hidden" has no other hidden part than 0.
+        List of `((expert part, hidden part), Shard)`, the shards without a
+        path yet. A weight without "hidden" has no other hidden part than 0.
 
     Example:
 
     >>> dims = {"experts": 4, "depth": 3, "hidden": 6}
-    >>> for part, shard in split("w", dims, {"experts": 1, "hidden": 2}):
+    >>> for part, shard in split(dims, {"experts": 1, "hidden": 2}):
     ...     part, [(s.start, s.stop) for s in shard.pieces[0]]
     ((0, 0), [(0, 4), (0, 3), (0, 3)])
     ((0, 1), [(0, 4), (0, 3), (3, 6)])
@@ -116,7 +115,7 @@ def split(path, dims, parts, side_by_side=1):
         (
             part,
             Shard(
-                path,
+                "",
                 shape,
                 tuple(piece(*part, side) for side in range(side_by_side)),
                 axis,
