@@ -226,6 +226,7 @@ class Loop:
                 self._run(interruption)
         except Interrupted as interrupted:
             self._save()
+            self.workers.everyones(None)  # nobody leaves before it is saved
             self._log(
                 f"{interrupted}: all is saved after step {int(self.step)}. "
                 "Give the same command again to go on."
