@@ -25,6 +25,17 @@ class ReplicaWeight:
 
     Attributes:
         variable: The Keras variable, to be read by replicas.
+
+    Example:
+
+    >>> import keras
+    >>> strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    >>> with strategy.scope():
+    ...     variable = keras.Variable([[1.0], [2.0]])
+    >>> weight = ReplicaWeight(variable, strategy)
+    >>> weight.assign([[3.0], [4.0]])
+    >>> [shard.numpy().tolist() for shard in weight.shards]
+    [[[3.0], [4.0]]]
     """
 
     def __init__(self, variable, strategy):
