@@ -30,11 +30,6 @@ def meet(cluster, about, timeout=120.0):
         ClusterError: If a port is in use, a worker does not come, or one has
             another cluster or another `about`; the same message in all
             workers that can be told.
-
-    Example:
-
-    >>> from moe_keras.parallel.cluster import Cluster
-    >>> meet(Cluster(("localhost:23456",), 0), {"steps": 5})  # alone
     """
     deadline = time.monotonic() + timeout
     hello = {
