@@ -6,6 +6,8 @@ E: experts    D: depth    H: hidden size
 import keras
 import tensorflow as tf
 
+from moe_keras.shards import Shard, mark, shard_of
+
 
 @keras.saving.register_keras_serializable(package="moe_keras")
 class FactoredAdam(keras.optimizers.Optimizer):
@@ -31,9 +33,8 @@ class FactoredAdam(keras.optimizers.Optimizer):
     others, among them the biases `(E, H)` of stacked experts, which are no
     matrices, are updated by plain Adam with both moments, as in the paper.
 
-    Where a layout splits the hidden dimension of the experts, each piece of a
-    kernel is a matrix with averages of its own: numbers then differ a little
-    from those of the whole. Splits of experts change nothing.
+    A layout that splits experts changes nothing. One that splits their hidden
+    layer is refused: rows and columns would be those of parts.
 
     Args:
         learning_rate: float or schedule.
@@ -84,6 +85,9 @@ class FactoredAdam(keras.optimizers.Optimizer):
 
         Args:
             variables: List of the variables to be trained.
+
+        Raises:
+            ValueError: If a layout has split one of the matrices.
         """
         if self.built:
             return
@@ -99,19 +103,23 @@ class FactoredAdam(keras.optimizers.Optimizer):
             ]
         *stack, rows, columns = variable.shape
         return [
-            self._add_beside(variable, (*stack, rows), "row"),
-            self._add_beside(variable, (*stack, columns), "column"),
+            self._add_average(variable, (*stack, rows), "row"),
+            self._add_average(variable, (*stack, columns), "column"),
         ]
 
-    def _add_beside(self, variable, shape, name):
+    def _add_average(self, variable, shape, name):
         beside = getattr(variable, "value", variable)
         strategy = tf.distribute.get_strategy()
         with strategy.extended.colocate_vars_with(beside):
-            return self.add_variable(
+            average = self.add_variable(
                 shape=shape,
                 dtype=variable.dtype,
                 name=f"{variable.path.replace('/', '_')}_{name}",
             )
+        shard = shard_of(variable)
+        if shard is not None:
+            mark(average, _shard_of_average(shard, shape, name))
+        return average
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
@@ -178,3 +186,19 @@ def is_factored(shape):
     (True, False, False)
     """
     return len(shape) >= 3
+
+
+def _shard_of_average(shard, shape, name):
+    """What of the whole's averages those of a shard are: its experts'."""
+    if shard.part_shape[1:] != tuple(shard.shape[1:]):
+        raise ValueError(
+            "`FactoredAdam` needs experts whose kernels are whole, and the "
+            "layout splits their hidden layer: split experts alone, or take "
+            f"Adam. Received: {shard.part_shape} of {shard.path}, which is "
+            f"{tuple(shard.shape)}"
+        )
+    experts = shard.pieces[0][0]
+    widths = shape[1:]
+    piece = (experts, *(slice(0, width) for width in widths))
+    whole = (shard.shape[0], *widths)
+    return Shard(f"{shard.path}/{name}", whole, (piece,), axis=0)

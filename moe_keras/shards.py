@@ -126,24 +126,21 @@ def whole_variables(variables):
     [[[1.0]], [[2.0]]]
     """
     wholes, result = {}, []
-    for variable in _with_copies_apart(variables):
-        shard = shard_of(variable)
-        if shard is None:
-            result.append(variable)
-        elif shard.path in wholes:
-            wholes[shard.path].add(variable)
-        else:
-            wholes[shard.path] = Whole(shard.path)
-            wholes[shard.path].add(variable)
-            result.append(wholes[shard.path])
-    return result
-
-
-def _with_copies_apart(variables):
-    """Replicas' copies of a variable are several, if they are parts."""
     for variable in map(_raw, variables):
+        # Replicas' copies of a variable are several, if they are parts.
         copies = getattr(variable, "values", ())
-        yield from copies if any(map(shard_of, copies)) else [variable]
+        parts = copies if any(map(shard_of, copies)) else [variable]
+        for part in parts:
+            shard = shard_of(part)
+            if shard is None:
+                result.append(part)
+                continue
+            if shard.path not in wholes:
+                of_replicas = variable if parts is copies else None
+                wholes[shard.path] = Whole(shard.path, of_replicas)
+                result.append(wholes[shard.path])
+            wholes[shard.path].add(part)
+    return result
 
 
 class Whole(Trackable):
@@ -151,10 +148,13 @@ class Whole(Trackable):
 
     Args:
         path: str.
+        of_replicas: The variable of `tf.distribute` whose copies the shards
+            are, or None.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, of_replicas=None):
         self.path = path
+        self.of_replicas = of_replicas
         self.pieces_elsewhere = {}  # of other processes, while saving
         self._shards = []
 

@@ -24,6 +24,15 @@ def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
+@pytest.fixture(scope="session")
+def four_replicas():
+    """A strategy of four logical CPUs, without collective operations."""
+    return tf.distribute.MirroredStrategy(
+        [f"CPU:{number}" for number in range(4)],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 512 kB; mounting needs a privileged user."""

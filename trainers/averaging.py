@@ -4,6 +4,13 @@ import contextlib
 
 import tensorflow as tf
 
+from moe_keras.parallel.replica_weight import (
+    copies_of,
+    is_split,
+    mark_beside,
+)
+from moe_keras.shards import whole_variables
+
 
 class MovingAverage(tf.Module):
     """Keeps `average = decay * average + (1 - decay) * weight`.
@@ -46,6 +53,16 @@ class MovingAverage(tf.Module):
             tf.Variable(weight, trainable=False) for weight in self._weights
         ]
         self._strategy = tf.distribute.get_strategy()
+        if any(map(is_split, self._weights)):
+            self._begin_with_parts()
+
+    def _begin_with_parts(self):
+        """Made under a strategy, all have what the first replica has."""
+        for average, weight in zip(self.averages, self._weights, strict=True):
+            mark_beside(average, weight, "average", self._strategy)
+            pairs = zip(copies_of(average), copies_of(weight), strict=True)
+            for copy, part in pairs:
+                copy.assign(part)
 
     @tf.function
     def update(self):
@@ -58,6 +75,11 @@ class MovingAverage(tf.Module):
         for average, weight in zip(self.averages, self._weights, strict=True):
             rate = tf.cast(1.0 - decay, average.dtype)
             average.assign_add(rate * (weight - average))
+
+    def state(self):
+        """What a checkpoint has to keep, by name."""
+        averages = whole_variables(self.averages)
+        return {"averages": averages, "updates": self.updates}
 
     @contextlib.contextmanager
     def swapped_in(self):

@@ -1,5 +1,6 @@
 """The last checkpoints of a run and its best ones: what they hold."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -7,6 +8,9 @@ import re
 
 import tensorflow as tf
 
+from moe_keras.parallel.replica_weight import gather_pieces, gather_whole
+from moe_keras.parallel.sums import SumsOfReplicas
+from moe_keras.shards import Whole, shard_of, whole_variables
 from trainers.checkpoint_files import (
     CheckpointError,
     CheckpointFolder,
@@ -39,27 +43,36 @@ def weights_by_path(model):
     """
     paths = {}
     for weight in model.weights:
-        path = weight.path.removeprefix(f"{model.name}/")
-        if path in paths:
+        shard = shard_of(weight)
+        path = weight.path if shard is None else shard.path
+        path = path.removeprefix(f"{model.name}/")
+        if path in paths and shard is None:
             raise ValueError(
                 f"Two weights of {model.name} have the path {path!r}: a "
                 "checkpoint could not tell them apart. Give their layers "
                 "names of their own."
             )
-        paths[path] = weight.value
-    return paths
+        paths.setdefault(path, []).append(weight)
+    return {
+        path: whole_variables(weights)[0] for path, weights in paths.items()
+    }
 
 
-def copy_weights(source, target):
+def copy_weights(source, target=None):
     """Gives a model the weights of another one, by their paths.
 
     Args:
-        source: A built Keras model, perhaps of several replicas.
-        target: A built Keras model with weights of the same paths.
+        source: A built Keras model, perhaps of several replicas. If these
+            have different parts of its weights, all workers must call this.
+        target: A built Keras model with weights of the same paths, or None
+            for a worker that only helps the others.
     """
-    theirs = weights_by_path(source)
-    for path, weight in weights_by_path(target).items():
-        weight.assign(tf.convert_to_tensor(theirs[path]))
+    targets = {} if target is None else weights_by_path(target)
+    for path, weight in weights_by_path(source).items():
+        if isinstance(weight, Whole):
+            weight = gather_whole(weight.of_replicas)
+        if targets:
+            targets[path].assign(tf.convert_to_tensor(weight))
 
 
 def _states(model):
@@ -107,13 +120,37 @@ class Checkpoints:
         self._log = log
         self._training = training_folder(model_dir)
         self._best = best_folder(model_dir)
-        self._weights = tf.train.Checkpoint(model=weights_by_path(model))
+        weights = weights_by_path(model)
+        beside = whole_variables(optimizer.variables)
+        self._sums = SumsOfReplicas(_states(model), model.distribute_strategy)
+        self._weights = tf.train.Checkpoint(model=weights)
         self._state = tf.train.Checkpoint(
-            model=weights_by_path(model),
-            states=_states(model),
-            optimizer=[v.value for v in optimizer.variables],
+            model=weights,
+            states=self._sums.to_save,
+            optimizer=beside,
             **state,
         )
+        average = state.get("average", {"averages": []})["averages"]
+        self._wholes = [
+            whole
+            for whole in (*weights.values(), *beside, *average)
+            if isinstance(whole, Whole)
+        ]
+
+    @contextlib.contextmanager
+    def gathered(self, workers):
+        """Within the block the chief can save what all workers have.
+
+        All workers enter it at the same point.
+        """
+        if workers.count > 1:
+            gather_pieces(self._wholes, keeps=workers.is_chief)
+            self._sums.gather()
+        try:
+            yield
+        finally:
+            for whole in self._wholes:
+                whole.pieces_elsewhere.clear()
 
     def save(self, step):
         """Saves the state of training; the oldest one beyond `keep` goes.
@@ -213,6 +250,7 @@ class Checkpoints:
         for stored in self._training.stored():
             if stored.path.name == name:
                 read(self._state, stored)
+                self._sums.share_out()
                 is_same = _agree(stored.about["measure"], self._measure)
                 return stored.step, is_same
         raise CheckpointError(

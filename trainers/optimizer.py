@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras import FactoredAdam
+from moe_keras.parallel.replica_weight import mark_beside
 
 
 @keras.saving.register_keras_serializable(package="trainers")
@@ -23,6 +24,15 @@ class FusedAdam(keras.optimizers.Adam):
     >>> [round(float(value), 3) for value in variable.numpy()]
     [0.999, 2.001]
     """
+
+    def build(self, variables):
+        super().build(variables)
+        for variable, first, second in zip(
+            variables, self._momentums, self._velocities, strict=True
+        ):
+            strategy = self._distribution_strategy
+            mark_beside(first, variable, "momentum", strategy)
+            mark_beside(second, variable, "velocity", strategy)
 
     def apply_on_replica(self, gradients, variables):
         """`apply` for gradients that are summed over all replicas already.

@@ -43,7 +43,10 @@ def _all_to_all(rows):
         return tf.identity(rows)
     shape = rows.shape
     if isinstance(context.strategy, tf.distribute.MirroredStrategy):
-        received = context.merge_call(_between_devices, args=(rows,))
+        # A tensor that replicas had in common would arrive but once.
+        received = context.merge_call(
+            _between_devices, args=(tf.identity(rows),)
+        )
     else:
         received = _between_workers(rows)
     received.set_shape(shape)

@@ -11,7 +11,7 @@ E: experts    R: replicas
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.replicas import gather_over_replicas, replica_index
+from moe_keras.replicas import gather_over_replicas
 from moe_keras.shards import Shard, mark, shard_of
 
 
@@ -64,6 +64,7 @@ class ReplicaWeight:
             shard.assign(shard_of(shard).take(value))
 
     def __array__(self, dtype=None, copy=None):
+        del copy  # it always is one
         return np.asarray(self.numpy(), dtype)
 
     def __tf_tensor__(self, dtype=None, name=None):
@@ -91,7 +92,7 @@ def copies_of(variable):
     Returns:
         Tuple of TensorFlow variables.
     """
-    variable = getattr(variable, "_value", variable)
+    variable = _raw(variable)
     return tuple(getattr(variable, "values", (variable,)))
 
 
@@ -103,15 +104,33 @@ def mark_copies(variable, path, strategy):
         path: str. What the whole is called in checkpoints.
         strategy: The strategy.
     """
+    _raw(variable)._moe_keras_strategy = strategy
     each, *rest = variable.shape
     number = strategy.num_replicas_in_sync
     whole = (number * each, *rest)
     around = [slice(0, size) for size in rest]
-    indices = strategy.experimental_local_results(strategy.run(replica_index))
-    for copy, index in zip(copies_of(variable), indices, strict=True):
-        index = int(index)
+    copies = copies_of(variable)
+    first = 0
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        first = strategy.cluster_resolver.task_id * len(copies)
+    for index, copy in enumerate(copies, first):
         experts = slice(index * each, (index + 1) * each)
         mark(copy, Shard(path, whole, ((experts, *around),), axis=0))
+
+
+def mark_beside(beside, variable, kind, strategy):
+    """Marks what is kept beside a variable, such as its momentum, as it is.
+
+    Args:
+        beside: Keras or TensorFlow variable of the same shape.
+        variable: Keras or TensorFlow variable; nothing happens unless it
+            `is_split`.
+        kind: str. What `beside` is to it.
+        strategy: The strategy of both.
+    """
+    if is_split(variable):
+        path = shard_of(copies_of(variable)[0]).path
+        mark_copies(beside, f"{path}/{kind}", strategy)
 
 
 def is_split(variable):
@@ -119,21 +138,53 @@ def is_split(variable):
     return shard_of(copies_of(variable)[0]) is not None
 
 
-def gather_whole(variable, strategy):
+def gather_whole(variable):
     """The whole of a variable whose parts replicas have, in this process.
 
     All workers must call it at the same point.
 
     Args:
         variable: Keras or TensorFlow variable that `is_split`.
-        strategy: The strategy that it was made under.
 
     Returns:
         Tensor `(E, ...)`.
     """
-    variable = getattr(variable, "_value", variable)
+    strategy = _raw(variable)._moe_keras_strategy
+    variable = _raw(variable)
     gather = tf.function(
         lambda: strategy.run(lambda: gather_over_replicas(variable))
     )
     parts = strategy.experimental_local_results(gather())[0]
     return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
+
+
+def gather_pieces(wholes, keeps):
+    """Brings what other processes have of some weights, to be saved.
+
+    All workers must call it at the same point, with the same weights. One
+    after the other is whole on a device for a moment, and what is kept is in
+    the memory of the host.
+
+    Args:
+        wholes: List of what `whole_variables` returns.
+        keeps: bool. Whether this process is the one that saves.
+    """
+    for whole in wholes:
+        variable = getattr(whole, "of_replicas", None)
+        if variable is None:
+            continue
+        value = gather_whole(variable)
+        if not keeps:
+            continue
+        mine = shard_of(copies_of(variable)[0])
+        each = variable.shape[0]
+        for first in range(0, mine.shape[0], each):
+            experts = slice(first, first + each)
+            piece = (experts, *mine.pieces[0][1:])
+            (place,) = mine._replace(pieces=(piece,)).places
+            with tf.device("CPU:0"):
+                whole.pieces_elsewhere[place] = tf.identity(value[experts])
+
+
+def _raw(variable):
+    return getattr(variable, "_value", variable)

@@ -33,6 +33,11 @@ class Layout:
         return self.experts * self.hidden
 
     @property
+    def exchanges(self):
+        """Whether each token travels to its experts' devices alone."""
+        return self.batch == self.experts == self.devices
+
+    @property
     def copies(self):
         """Devices that hold the same piece."""
         return self.devices // self.parts
@@ -99,6 +104,7 @@ def _of_meshes(devices):
         devices,
         devices,
     )
+    yield Layout("mesh, batch", f"{one} --layout=batch:all", devices, devices)
     yield Layout(
         "mesh, experts", f"{one} --layout=experts:all", devices, 1, devices
     )

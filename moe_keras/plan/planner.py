@@ -87,6 +87,7 @@ def plan(model, devices, training=None, memory_bytes=None):
             _fits(model, layout, training, memory_bytes),
         )
         for layout in layouts(model, devices)
+        if _is_possible(layout, training)
     ]
     rows.sort(key=lambda row: _order(model, row))
     return Plan(model, training, devices, memory_bytes, rows)
@@ -118,9 +119,15 @@ def devices_needed(model, training, memory_bytes):
         if any(
             _fits(model, layout, training, memory_bytes)
             for layout in layouts(model, devices)
+            if _is_possible(layout, training)
         ):
             return devices
     return None
+
+
+def _is_possible(layout, training):
+    """`FactoredAdam` averages over whole kernels."""
+    return layout.hidden == 1 or training.optimizer != "factored_adam"
 
 
 def _fits(model, layout, training, memory_bytes):

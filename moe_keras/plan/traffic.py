@@ -36,11 +36,13 @@ class Traffic(NamedTuple):
 def traffic(model, layout, training):
     """The least that a layout can send in a step, with a balanced load.
 
-    A token visits K experts, of which a share `1 - 1 / experts` is on another
+    A token visits K experts, of which a share `(R - 1) / R` is on another
     device: `2 K N D (R - 1) / R` numbers forward, there and back, and as many
-    backward. Where the hidden layer of an expert is split as well, each part
-    needs the token and has a share of the sum. A weight on c devices is
-    reduced by at least `2 (c - 1)` times its gradient.
+    backward. On a mesh, where all other layers are on the first device, the
+    batch has to leave it first. A mesh that does not split batch and experts
+    together sends each device its part of the batch, whole, and sums what
+    they return. A weight on c devices is reduced by at least `2 (c - 1)`
+    times its gradient.
 
     Args:
         model: `Model`.
@@ -59,21 +61,22 @@ def traffic(model, layout, training):
     2457600
     """
     tokens = training.tokens or model.tokens
-    numbers = sum(
-        4 * tokens * layer.depth * _visits(layer, layout) for layer in model.moe
-    )
+    visits = sum(layer.depth * _visits(layer, layout) for layer in model.moe)
     return Traffic(
-        exchange=round(numbers * training.activation_bytes),
+        exchange=round(4 * tokens * visits * training.activation_bytes),
         reduce=_reduced(model, layout),
         ops=3 * tokens * model.expert_ops,
     )
 
 
 def _visits(layer, layout):
-    """Other devices that a token is sent to."""
-    if layout.experts == 1:  # one part of each expert is where the token is
-        return layout.hidden - 1
-    return layer.k * (layout.hidden - 1 / layout.experts)
+    """Other devices that a token is sent to, in the mean."""
+    elsewhere = 1 - 1 / layout.experts
+    if layout.is_mirrored:
+        return layer.k * elsewhere
+    if layout.exchanges:
+        return layer.k * elsewhere + elsewhere
+    return (layout.devices - 1) / layout.batch
 
 
 def _reduced(model, layout):

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 import moe_keras
 from moe_keras import FactoredAdam
+from moe_keras.parallel import MeshLayout
+from moe_keras.shards import whole_variables
 
 
 def _gradients(shape, steps, seed=0):
@@ -129,6 +131,48 @@ def test_replicas_update_as_one_device_does(two_replicas):
     step()
     alone = _train(FactoredAdam(0.1), start, [gradient])
     np.testing.assert_allclose(variable.numpy(), alone, rtol=1e-5)
+
+
+def _layer_under(rules):
+    with MeshLayout("all:2", rules).scope():
+        layer = moe_keras.SparseMoE(4, k=2, hidden_dim=6, name="moe")
+        layer.build((None, 3))
+    return layer
+
+
+def test_split_experts_update_as_whole_ones_and_share_checkpoints(tmp_path):
+    start, gradient = _gradients((4, 3, 6), steps=2)
+    split, whole = (
+        _layer_under("experts:all"),
+        moe_keras.SparseMoE(4, k=2, hidden_dim=6, name="moe"),
+    )
+    whole.build((None, 3))
+    states = []
+    for layer in (whole, split):
+        kernel = layer.experts.kernel_in
+        kernel.assign(start)
+        shards = getattr(kernel, "shards", (kernel,))
+        optimizer = FactoredAdam(0.1)
+        optimizer.build(list(shards))
+        gradients = np.split(gradient, len(shards))
+        optimizer.apply([tf.constant(g) for g in gradients], list(shards))
+        states.append(whole_variables(optimizer.variables))
+    np.testing.assert_allclose(
+        split.experts.kernel_in.numpy(), whole.experts.kernel_in.numpy(),
+        rtol=1e-6,
+    )  # fmt: skip
+    # Written by the whole, read by the parts: their rows come back.
+    rows = optimizer.variables[2].numpy().copy()
+    path = tf.train.Checkpoint(o=states[0]).write(str(tmp_path / "o"))
+    optimizer.variables[2].assign(0 * rows)
+    tf.train.Checkpoint(o=states[1]).read(path).assert_consumed()
+    np.testing.assert_allclose(optimizer.variables[2].numpy(), rows, rtol=1e-6)
+
+
+def test_split_hidden_layers_are_refused():
+    layer = _layer_under("hidden:all")
+    with pytest.raises(ValueError, match="experts whose kernels are whole"):
+        FactoredAdam().build(layer.trainable_variables)
 
 
 def test_comes_back_from_its_config_and_trains_in_fit():

@@ -1,5 +1,6 @@
 """The planner against the paper's tables, real layers and brute force."""
 
+import collections
 import dataclasses
 import json
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import moe_keras
+from moe_keras.parallel import MeshLayout
 from moe_keras.plan import (
     PRESETS,
     MoE,
@@ -42,6 +44,12 @@ PAPER = {
     "moe_16384_h": (17201.0, 8.8),
     "moe_65536_h": (68791.0, 9.2),
     "moe_131072_h": (137577.6, 9.7),
+}
+
+
+KINDS = {
+    "adam": keras.optimizers.Adam,
+    "factored_adam": moe_keras.FactoredAdam,
 }
 
 
@@ -148,11 +156,7 @@ def test_memory_of_a_device_is_what_a_real_layer_holds(optimizer, gate):
         else moe_keras.NoisyTopKGate(6, k=2),
     )
     layer.build((None, 4))
-    kinds = {
-        "adam": keras.optimizers.Adam,
-        "factored_adam": moe_keras.FactoredAdam,
-    }
-    real = kinds[optimizer]()
+    real = KINDS[optimizer]()
     real.build(layer.trainable_variables)
     model = Model("", Part(), (sizes,), tokens=10)
     (alone,) = layouts(model, 1)
@@ -163,6 +167,49 @@ def test_memory_of_a_device_is_what_a_real_layer_holds(optimizer, gate):
     # Without the learning rate and the number of steps.
     state = sum(int(np.prod(v.shape)) for v in real.variables[2:])
     assert held.optimizer == 4 * state
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "factored_adam"])
+@pytest.mark.parametrize(
+    "shape, rules, name",
+    [
+        ("all:4", "batch:all;experts:all", "mesh, batch and experts"),
+        ("all:4", "experts:all", "mesh, experts"),
+        ("all:4", "hidden:all", "mesh, hidden"),
+        ("data:2;model:2", "batch:data;experts:model", "batch 2 x experts 2"),
+        ("model:2;inner:2", "experts:model;hidden:inner", "experts 2 x hidden"),
+    ],
+)
+def test_memory_of_four_devices_is_what_they_hold(
+    shape, rules, name, optimizer
+):
+    sizes = MoE(6, 8, 12, k=2, bias=True)
+    with MeshLayout(shape, rules).scope():
+        layer = moe_keras.SparseMoE(12, k=2, hidden_dim=8)
+        layer.build((None, 6))
+    model = Model("", Part(), (sizes,), tokens=10)
+    (layout,) = (x for x in layouts(model, 4) if name in x.name)
+    if optimizer == "factored_adam" and layout.hidden > 1:
+        pytest.skip("refused")
+    real = KINDS[optimizer]()
+    real.build(layer.trainable_variables)
+    weights = _bytes_by_device(layer.trainable_variables)
+    state = _bytes_by_device(real.variables[2:])
+    for device in range(4):
+        held = memory(model, layout, Training(optimizer=optimizer), device)
+        planned = held.expert_weights + held.other_weights
+        if layout.copies > 1 and not weights[device]:
+            continue  # it reads the weights of another device, and has none
+        assert weights[device] == pytest.approx(planned, rel=0.1)
+        assert state[device] == pytest.approx(held.optimizer, rel=0.1)
+
+
+def _bytes_by_device(variables):
+    held = collections.Counter()
+    for variable in variables:
+        number = int(variable.value.device.rpartition(":")[-1])
+        held[number] += 4 * int(np.prod(variable.shape))
+    return held
 
 
 def _language_model(experts=8, hidden=12):
@@ -223,7 +270,7 @@ def test_layouts_divide_what_they_split():
         if not x.is_mirrored
     }
     # Six experts in two parts, not in four; eight hidden units in 2 or 4.
-    assert found == {(1, 1, 4), (2, 2, 1), (1, 2, 2)}
+    assert found == {(4, 1, 1), (1, 1, 4), (2, 2, 1), (1, 2, 2)}
 
 
 def test_fewest_devices_that_fit_are_found_and_the_next_fewer_do_not():

@@ -1,0 +1,183 @@
+"""What one run of a graph sends between devices, and what it allocates there.
+
+Nothing has to be told which of its operations communicate: TensorFlow cuts a
+graph into one for each device, with a pair of Send and Recv wherever a tensor
+crosses. The graph of a `tf.function` is run once in a session that traces it;
+each Send that was run counts with the bytes of the tensor it was given. On one
+machine the devices may be logical ones of a single processor.
+
+Sums by collective operations, as those between processes, are no Sends. There
+are none in graphs of one process, as `MeshLayout` and `MirroredStrategy` with
+`ReductionToOneDevice` make them; a graph that has one is refused.
+"""
+
+import collections
+from typing import NamedTuple
+
+import tensorflow as tf
+
+_SENDS = ("_Send", "_HostSend")
+_SMALL = 1024  # bytes; sizes, counts and the like
+
+
+class Crossing(NamedTuple):
+    """One tensor on its way.
+
+    Attributes:
+        source: str. Name of the device that sends.
+        target: str. Name of the device that receives.
+        tensor: str. Name of the operation that made it.
+        bytes: int.
+    """
+
+    source: str
+    target: str
+    tensor: str
+    bytes: int
+
+
+class Trace(NamedTuple):
+    """What was seen of one run.
+
+    Attributes:
+        crossings: List of `Crossing`.
+        peaks: dict of the bytes that were allocated at the height of the run,
+            by device; variables are not among them.
+    """
+
+    crossings: list
+    peaks: dict
+
+    @property
+    def bytes(self):
+        """Bytes of all that crossed."""
+        return sum(crossing.bytes for crossing in self.crossings)
+
+    @property
+    def small_bytes(self):
+        """Bytes of tensors so small that they are no data."""
+        return sum(c.bytes for c in self.crossings if c.bytes <= _SMALL)
+
+
+def trace(function, *arguments):
+    """Runs a `tf.function` once and sees what crosses.
+
+    The variables of the function are copied: theirs do not change.
+
+    Args:
+        function: `tf.function`.
+        *arguments: Tensors.
+
+    Returns:
+        `Trace`.
+
+    Raises:
+        ValueError: if the graph has collective operations.
+
+    Example:
+
+    >>> add = tf.function(lambda x: x + 1.0)
+    >>> trace(add, tf.ones(1000)).crossings
+    []
+    """
+    concrete = function.get_concrete_function(*arguments)
+    values = [_captured(*pair) for pair in concrete.graph.captures]
+    metadata = _run(concrete, values, [a.numpy() for a in arguments])
+    return Trace(_crossings(metadata), _peaks(metadata))
+
+
+class _Captured(NamedTuple):
+    name: str  # of the tensor in the graph that stands for it
+    value: object  # numpy array
+    device: str | None  # of a variable; None for a constant
+
+
+def _captured(outer, inner):
+    if outer.dtype != tf.resource:
+        return _Captured(inner.name, outer.numpy(), None)
+    (handle,) = outer._handle_data.shape_and_type
+    value = tf.raw_ops.ReadVariableOp(resource=outer, dtype=handle.dtype)
+    return _Captured(inner.name, value.numpy(), outer.device)
+
+
+def _run(concrete, captured, arguments):
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph:
+        inputs = {}
+        for number, (name, value, device) in enumerate(captured):
+            with graph.device(device):
+                inputs[name] = (
+                    tf.constant(value)
+                    if device is None
+                    else v1.get_variable(
+                        f"v{number}", initializer=value, use_resource=True
+                    ).handle
+                )
+        own = [i for i in concrete.graph.inputs if i.name not in inputs]
+        for tensor, value in zip(own, arguments, strict=True):
+            inputs[tensor.name] = tf.constant(value)
+        results = tf.graph_util.import_graph_def(
+            concrete.graph.as_graph_def(),
+            input_map=inputs,
+            return_elements=[
+                *(o.name for o in concrete.graph.outputs),
+                *(o.name for o in concrete.graph.control_outputs),
+            ],
+            name="",
+        )
+        count = len(tf.config.list_logical_devices("CPU"))
+        config = v1.ConfigProto(device_count={"CPU": count})
+        options = v1.RunOptions(
+            trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=True
+        )
+        metadata = v1.RunMetadata()
+        with v1.Session(graph=graph, config=config) as session:
+            session.run(v1.global_variables_initializer())
+            session.run(results, options=options, run_metadata=metadata)
+    return metadata
+
+
+def _crossings(metadata):
+    sizes = collections.defaultdict(int)
+    for device in metadata.step_stats.dev_stats:
+        for node in device.node_stats:
+            for output in node.output:
+                allocated = output.tensor_description.allocation_description
+                sizes[node.node_name, output.slot] += allocated.requested_bytes
+    found = []
+    for part in metadata.partition_graphs:
+        for node in part.node:
+            if node.op.startswith("Collective"):
+                raise ValueError(
+                    "Collective operations are not counted. Received: "
+                    f"{node.op} {node.name}"
+                )
+            if node.op not in _SENDS:
+                continue
+            name, _, slot = node.input[0].partition(":")
+            found.append(
+                Crossing(
+                    source=node.attr["send_device"].s.decode(),
+                    target=node.attr["recv_device"].s.decode(),
+                    tensor=name,
+                    bytes=sizes[name, int(slot or 0)],
+                )
+            )
+    return [crossing for crossing in found if crossing.bytes]
+
+
+def _peaks(metadata):
+    peaks = {}
+    for device in metadata.step_stats.dev_stats:
+        records = [
+            (record.alloc_micros, record.alloc_bytes)
+            for node in device.node_stats
+            for memory in node.memory
+            for record in memory.allocation_records
+        ]
+        held = peak = 0
+        for _, size in sorted(records):
+            held += size
+            peak = max(peak, held)
+        peaks[device.device] = peak
+    return peaks

@@ -1,0 +1,117 @@
+"""The small training run on several replicas, as a program for each worker.
+
+`python tests/small_workers.py FOLDER '{"index": 0, "addresses": [...]}'`
+"""
+
+import dataclasses
+import functools
+import json
+import sys
+
+import keras
+import numpy as np
+import small_training
+import tensorflow as tf
+
+from moe_keras.monitoring import uncounted
+from moe_keras.parallel.cluster import Cluster
+from moe_keras.parallel.heartbeat import WorkerLost
+from moe_keras.parallel.strategies import start_workers
+from moe_keras.parallel.workers import Workers
+from trainers.checkpoints import training_folder
+from trainers.loop import Loop, seed_everything
+
+
+def make_model(is_random):
+    """The small model; without dropout unless `is_random`."""
+    seed_everything(1)
+    model = small_training.Small()
+    _, dropout, moe, _ = model.blocks
+    dropout.rate = 0.3 * is_random
+    with uncounted():
+        model(tf.zeros((0, 3)))
+    # Without noise a gate of zeros would send all to the same experts.
+    shape = moe.gate.gate_kernel.shape
+    moe.gate.gate_kernel.assign(tf.random.stateless_normal(shape, [1, 2]))
+    return model
+
+
+def no_noise(shape, dtype=None, seed=None):
+    """Stands in for `keras.random.normal`."""
+    del seed
+    return tf.zeros(shape, dtype)
+
+
+def train(folder, steps, workers=None, is_random=False, seconds=0.0, log=print):
+    """Trains for so many steps, or goes on; returns the loop."""
+    workers = workers or Workers()
+    with workers.scope():
+        model = make_model(is_random)
+    evaluated = make_model(is_random) if workers.is_chief else None
+    task = small_training.small_task(
+        model=model,
+        evaluated=evaluated,
+        evaluate=functools.partial(
+            small_training.evaluate, evaluated, seconds=seconds
+        ),
+    )
+    config = dataclasses.replace(small_training.CONFIG, steps=steps)
+    loop = Loop(task, config, folder, log, workers)
+    loop.resume()
+    loop.run()
+    return loop
+
+
+def largest_difference(folder, other):
+    """Between two runs' last weights, averages and moments.
+
+    Returns:
+        The largest difference, and how many variables were compared.
+    """
+    readers = [
+        tf.train.load_checkpoint(training_folder(path).stored()[-1].prefix)
+        for path in (folder, other)
+    ]
+    names = [
+        name
+        for name in readers[0].get_variable_to_shape_map()
+        if name.startswith(("model/", "optimizer/", "average/averages/"))
+    ]
+    largest = max(
+        float(np.max(np.abs(one - two), initial=0.0))
+        for one, two in (
+            [np.asarray(r.get_tensor(name), "float64") for r in readers]
+            for name in names
+        )
+    )
+    return largest, len(names)
+
+
+def main(folder, options):
+    options = json.loads(options)
+    if not options.get("is_random"):
+        keras.random.normal = no_noise
+    cluster = Cluster(tuple(options["addresses"]), options["index"])
+    try:
+        workers = start_workers(
+            "multi_worker",
+            cluster=cluster,
+            layout=options.get("layout"),
+            about={"steps": options["steps"]},
+        )
+        say = functools.partial(print, flush=True)
+        with workers:
+            train(
+                folder,
+                options["steps"],
+                workers,
+                options.get("is_random", False),
+                options.get("seconds", 0.0),
+                say,
+            )
+    except (ValueError, WorkerLost) as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
