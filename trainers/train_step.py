@@ -1,5 +1,6 @@
 """One update of the weights, from one batch or from several."""
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -10,6 +11,7 @@ from moe_keras.replicas import (
     share_of_replica,
     sum_over_replicas,
 )
+from trainers.optimizer import apply_on_replica
 
 
 class StepFigures(NamedTuple):
@@ -65,8 +67,8 @@ class TrainStep:
             `training=True` and returns the sum of the loss over the tokens of
             the batch and their number, and, if that is something else, the
             sum of their negative log likelihoods: float32 scalars.
-        optimizer: A Keras optimizer, built; for several replicas a
-            `FusedAdam`.
+        optimizer: A Keras optimizer, built; for several replicas one of
+            `trainers.optimizer`.
         clip_norm: float. The global norm of the gradient is cut to this.
         accumulate_steps: int. Batches of one update.
         static_shapes: bool. Whether batches have so few shapes that the step
@@ -200,7 +202,7 @@ class TrainStep:
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         update = self._optimizer.apply
         if num_replicas() > 1:
-            update = self._optimizer.apply_on_replica
+            update = functools.partial(apply_on_replica, self._optimizer)
 
         def apply():
             if self._watch:

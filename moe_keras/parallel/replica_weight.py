@@ -122,7 +122,7 @@ def mark_beside(beside, variable, kind, strategy):
     """Marks what is kept beside a variable, such as its momentum, as it is.
 
     Args:
-        beside: Keras or TensorFlow variable of the same shape.
+        beside: Keras or TensorFlow variable of the same number of experts.
         variable: Keras or TensorFlow variable; nothing happens unless it
             `is_split`.
         kind: str. What `beside` is to it.
@@ -131,6 +131,23 @@ def mark_beside(beside, variable, kind, strategy):
     if is_split(variable):
         path = shard_of(copies_of(variable)[0]).path
         mark_copies(beside, f"{path}/{kind}", strategy)
+
+
+def mark_optimizer(optimizer, variables):
+    """Marks what a Keras optimizer keeps beside variables that are split.
+
+    Args:
+        optimizer: A Keras optimizer, built under the strategy's scope.
+        variables: List of the Keras variables that it updates.
+    """
+    for variable in filter(is_split, variables):
+        beginning = f"{variable.path.replace('/', '_')}_"
+        for beside in optimizer.variables:
+            name = beside.path.split("/")[-1]
+            if name.startswith(beginning):
+                kind = name.removeprefix(beginning)
+                strategy = _raw(variable)._moe_keras_strategy
+                mark_beside(beside, variable, kind, strategy)
 
 
 def is_split(variable):
