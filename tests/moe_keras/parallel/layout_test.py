@@ -115,8 +115,9 @@ def test_all_tokens_are_padding():
     check_layout(layout_named("exchange"), tokens(3), np.zeros(3, bool))
 
 
-def test_graph_of_an_unknown_batch():
-    split = small_moe(layout_named("exchange_and_hidden"))
+@pytest.mark.parametrize("name", ["exchange_and_hidden", "batch"])
+def test_graph_of_an_unknown_batch(name):
+    split = small_moe(layout_named(name))
     plain = small_moe()
     run = tf.function(
         lambda x: outputs_and_gradients(split, x),
