@@ -3,12 +3,12 @@
 import keras
 import tensorflow as tf
 
-from moe_keras import FactoredAdam
+from moe_keras.optimizers import FactoredAdam, ReplicaUpdates
 from moe_keras.parallel.replica_weight import mark_beside
 
 
 @keras.saving.register_keras_serializable(package="trainers")
-class FusedAdam(keras.optimizers.Adam):
+class FusedAdam(ReplicaUpdates, keras.optimizers.Adam):
     """`keras.optimizers.Adam` whose update is one TensorFlow operation.
 
     Keras writes the update as some ten operations, each of which reads and
@@ -33,29 +33,6 @@ class FusedAdam(keras.optimizers.Adam):
             strategy = self._distribution_strategy
             mark_beside(first, variable, "momentum", strategy)
             mark_beside(second, variable, "velocity", strategy)
-
-    def apply_on_replica(self, gradients, variables):
-        """`apply` for gradients that are summed over all replicas already.
-
-        Each replica updates copies of its own, and they stay equal, because
-        the gradients are. `apply` would sum once more, and cannot stand in a
-        branch of the graph: there replicas must not talk to each other.
-
-        Args:
-            gradients: List of tensors, the same on all replicas.
-            variables: List of Keras variables, those it was built with.
-        """
-        rate = self._get_current_learning_rate()
-        for index, gradient in enumerate(gradients):
-            self._update(index, gradient, variables[index].value, rate)
-        tf.raw_ops.AssignAddVariableOp(
-            resource=self.iterations.value.handle,
-            value=tf.ones([], self.iterations.dtype),
-        )
-
-    def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        self._update(index, gradient, variable, learning_rate)
 
     def _update(self, index, gradient, variable, learning_rate):
         if self.amsgrad:

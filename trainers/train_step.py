@@ -61,8 +61,8 @@ class TrainStep:
         loss: Function of (model, batch) that calls the model with
             `training=True` and returns the sum of the loss over the tokens of
             the batch and their number, two float32 scalars.
-        optimizer: A Keras optimizer, built; for several replicas a
-            `FusedAdam`.
+        optimizer: A Keras optimizer, built; for several replicas one of
+            `trainers.optimizer`.
         clip_norm: float. The global norm of the gradient is cut to this.
         accumulate_steps: int. Batches of one update.
         static_shapes: bool. Whether batches have so few shapes that the step
