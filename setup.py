@@ -11,6 +11,7 @@ exec((ROOT / "moe_keras/version.py").read_text(encoding="utf-8"), version)
 PLOTS = ["matplotlib>=3.8"]
 # tensorflow-datasets imports the second without asking for it.
 WMT = ["tensorflow-datasets>=4.9.9", "importlib-resources"]
+SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 
 setuptools.setup(
     name="moe-keras",
@@ -36,8 +37,16 @@ setuptools.setup(
     ],
     extras_require={
         "plots": PLOTS,
+        "serving": SERVING,
         "wmt": WMT,
-        "dev": [*PLOTS, *WMT, "pytest>=8", "pytest-xdist", "ruff>=0.14"],
+        "dev": [
+            *PLOTS,
+            *SERVING,
+            *WMT,
+            "pytest>=8",
+            "pytest-xdist",
+            "ruff>=0.14",
+        ],
     },
     entry_points={
         "console_scripts": ["moe-train-nmt = trainers.cli:nmt"],

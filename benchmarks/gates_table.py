@@ -47,9 +47,9 @@ from translation.tokenizer import Tokenizer, train_tokenizer  # noqa: E402
 
 SMALLER = (
     "vocab_size=2000",
-    "depth=96",
-    "lstm_units=96",
-    "attention_units=96",
+    "depth=64",
+    "lstm_units=64",
+    "attention_units=64",
     "expert_hidden_dim=128",
     "max_minutes=0",
     "warmup_steps=50",
@@ -207,19 +207,22 @@ def step_ratios(loops, batches, rounds):
 def measure_gates(runs, rounds):
     """A row for each gate: what it came to, with the time of its step."""
     loops, rows = {}, {}
+    print(head("gate"), flush=True)
     for name, changes in GATES.items():
         loops[name], rows[name] = runs.train([f"gate={name}", *changes])
-        show(name, rows[name])
+        print(line(name, rows[name]), flush=True)
     ratios, seconds = step_ratios(loops, runs.batches(), rounds)
-    print(f"\na step of {next(iter(rows))}: {1000 * seconds:.0f} ms")
+    print(f"\na step of {next(iter(rows))}: {1000 * seconds:.0f} ms; over it")
     for name, ratio in ratios.items():
         rows[name]["step_ratio"] = ratio
+        print(f"{name:14} {ratio:.2f}")
     return rows
 
 
 def measure_losses(runs):
     """A row for each pair of weights."""
     rows = {}
+    print(head("w_importance, w_load"), flush=True)
     for importance, load in LOSS_WEIGHTS:
         name = f"{importance:g}, {load:g}"
         _, rows[name] = runs.train(
@@ -228,37 +231,32 @@ def measure_losses(runs):
                 f"load_loss_weight={load}",
             ]
         )
-        show(name, rows[name])
+        print(line(name, rows[name]), flush=True)
     return rows
 
 
-def show(name, row):
-    """A line for a row that is done."""
-    print(f"{name:14} perplexity {row['perplexity']:.3f}", flush=True)
+COLUMNS = {
+    "cv_importance": ("CV(importance)", "{:.3f}"),
+    "cv_load": ("CV(load)", "{:.3f}"),
+    "max_over_mean_load": ("max/mean load", "{:.2f}"),
+    "mean_k": ("experts per token", "{:.2f}"),
+    "verdict": ("verdict", "{}"),
+}
 
 
-def table(rows, head):
-    """Rows as a table of Markdown; layers are divided by a slash."""
-    fields = {
-        "cv_importance": ("CV(importance)", "{:.3f}"),
-        "cv_load": ("CV(load)", "{:.3f}"),
-        "max_over_mean_load": ("max/mean load", "{:.2f}"),
-        "mean_k": ("experts per token", "{:.2f}"),
-        "verdict": ("verdict", "{}"),
-    }
-    heads = [head, "perplexity", *(text for text, _ in fields.values())]
-    timed = all("step_ratio" in row for row in rows.values())
-    lines = [heads + ["step"] * timed]
-    lines.append(["---"] * len(lines[0]))
-    for name, row in rows.items():
-        cells = [name, f"{row['perplexity']:.2f}"]
-        for field, (_, form) in fields.items():
-            values = [layer.get(field, "-") for layer in row["layers"].values()]
-            cells.append(" / ".join(form.format(value) for value in values))
-        if timed:
-            cells.append(f"{row['step_ratio']:.2f}")
-        lines.append(cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def head(first):
+    """The first two lines of a table of Markdown."""
+    heads = [first, "perplexity", *(text for text, _ in COLUMNS.values())]
+    return f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}"
+
+
+def line(name, row):
+    """A row as a line of Markdown; layers are divided by a slash."""
+    cells = [name, f"{row['perplexity']:.2f}"]
+    for field, (_, form) in COLUMNS.items():
+        values = [layer.get(field, "-") for layer in row["layers"].values()]
+        cells.append(" / ".join(form.format(value) for value in values))
+    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments=None):
@@ -269,17 +267,16 @@ def main(arguments=None):
     )
     parser.add_argument("--dev", required=True)
     parser.add_argument("--pair", default="en-de")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=10, help="of timing")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--json", help="file for all figures")
     options = parser.parse_args(arguments)
     runs = Runs(options)
     if options.table == "gates":
-        rows, head = measure_gates(runs, options.rounds), "gate"
+        rows = measure_gates(runs, options.rounds)
     else:
-        rows, head = measure_losses(runs), "w_importance, w_load"
-    print(f"\n{table(rows, head)}")
+        rows = measure_losses(runs)
     if options.json:
         values = {"config": dataclasses.asdict(runs.config), "rows": rows}
         with open(options.json, "w", encoding="utf-8") as file:

@@ -9,41 +9,8 @@ import tensorflow as tf
 from moe_keras.shards import Shard, mark, shard_of
 
 
-class ReplicaUpdates:
-    """For optimizers that can update each replica's copy by itself.
-
-    They have a method `_update(index, gradient, variable, learning_rate)` that
-    updates a tf.Variable, within replicas their copy of it, by operations on
-    its handle.
-    """
-
-    def apply_on_replica(self, gradients, variables):
-        """`apply` for gradients that are summed over all replicas already.
-
-        Each replica updates copies of its own, and they stay equal, because
-        the gradients are. `apply` would sum once more, and cannot stand in a
-        branch of the graph: there replicas must not talk to each other.
-
-        Args:
-            gradients: List of tensors, the same on all replicas.
-            variables: List of Keras variables, those it was built with.
-        """
-        rate = self._get_current_learning_rate()
-        for index, gradient in enumerate(gradients):
-            self._update(index, gradient, variables[index].value, rate)
-        tf.raw_ops.AssignAddVariableOp(
-            resource=self.iterations.value.handle,
-            value=tf.ones([], self.iterations.dtype),
-        )
-
-    def update_step(self, gradient, variable, learning_rate):
-        # Keras hands over the tf.Variable.
-        index = self._get_variable_index(variable)
-        self._update(index, gradient, variable, learning_rate)
-
-
 @keras.saving.register_keras_serializable(package="moe_keras")
-class FactoredAdam(ReplicaUpdates, keras.optimizers.Optimizer):
+class FactoredAdam(keras.optimizers.Optimizer):
     """Adam that remembers of an expert's kernel little more than its edges.
 
     Adam keeps two numbers for each weight, and thereby triples the memory of
@@ -154,7 +121,8 @@ class FactoredAdam(ReplicaUpdates, keras.optimizers.Optimizer):
             mark(average, _shard_of_average(shard, shape, name))
         return average
 
-    def _update(self, index, gradient, variable, learning_rate):
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
         moments = [moment.value for moment in self._moments[index]]
         dtype = tf.as_dtype(variable.dtype)
         gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
@@ -165,7 +133,7 @@ class FactoredAdam(ReplicaUpdates, keras.optimizers.Optimizer):
             rate *= tf.sqrt(1.0 - tf.cast(self.beta_2, dtype) ** step)
             root = self._factored_root(gradient, *moments)
             tf.raw_ops.AssignSubVariableOp(
-                resource=variable.handle,
+                resource=variable.handle,  # Keras hands over the tf.Variable
                 value=rate * gradient / (root + self.epsilon),
             )
             return

@@ -110,7 +110,7 @@ class ProjectedLSTM(keras.layers.Layer):
         self.recurrent_kernel = self.add_weight(
             name="recurrent_kernel",
             shape=(self.output_size, gates),
-            initializer=self.recurrent_initializer,
+            initializer=never_narrow(self.recurrent_initializer),
         )
         self.bias = self.add_weight(
             name="bias",
@@ -247,6 +247,16 @@ def forget_bias_initializer(unit_forget_bias):
         return ops.pad(ones, [[shape[0] // 4, shape[0] // 2]])
 
     return initializer
+
+
+def never_narrow(initializer):
+    """The same in float32 at least: orthogonal has no bfloat16."""
+
+    def initialize(shape, dtype=None):
+        wide = "float64" if dtype == "float64" else "float32"
+        return ops.cast(initializer(shape, dtype=wide), dtype or wide)
+
+    return initialize
 
 
 def check_sizes(units, projection_dim):

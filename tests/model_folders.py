@@ -32,20 +32,20 @@ def small_config(vocab_size, **changes):
     return NmtConfig(**(values | changes))
 
 
-def make_folder(path, seeds=(1,), vocab_size=290, **changes):
+def make_folder(path, seeds=(1,), sentences=SENTENCES, **changes):
     """A model folder whose checkpoints have random weights.
 
     Args:
         path: path of the folder.
         seeds: One for each checkpoint, of steps 1, 2, ...; the last is the
             best.
-        vocab_size: int.
+        sentences: List of str, which the vocabulary is made from.
         **changes: Fields of `NmtConfig`.
 
     Returns:
         The `ModelFolder`.
     """
-    tokenizer = train_tokenizer(SENTENCES, vocab_size)
+    tokenizer = train_tokenizer(sentences, 290)
     config = small_config(tokenizer.vocab_size, **changes)
     folder = ModelFolder(path)
     folder.save_config(config)

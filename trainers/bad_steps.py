@@ -25,8 +25,9 @@ class BadSteps:
 
     >>> import tempfile
     >>> from trainers.train_step import StepFigures
+    >>> nan = float("nan")
     >>> bad_steps = BadSteps(tempfile.mkdtemp(), 9, lambda batch: {}, str)
-    >>> figures = StepFigures(float("nan"), 2.0, float("nan"), False)
+    >>> figures = StepFigures(nan, 2.0, nan, False, nan)
     >>> path = bad_steps.add(5, figures, [{"ids": tf.constant([3, 4])}])
     >>> path.name, np.load(path)["ids"].tolist()
     ('step-5-bad-1.npz', [3, 4])

@@ -64,12 +64,12 @@ def _best_of(path, folder, config):
             f"{path} translates {its_config.pair}, {folder.path} translates "
             f"{config.pair}: they make no ensemble."
         )
-    model, tokenizer = member.load_model(its_config)
-    if tokenizer.model_proto != folder.load_tokenizer().model_proto:
+    own, common = member.load_tokenizer(), folder.load_tokenizer()
+    if own.model_proto != common.model_proto:
         raise FolderError(
             f"{path} has another vocabulary than {folder.path}: members of an "
             "ensemble must have the same tokenizer.model. Runs on one corpus "
             "with one vocab_size have; or copy the file to a new --model_dir "
             "before training begins there."
         )
-    return model
+    return member.load_model(its_config)[0]

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.monitoring import RoutingRecorder
+from moe_keras.parallel.replica_weight import mark_optimizer
 from moe_keras.parallel.workers import Workers
 from moe_keras.replicas import spread_random_states
 from trainers.averaging import MovingAverage
@@ -24,6 +25,7 @@ from trainers.bad_steps import BadSteps
 from trainers.best_score import BestScore
 from trainers.checkpoints import Checkpoints, copy_weights
 from trainers.interruption import Interrupted, Interruption
+from trainers.loss_scale import LossScale, check_loss_scale
 from trainers.optimizer import OPTIMIZERS
 from trainers.progress import Progress
 from trainers.schedules import Schedule, check_schedule
@@ -47,6 +49,7 @@ class LoopConfig:
     optimizer: str = "adam"  # or factored_adam: little memory for experts
     clip_norm: float = 5.0  # global norm of the gradient is cut to this
     accumulate_steps: int = 1  # batches whose gradients make one update
+    loss_scale: float = 0.0  # first factor of the loss, for float16; 0: none
     max_bad_steps: int = 10  # with NaN or infinity; left out until so many
     average_decay: float = 0.999  # moving average used to evaluate; 0: none
     evaluate_every: int = 500  # steps between evaluations on the dev set
@@ -87,6 +90,8 @@ class LoopConfig:
                 f"`optimizer` must be one of {', '.join(OPTIMIZERS)}. "
                 f"Received: {self.optimizer!r}"
             )
+        if self.loss_scale:
+            check_loss_scale(self.loss_scale)
         if self.patience < 0:
             raise ValueError(
                 f"`patience` must not be negative. Received: {self.patience}"
@@ -127,6 +132,8 @@ class Loop:
                 [v.value for v in model.trainable_variables],
                 config.average_decay,
             )
+        scale = config.loss_scale
+        self.loss_scale = LossScale(scale) if scale else None
         self._train_step = TrainStep(
             model,
             task.loss,
@@ -135,6 +142,7 @@ class Loop:
             config.accumulate_steps,
             task.static_shapes,
             watch=self._watch_gradients,
+            loss_scale=self.loss_scale and self.loss_scale.factor,
         )
         self.batches = task.savable_batches()
         self.best = BestScore()
@@ -161,6 +169,7 @@ class Loop:
             step=self.step,
             evaluated=self.evaluated,
             seconds=self.seconds,
+            **({"loss_scale": self.loss_scale} if self.loss_scale else {}),
         )
         self._is_saved = True
 
@@ -178,6 +187,7 @@ class Loop:
             self.schedule, beta_2=config.adam_beta_2
         )
         optimizer.build(self.model.trainable_variables)
+        mark_optimizer(optimizer, self.model.trainable_variables)
         return optimizer
 
     def _watch_gradients(self, gradients, variables):
@@ -218,6 +228,7 @@ class Loop:
                 self._run(interruption)
         except Interrupted as interrupted:
             self._save()
+            self.workers.everyones(None)  # nobody leaves before it is saved
             self._log(
                 f"{interrupted}: all is saved after step {int(self.step)}. "
                 "Give the same command again to go on."
@@ -260,16 +271,12 @@ class Loop:
         step = int(self.step) + 1
         self.schedule.used.assign(self._share_used())
         self._is_saved = False
-        figures, batches = self._train_step(self.batches)
-        while not figures.is_finite:
-            self.bad_steps.add(step, figures, batches)
-            self.routing.begin(step - 1)  # NaN may be in its window
-            figures, batches = self._train_step(self.batches)
+        figures = self._finite_step(step)
         self.step.assign(step)
         if step % self.average.every == 0:
             self.average.update()
         self.seconds.assign_add(time.monotonic() - start)
-        shown = progress.add(step, figures.loss, figures.tokens)
+        shown = progress.add(step, figures.loss, figures.nll, figures.tokens)
         if shown:
             windows = self.routing.close(step)
             self.summaries.write_training(
@@ -277,6 +284,22 @@ class Loop:
             )
             for line in self.routing.news:
                 self._log(line)
+
+    def _finite_step(self, step):
+        """Trains on the next batch whose loss and gradient are finite."""
+        while True:
+            figures, batches = self._train_step(self.batches)
+            scale = self.loss_scale
+            if scale and scale.was_too_large(figures):
+                self._log(
+                    f"The gradient of step {step} is too large for float16: "
+                    f"the loss scale falls to {float(scale.factor):g}."
+                )
+            elif not figures.is_finite:
+                self.bad_steps.add(step, figures, batches)
+            else:
+                return figures
+            self.routing.begin(step - 1)  # NaN may be in its window
 
     def evaluate(self, check):
         """Evaluates the averaged weights; keeps them if they are the best.
@@ -313,8 +336,7 @@ class Loop:
         return found["metrics"]
 
     def learning_rate(self):
-        """The rate of the next step."""
-        self.schedule.used.assign(self._share_used())
+        """The rate of now, to be shown."""
         return float(self.optimizer.learning_rate)
 
     def _save(self):

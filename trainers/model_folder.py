@@ -49,6 +49,7 @@ FIXED = (
     "batches.",
     "loop.optimizer",
     "loop.seed",
+    "loop.loss_scale",
 )
 
 # Fields of earlier versions, passed over where they were not used.
@@ -147,15 +148,19 @@ class ModelFolder:
                 "trained on; train in the folder that they are from."
             )
         old, new = _fixed(self.load_config()), _fixed(config)
+        names = [name for name in new if old[name] != new[name]]
         differing = [
-            f"{name} (there {old[name]!r}, now {new[name]!r})"
-            for name in new
-            if old[name] != new[name]
+            f"{name} (there {old[name]!r}, now {new[name]!r})" for name in names
         ]
+        hint = (
+            " Or, if the same corpus has only moved, write its place into "
+            f"{self.path / 'config.json'}."
+        )
         if differing:
             raise FolderError(
                 f"{self.path} holds a model of another configuration: "
                 f"{', '.join(differing)}. Take another --model_dir."
+                f"{hint * (names == ['train'])}"
             )
 
     def save_results(self, results):
@@ -278,16 +283,21 @@ def measure(config):
     return {
         name: fields[name]
         for name in fields
-        if name in ("dev", "dev_sentences") or name.startswith("search.")
+        if name.startswith(("dev", "search."))
     }
 
 
 def build_model(config):
     """A translator with fresh weights."""
+    return build_translator(config.model, config.precision)
+
+
+def build_translator(model_config, precision):
+    """A translator with fresh weights, of a dtype policy of Keras."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
+    keras.config.set_dtype_policy(precision)
     try:
-        model = Translator(config.model, name="translator")
+        model = Translator(model_config, name="translator")
     finally:
         keras.config.set_dtype_policy(before)
     ids = tf.ones((1, 2), tf.int32)

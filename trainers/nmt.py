@@ -56,6 +56,7 @@ from trainers.filters import (
 )
 from trainers.interruption import Interrupted
 from trainers.presets import PRESETS, preset, with_overrides
+from trainers.serving import PRECISIONS
 from translation.ensemble import MEANS
 
 _MODE = flags.DEFINE_enum(
@@ -92,7 +93,10 @@ _MODEL_DIR = flags.DEFINE_string(
     "Folder of checkpoints, logs and SavedModel [runs/PRESET-PAIR].",
 )
 _TRAIN = flags.DEFINE_string(
-    "train", None, "Corpus to train on: PREFIX of files, .tsv or phrasebook."
+    "train",
+    None,
+    "Corpora to train on, joined by commas: PREFIX of two files, FILE.tsv, "
+    "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed.",
 )
 _DEV = flags.DEFINE_string(
     "dev", None, "Corpus that chooses the best checkpoint."
@@ -129,6 +133,12 @@ _ENSEMBLE_MEAN = flags.DEFINE_enum(
 )
 _LABELS = flags.DEFINE_string(
     "labels", None, "File for --mode=experts: a label a line, each a sentence."
+)
+_EXPORT_PRECISION = flags.DEFINE_enum(
+    "export_precision",
+    "float32",
+    PRECISIONS,
+    "Of weights and products in the SavedModel.",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
@@ -236,7 +246,11 @@ def _run(paths):
         translation_task.average(model_dir, _AVERAGE_OF.value, _say)
     else:
         path = translation_task.export(
-            model_dir, _SET.value, _ENSEMBLE.value, _ENSEMBLE_MEAN.value
+            model_dir,
+            _SET.value,
+            _ENSEMBLE.value,
+            _ENSEMBLE_MEAN.value,
+            _EXPORT_PRECISION.value,
         )
         _say(path)
 

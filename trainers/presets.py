@@ -27,7 +27,8 @@ class NmtConfig:
     tokenizer_model: str = ""  # path of a SentencePiece model to use instead
     label_smoothing: float = 0.1  # share of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU
-    precision: str = "float32"  # or mixed_bfloat16
+    dev_search: str = "beam"  # how: beam, as `search` says, or greedy
+    precision: str = "float32"  # or mixed_bfloat16, mixed_float16
     model: TranslatorConfig = TranslatorConfig()
     loop: LoopConfig = LoopConfig()
     filters: FilterOptions = FilterOptions()
@@ -37,8 +38,9 @@ class NmtConfig:
 
     def __post_init__(self):
         choices = {
-            "precision": ("float32", "mixed_bfloat16"),
+            "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),
+            "dev_search": ("beam", "greedy"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

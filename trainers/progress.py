@@ -19,32 +19,35 @@ class Progress:
         self._seconds = seconds
         self._begin_window()
 
-    def add(self, step, loss, tokens):
+    def add(self, step, loss, nll, tokens):
         """Takes in one step.
 
         Args:
             step: int. Steps done.
             loss: float. Mean loss for each token of the step.
+            nll: float. Mean negative log likelihood of these tokens, of which
+                the perplexity is made.
             tokens: float. Target tokens of the step.
 
         Returns:
             The window's figures as a dict after it was written, else None.
         """
         self._loss += loss * tokens
+        self._nll += nll * tokens
         self._tokens += tokens
         self._steps += 1
         if step % self._config.log_every and step != self._config.steps:
             return None
         elapsed = max(float(self._seconds) - self._start, 1e-9)
-        mean = self._loss / max(self._tokens, 1.0)
+        tokens = max(self._tokens, 1.0)
         figures = {
-            "loss": mean,
-            "perplexity": math.exp(min(mean, 50.0)),
+            "loss": self._loss / tokens,
+            "perplexity": math.exp(min(self._nll / tokens, 50.0)),
             "tokens_per_second": self._tokens / elapsed,
         }
         left = self._seconds_left(step, elapsed / self._steps)
         self._log(
-            f"step {step}/{self._config.steps}  loss {mean:.3f}  "
+            f"step {step}/{self._config.steps}  loss {figures['loss']:.3f}  "
             f"perplexity {figures['perplexity']:.2f}  "
             f"{figures['tokens_per_second']:,.0f} tokens/s  "
             f"{format_seconds(left)} left"
@@ -61,7 +64,7 @@ class Progress:
 
     def _begin_window(self):
         self._start = float(self._seconds)
-        self._loss = self._tokens = 0.0
+        self._loss = self._nll = self._tokens = 0.0
         self._steps = 0
 
 

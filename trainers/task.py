@@ -22,7 +22,8 @@ class Task:
     model: keras.Model
     # Function of (model, batch) that calls the model with `training=True` and
     # returns the sum of the loss over the tokens of the batch and their
-    # number, two float32 scalars.
+    # number, and, if that is something else, the sum of their negative log
+    # likelihoods, of which perplexity is made: float32 scalars.
     loss: Callable
     # Batches without end: a `tf.data.Dataset`, or an iterator that can be
     # saved (a `tf.data.Iterator` or `tf.train.experimental.PythonState`).

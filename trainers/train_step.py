@@ -1,5 +1,6 @@
 """One update of the weights, from one batch or from several."""
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -10,6 +11,7 @@ from moe_keras.replicas import (
     share_of_replica,
     sum_over_replicas,
 )
+from trainers.optimizer import apply_on_replica
 
 
 class StepFigures(NamedTuple):
@@ -20,12 +22,15 @@ class StepFigures(NamedTuple):
         tokens: Tokens that it is a mean of.
         norm: Global norm of the gradient, before it is cut.
         is_finite: Whether both are finite; otherwise nothing was updated.
+        nll: Mean negative log likelihood of a token. It is the loss, unless
+            that asks for something else as well, such as smoothed labels.
     """
 
     loss: float
     tokens: float
     norm: float
     is_finite: bool
+    nll: float
 
 
 class TrainStep:
@@ -60,7 +65,8 @@ class TrainStep:
         model: A built Keras model.
         loss: Function of (model, batch) that calls the model with
             `training=True` and returns the sum of the loss over the tokens of
-            the batch and their number, two float32 scalars.
+            the batch and their number, and, if that is something else, the
+            sum of their negative log likelihoods: float32 scalars.
         optimizer: A Keras optimizer, built; for several replicas one of
             `trainers.optimizer`.
         clip_norm: float. The global norm of the gradient is cut to this.
@@ -70,6 +76,8 @@ class TrainStep:
         watch: Function of (gradients, variables) or None. It is called within
             the graph of an update, before the gradient is cut, and has the
             gradients of the whole batch.
+        loss_scale: Scalar tensor or variable, or None. The loss is multiplied
+            by it, and then the gradient divided: see `trainers.loss_scale`.
 
     Example:
 
@@ -94,6 +102,7 @@ class TrainStep:
         accumulate_steps=1,
         static_shapes=False,
         watch=None,
+        loss_scale=None,
     ):
         self._model = model
         self._loss = loss
@@ -101,6 +110,7 @@ class TrainStep:
         self._clip_norm = clip_norm
         self._accumulate_steps = accumulate_steps
         self._watch = watch
+        self._loss_scale = loss_scale
         self._strategy = model.distribute_strategy
         if accumulate_steps > 1:
             self._add_sums()
@@ -124,7 +134,7 @@ class TrainStep:
 
         with self._strategy.scope():
             self._sums = [zeros(v) for v in self._model.trainable_variables]
-            self._totals = zeros(tf.constant([0.0, 0.0]))
+            self._totals = zeros(tf.constant([0.0, 0.0, 0.0]))
 
     def _on_replicas(self, function):
         """`function` run by every replica; what the first one returns."""
@@ -156,31 +166,43 @@ class TrainStep:
             for batch in taken:
                 self._add(batch)
             figures = self._update_by_sums()
-        loss, tokens, norm, is_finite = (float(figure) for figure in figures)
-        return StepFigures(loss, tokens, norm, bool(is_finite)), taken
+        figures = StepFigures(*(float(figure) for figure in figures))
+        return figures._replace(is_finite=bool(figures.is_finite)), taken
 
     def _gradients(self, batch):
-        """Loss and gradient, of which each replica has a part, and tokens."""
+        """Losses and gradient, of which each replica has a part, and tokens.
+
+        The losses `(2,)` are the one that is trained and the likelihood's.
+        """
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            loss_sum, tokens = self._loss(self._model, share_of_replica(batch))
-            losses = self._model.losses
+            loss_sum, tokens, *nll_sum = self._loss(
+                self._model, share_of_replica(batch)
+            )
+            auxiliary = self._model.losses
             tokens = sum_over_replicas(tf.stop_gradient(tokens))
             loss = loss_sum / tf.maximum(tokens, 1.0)
-            total = tf.add_n([loss, *(x / num_replicas() for x in losses)])
+            total = tf.add_n([loss, *(x / num_replicas() for x in auxiliary)])
+            if self._loss_scale is not None:
+                total *= self._loss_scale
         gradients = tape.gradient(total, variables)
         # Rows of an embedding may come twice: sum them before the norm.
-        return loss, tokens, [tf.convert_to_tensor(g) for g in gradients]
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
+        if self._loss_scale is not None:
+            gradients = [g / self._loss_scale for g in gradients]
+        nll = (*nll_sum, loss_sum)[0] / tf.maximum(tokens, 1.0)
+        return tf.stack([loss, nll]), tokens, gradients
 
-    def _apply(self, loss, tokens, gradients):
+    def _apply(self, losses, tokens, gradients):
         """Sums the parts of replicas; updates the weights if all is finite."""
         variables = self._model.trainable_variables
-        loss, gradients, norm = _sum_parts(loss, gradients, variables)
+        losses, gradients, norm = _sum_parts(losses, gradients, variables)
+        loss, nll = tf.unstack(losses)
         cut, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         update = self._optimizer.apply
         if num_replicas() > 1:
-            update = self._optimizer.apply_on_replica
+            update = functools.partial(apply_on_replica, self._optimizer)
 
         def apply():
             if self._watch:
@@ -189,23 +211,24 @@ class TrainStep:
             return True
 
         tf.cond(is_finite, apply, lambda: False)
-        return StepFigures(loss, tokens, norm, is_finite)
+        return StepFigures(loss, tokens, norm, is_finite, nll)
 
     def _step(self, batch):
         return self._apply(*self._gradients(batch))
 
     def _add_batch(self, batch):
-        loss, tokens, gradients = self._gradients(batch)
+        losses, tokens, gradients = self._gradients(batch)
         for total, gradient in zip(self._sums, gradients, strict=True):
             total.assign_add(tokens * gradient)
-        # The tokens of the batch are known to all replicas, its loss in parts.
-        self._totals.assign_add(tf.stack([tokens * loss, tokens]))
+        # The tokens of the batch are known to all replicas, losses in parts.
+        self._totals.assign_add(tf.concat([tokens * losses, [tokens]], 0))
 
     def _step_by_sums(self):
-        loss_sum, tokens = tf.unstack(tf.identity(self._totals))
+        totals = tf.identity(self._totals)
+        tokens = totals[2]
         divisor = tf.maximum(tokens, 1.0)
         gradients = [total / divisor for total in self._sums]
-        figures = self._apply(loss_sum / divisor, tokens, gradients)
+        figures = self._apply(totals[:2] / divisor, tokens, gradients)
         for total in (*self._sums, self._totals):
             total.assign(tf.zeros_like(total))
         return figures

@@ -20,7 +20,11 @@ from trainers.checkpoint_average import average_checkpoints
 from trainers.checkpoints import as_json
 from trainers.ensembles import open_translator
 from trainers.loop import Loop, seed_everything
-from trainers.losses import masked_sum, smoothed_cross_entropy
+from trainers.losses import (
+    masked_sum,
+    smoothed_cross_entropy,
+    without_smoothing,
+)
 from trainers.model_folder import (
     FolderError,
     ModelFolder,
@@ -30,11 +34,12 @@ from trainers.model_folder import (
 )
 from trainers.presets import field_paths
 from trainers.progress import TranslationProgress
+from trainers.serving import export_model
 from trainers.task import Task
 from translation.adopted_tokenizer import adopt_tokenizer
 from translation.bleu import corpus_bleu
 from translation.corpus import open_corpus
-from translation.export import export_translator, load_translator
+from translation.export import load_translator
 from translation.input_pipeline import evaluation_batches, training_batches
 from translation.special_ids import PAD_ID
 from translation.tokenizer import Tokenizer, TokenizerError, train_tokenizer
@@ -172,23 +177,31 @@ def average(model_dir, which="best", log=print):
     return averaged.path
 
 
-def export(model_dir, changes=(), members=(), mean="probabilities"):
+def export(
+    model_dir,
+    changes=(),
+    members=(),
+    mean="probabilities",
+    precision="float32",
+):
     """Writes a new version of the SavedModel.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of the search.
         members, mean: An ensemble, see `trainers.ensembles.open_translator`.
+        precision: str. `float32` or `bfloat16`, of weights and products.
 
     Returns:
         Path of the version's folder.
     """
     folder = ModelFolder(model_dir)
     config = folder.load_config(changes)
+    results = None
+    if not members:  # an ensemble has not been measured
+        results = folder.load_results(folder.load_config())
     model, tokenizer = open_translator(folder, config, members, mean)
-    return export_translator(
-        model, tokenizer, folder.export_path, config.search
-    )
+    return export_model(config, folder, model, tokenizer, results, precision)
 
 
 def _train(config, folder, corpora, workers, log):
@@ -197,12 +210,6 @@ def _train(config, folder, corpora, workers, log):
     Returns:
         The config as it came out, and the `Loop`, None if all was done before.
     """
-    if workers.count > 1 and config.batches.subword_sampling:
-        raise ValueError(
-            "`subword_sampling` must be 0 with several workers, who would "
-            "draw different subwords of the sentences they share. "
-            f"Received: {config.batches.subword_sampling}"
-        )
     tokenizer = _shared_tokenizer(folder)
     config = _with_vocabulary(config, tokenizer)
     folder.check_same(config)
@@ -318,11 +325,13 @@ def _task(config, model, tokenizer, corpora, workers):
 
 
 def training_loss(model, batch, smoothing):
-    """Smoothed cross entropy summed over a batch, and its tokens."""
+    """Sum of the smoothed cross entropy, tokens, sum of the plain one."""
     logits = model(batch, training=True)
     targets = batch["target_out"]
+    mask = tf.not_equal(targets, PAD_ID)
     loss = smoothed_cross_entropy(targets, logits, smoothing)
-    return masked_sum(loss, tf.not_equal(targets, PAD_ID))
+    plain = without_smoothing(loss, targets, logits, smoothing)
+    return *masked_sum(loss, mask), masked_sum(plain, mask)[0]
 
 
 class DevEvaluation:
@@ -337,7 +346,12 @@ class DevEvaluation:
 
     def __init__(self, config, model, tokenizer, corpus):
         self._model = model
-        self._translate = TextTranslator(model, tokenizer, config.search)
+        search = config.search
+        if config.dev_search == "greedy":
+            search = dataclasses.replace(
+                search, beam_width=1, num_translations=1
+            )
+        self._translate = TextTranslator(model, tokenizer, search)
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
         self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
         self._loss = tf.function(self._loss_eagerly, reduce_retracing=True)
@@ -361,7 +375,7 @@ class DevEvaluation:
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
             translations = self._translate(sources, lambda *_: check())
-            hypotheses = [text for text, _ in translations]
+            hypotheses = [found.text for found in translations]
             bleu = corpus_bleu(hypotheses, references)
             metrics |= {"score": bleu.score, "bleu": bleu.score}
         return metrics
@@ -387,7 +401,7 @@ def _final_figures(config, model, tokenizer, test, log):
     translate_all = TextTranslator(model, tokenizer, config.search)
     translate_all(sources[:1])  # builds the graph
     start = time.monotonic()
-    hypotheses = [text for text, _ in translate_all(sources, progress)]
+    hypotheses = [found.text for found in translate_all(sources, progress)]
     seconds = time.monotonic() - start
     for layer in monitoring.routing_layers(model):
         layer.reset_routing_statistics()
@@ -417,13 +431,11 @@ def _final_figures(config, model, tokenizer, test, log):
 
 def _export_and_check(config, folder, model, tokenizer, results, log):
     """Exports, loads the export and lets it translate the examples."""
-    path = export_translator(
-        model, tokenizer, folder.export_path, config.search
-    )
+    path = export_model(config, folder, model, tokenizer, results, "float32")
     served = load_translator(folder.export_path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
-    translations = [text for text, _ in served(sources)]
+    translations = [found.text for found in served(sources)]
     same = sum(a == b for a, b in zip(translations, expected, strict=True))
     log(
         f"SavedModel {path}: loaded back, it gives {same} of "

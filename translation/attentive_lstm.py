@@ -19,6 +19,7 @@ from moe_keras.recurrent import (
     check_sizes,
     forget_bias_initializer,
     input_gates,
+    never_narrow,
 )
 from translation.attention import AttentionMemory
 from translation.attention_scoring import attend, sum_of_outer_products
@@ -196,7 +197,7 @@ class AttentiveLSTM(keras.layers.Layer):
         self.recurrent_kernel = self.add_weight(
             name="recurrent_kernel",
             shape=(self.output_size + context_size, gates),
-            initializer=self.recurrent_initializer,
+            initializer=never_narrow(self.recurrent_initializer),
         )
         self.bias = self.add_weight(
             name="bias",

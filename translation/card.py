@@ -104,14 +104,25 @@ def as_markdown(card):
     - bytes: 12,345
     <BLANKLINE>
     """
-    plain = {k: v for k, v in card.items() if not isinstance(v, dict)}
+    plain = {k: v for k, v in card.items() if not _is_section(v)}
     lines = ["# Translator", "", *_items(plain)]
     for name, value in card.items():
         if name in plain:
             continue
         lines += ["", f"## {name.replace('_', ' ').capitalize()}", ""]
-        lines += _tables(value) if name == "signatures" else _items(value)
-    return "\n".join(lines) + "\n"
+        if name == "signatures":
+            lines += _tables(value)
+        elif isinstance(value, dict):
+            lines += _items(value) or ["none"]
+        else:
+            lines += [line for item in value for line in (*_items(item), "")]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_section(value):
+    """A dict, or a list of dicts."""
+    is_list = isinstance(value, list) and value
+    return isinstance(value[0] if is_list else value, dict)
 
 
 def _items(values, indent=""):
@@ -125,6 +136,8 @@ def _items(values, indent=""):
 
 
 def _said(value):
+    if value is None:
+        return "none"
     if isinstance(value, list):
         return ", ".join(map(_said, value)) or "none"
     if isinstance(value, int) and not isinstance(value, bool):

@@ -58,6 +58,8 @@ class TranslatorConfig:
     context_to: str = "all"  # decoder LSTMs fed with context: "first" or "all"
     readout: bool = True  # the softmax too hears the context, by a linear map
     dropout: float = 0.3  # on every embedding, LSTM and MoE output
+    source_word_dropout: float = 0.0  # share of source subwords left blank
+    target_word_dropout: float = 0.0  # the same of those that the decoder reads
     share_embeddings: bool = True  # one table for source and target
     share_softmax: bool = True  # the target table is the softmax kernel too
 
@@ -116,11 +118,12 @@ class TranslatorConfig:
                     f"`{field.name}` must be a positive integer. "
                     f"Received: {value!r}"
                 )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(
-                "`dropout` must be at least 0 and below 1. "
-                f"Received: {self.dropout}"
-            )
+        for name in ("dropout", "source_word_dropout", "target_word_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(
+                    f"`{name}` must be at least 0 and below 1. "
+                    f"Received: {getattr(self, name)}"
+                )
         keras.activations.get(self.moe_activation)  # raises if unknown
         factor = self.capacity_factor
         is_number = isinstance(factor, int | float)

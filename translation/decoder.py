@@ -128,9 +128,10 @@ class Decoder(keras.layers.Layer):
         Returns:
             Outputs `(N, D)`, alignment `(N, S)` and the new state.
         """
-        outputs, context, alignment, first = self.attentive.step(
-            inputs, state["first"], memory
-        )
+        with keras.name_scope(self.attentive.name):  # for profiles
+            outputs, context, alignment, first = self.attentive.step(
+                inputs, state["first"], memory
+            )
         outputs = inputs + outputs
         states = iter(state["upper"])
         upper = []

@@ -73,11 +73,13 @@ class SubwordEmbedding(keras.layers.Layer):
             Unnormalised log-probabilities `(..., vocab_size)`, float32 (or
             float64 under that policy).
         """
-        kernel = ops.cast(self.table, self.compute_dtype)
-        scores = ops.matmul(
-            ops.cast(outputs, self.compute_dtype), ops.transpose(kernel)
-        )
-        return ops.cast(scores, self.variable_dtype) + self.bias
+        wide = "float64" if self.compute_dtype == "float64" else "float32"
+        with keras.name_scope(f"{self.name}_logits"):
+            kernel = ops.cast(self.table, self.compute_dtype)
+            scores = ops.matmul(
+                ops.cast(outputs, self.compute_dtype), ops.transpose(kernel)
+            )
+            return ops.cast(scores, wide) + ops.cast(self.bias, wide)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.depth)

@@ -60,6 +60,8 @@ class Translator(keras.Model):
             if config.share_softmax
             else self._embedding("softmax", scores=True)
         )
+        self.source_word_dropout = _word_dropout(config.source_word_dropout)
+        self.target_word_dropout = _word_dropout(config.target_word_dropout)
         self.encoder = Encoder(config, name="encoder")
         self.decoder = Decoder(config, name="decoder")
 
@@ -90,6 +92,8 @@ class Translator(keras.Model):
         encoded, source_mask = self._encode(inputs["source"], training)
         target_mask = ops.not_equal(inputs["target_in"], PAD_ID)
         embedded = self.target_embedding(inputs["target_in"], training=training)
+        if self.target_word_dropout:
+            embedded = self.target_word_dropout(embedded, training=training)
         outputs = self.decoder(
             embedded,
             encoded,
@@ -139,8 +143,19 @@ class Translator(keras.Model):
     def _encode(self, source, training=False):
         mask = ops.not_equal(source, PAD_ID)
         embedded = self.source_embedding(source, training=training)
+        if self.source_word_dropout:
+            embedded = self.source_word_dropout(embedded, training=training)
         return self.encoder(embedded, mask=mask, training=training), mask
 
     def get_config(self):
         config = dataclasses.asdict(self.config)
         return {**super().get_config(), "config": config}
+
+
+def _word_dropout(rate):
+    """Leaves out whole subwords of embedded sentences `(B, S, D)`, or None."""
+    return (
+        keras.layers.Dropout(rate, noise_shape=(None, None, 1))
+        if rate
+        else None
+    )

@@ -66,7 +66,8 @@ class Residual(keras.layers.Layer):
         Returns:
             Output `(N, D)` and the new state.
         """
-        outputs, state = self.layer.step(_join(inputs, context), state)
+        with keras.name_scope(self.name):  # for profiles
+            outputs, state = self.layer.step(_join(inputs, context), state)
         return inputs + self.finish(outputs), state
 
     def compute_output_shape(self, inputs_shape, context_shape=None):

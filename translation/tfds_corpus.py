@@ -59,7 +59,7 @@ class TfdsCorpus(Corpus):
                 split=self._split, shuffle_files=False
             )
         except (ValueError, AssertionError) as error:
-            splits = ", ".join(self._builder.info.splits) or "none"
+            splits = ", ".join(sorted(self._builder.info.splits)) or "none"
             raise CorpusError(
                 f"{self.name}: cannot read the split {self._split!r}; there "
                 f"are {splits}."

@@ -25,7 +25,8 @@ def summary(study):
         without = f", {study.without_expert:,} of them without an expert"
     return (
         f"{study.tokens:,} tokens in {study.sentences:,} sentences{without}; "
-        f"{study.mean_k:.2f} of {study.num_experts} experts for each. The "
+        f"{study.mean_k:.2f} of {study.num_experts} experts for each, the best "
+        f"of which has {100 * study.first_gate:.1f} % of the gates. The "
         f"expert of a choice has an entropy of {study.entropy:.3f} bits, "
         f"{study.possible:.3f} of which are settled by the token in its place; "
         "the rest is which of its own experts the choice is."

@@ -33,6 +33,8 @@ class LayerStudy:
         tokens: int.
         without_expert: int. Tokens that no expert took.
         mean_k: float. Experts of a token.
+        first_gate: float. Share of a token's gates that its best expert has,
+            in the mean: 1 where the others do not matter.
         entropy: float. Of the expert of a choice, in bits; log2 E where all
             have the same load.
         possible: float. Bits of it that are settled by the token in its
@@ -50,6 +52,7 @@ class LayerStudy:
     tokens: int
     without_expert: int
     mean_k: float
+    first_gate: float
     entropy: float
     possible: float
     shuffles: int
@@ -134,6 +137,7 @@ def study_layer(layer, routed, extent=None, shuffles=20, seed=0):
         tokens=len(k_N),
         without_expert=int((k_N == 0).sum()),
         mean_k=float(k_N.mean()),
+        first_gate=_first_gate(choices),
         entropy=entropy(choices.expert),
         possible=float(possible),
         shuffles=shuffles,
@@ -141,6 +145,14 @@ def study_layer(layer, routed, extent=None, shuffles=20, seed=0):
         experts=tuple(_profiles(routed, choices, speciality, extent)),
         routes=tuple(routes(routed, extent)),
     )
+
+
+def _first_gate(choices):
+    sum_N = np.bincount(choices.token, choices.gate)
+    best_N = np.zeros_like(sum_N)
+    np.maximum.at(best_N, choices.token, choices.gate)
+    weighed = sum_N > 0
+    return float((best_N[weighed] / sum_N[weighed]).mean())
 
 
 def _all_information(routed, choices, shuffles, seed, possible):

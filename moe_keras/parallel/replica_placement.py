@@ -10,7 +10,11 @@ n: tokens of a replica    D: depth    E: experts    R: replicas
 C: places for each replica
 """
 
+import contextlib
+
 import tensorflow as tf
+from keras.src.backend.common import global_state  # no public names
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from moe_keras.dispatch import combine, dispatch
 from moe_keras.parallel.exchange import (
@@ -26,6 +30,7 @@ from moe_keras.replicas import (
     num_replicas,
     replica_index,
 )
+from moe_keras.shards import shard_of
 
 _MOST_SORTED = 10  # replicas whose names are in the order of their numbers
 
@@ -93,9 +98,10 @@ class ReplicaPlacement(Placement):
                 f"{self._number} replicas: take {each * self._number} or "
                 f"{(each + 1) * self._number} experts."
             )
-        variable = layer.add_weight(
-            name=name, shape=(each, *rest), initializer="zeros"
-        )
+        with _made_at_once():
+            variable = layer.add_weight(
+                name=name, shape=(each, *rest), initializer="zeros"
+            )
         weight = ReplicaWeight(variable, self._strategy)
         for shard in weight.shards:
             first = _first_expert(shard)
@@ -108,9 +114,10 @@ class ReplicaPlacement(Placement):
         return weight
 
     def run(self, experts, tokens, routing, plan):
-        if tokens.shape[0] == 0:  # a layer is built without any
+        if tokens.shape[0] == 0 or in_symbolic_scope():
+            # A model is being built, for which no weight is needed.
             depth = experts.compute_output_shape((None, tokens.shape[-1]))[-1]
-            return tf.zeros([0, depth], tokens.dtype)
+            return tf.zeros([tf.shape(tokens)[0], depth], tokens.dtype)
         if num_replicas() == 1:
             return super().run(experts, tokens, routing, plan)
         return self._exchange_and_run(experts, tokens, routing, plan)
@@ -136,8 +143,24 @@ class ReplicaPlacement(Placement):
         return combine(all_to_all(results), plan, routing.gate)
 
 
+@contextlib.contextmanager
+def _made_at_once():
+    """Variables made within the block are there when it ends.
+
+    A model without a `build` is traced by Keras to find out its variables,
+    which are made when the trace is over; but parts have to be told apart.
+    """
+    scope = global_state.get_global_attribute("stateless_scope")
+    global_state.set_global_attribute("stateless_scope", None)
+    try:
+        with tf.init_scope():
+            yield
+    finally:
+        global_state.set_global_attribute("stateless_scope", scope)
+
+
 def _first_expert(shard):
-    return shard._moe_keras_shard.pieces[0][0].start
+    return shard_of(shard).pieces[0][0].start
 
 
 def _places_needed(expert_nK, each, number):

@@ -11,7 +11,7 @@ E: experts    R: replicas
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.replicas import gather_over_replicas, replica_index
+from moe_keras.replicas import gather_over_replicas
 from moe_keras.shards import Shard, mark, shard_of
 
 
@@ -64,6 +64,7 @@ class ReplicaWeight:
             shard.assign(shard_of(shard).take(value))
 
     def __array__(self, dtype=None, copy=None):
+        del copy  # it always is one
         return np.asarray(self.numpy(), dtype)
 
     def __tf_tensor__(self, dtype=None, name=None):
@@ -108,9 +109,11 @@ def mark_copies(variable, path, strategy):
     number = strategy.num_replicas_in_sync
     whole = (number * each, *rest)
     around = [slice(0, size) for size in rest]
-    indices = strategy.experimental_local_results(strategy.run(replica_index))
-    for copy, index in zip(copies_of(variable), indices, strict=True):
-        index = int(index)
+    copies = copies_of(variable)
+    first = 0
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        first = strategy.cluster_resolver.task_id * len(copies)
+    for index, copy in enumerate(copies, first):
         experts = slice(index * each, (index + 1) * each)
         mark(copy, Shard(path, whole, ((experts, *around),), axis=0))
 
@@ -119,7 +122,7 @@ def mark_beside(beside, variable, kind, strategy):
     """Marks what is kept beside a variable, such as its momentum, as it is.
 
     Args:
-        beside: Keras or TensorFlow variable of the same shape.
+        beside: Keras or TensorFlow variable of the same number of experts.
         variable: Keras or TensorFlow variable; nothing happens unless it
             `is_split`.
         kind: str. What `beside` is to it.
@@ -128,6 +131,23 @@ def mark_beside(beside, variable, kind, strategy):
     if is_split(variable):
         path = shard_of(copies_of(variable)[0]).path
         mark_copies(beside, f"{path}/{kind}", strategy)
+
+
+def mark_optimizer(optimizer, variables):
+    """Marks what a Keras optimizer keeps beside variables that are split.
+
+    Args:
+        optimizer: A Keras optimizer, built under the strategy's scope.
+        variables: List of the Keras variables that it updates.
+    """
+    for variable in filter(is_split, variables):
+        beginning = f"{variable.path.replace('/', '_')}_"
+        for beside in optimizer.variables:
+            name = beside.path.split("/")[-1]
+            if name.startswith(beginning):
+                kind = name.removeprefix(beginning)
+                strategy = _raw(variable)._moe_keras_strategy
+                mark_beside(beside, variable, kind, strategy)
 
 
 def is_split(variable):

@@ -113,5 +113,9 @@ class Workers:
             if lost:
                 raise lost from error
         self._heartbeat.stop()
+        # TensorFlow's own watch, too, which would cry at each that leaves.
+        watch = "_check_health_thread_should_stop"
+        if hasattr(self.strategy.extended, watch):
+            getattr(self.strategy.extended, watch).set()
         if kind is None:
             self.everyones(None)  # nobody leaves while another still watches

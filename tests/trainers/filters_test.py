@@ -16,7 +16,6 @@ from trainers.filters import (
     line_groups,
     pair_groups,
 )
-from trainers.model_folder import FolderError
 from translation.corpus import CorpusError
 
 
@@ -27,50 +26,59 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def best(folder):
+def hard(folder):
+    """What is said of each sentence and a blank, with links of words."""
+    translate = LineTranslator(folder, alignments="hard")
+    lines = translate([SENTENCES[0], "  ", *SENTENCES[1:], ""])
+    assert translate([]) == []
+    return lines
+
+
+@pytest.fixture(scope="module")
+def best(hard):
     """The best translation of each sentence."""
-    return LineTranslator(folder)(SENTENCES)
+    texts = [line.split(" ||| ")[0] for line in hard]
+    assert texts[1] == texts[-1] == ""
+    return [texts[0], *texts[2:-1]]
+
+
+@pytest.fixture(scope="module")
+def nbest(folder):
+    """Three translations of each sentence in two groups, split into parts."""
+    translate = LineTranslator(folder, n_best=3, alignments="soft")
+    return [
+        line.split(" ||| ")
+        for group in (SENTENCES[:3], SENTENCES[3:])
+        for line in translate(group)
+    ]
 
 
 class TestLineTranslator:
-    def test_a_line_for_each_line_blank_ones_too(self, folder, best):
-        translate = LineTranslator(folder)
-        lines = ["", *SENTENCES[:2], "  ", SENTENCES[2]]
-        assert translate(lines) == ["", *best[:2], "", best[2]]
-        assert translate([]) == []
+    def test_a_line_for_each_line_and_blank_for_blank(self, hard, best):
+        assert len(hard) == len(SENTENCES) + 2
+        assert hard[1] == hard[-1] == " ||| " and all(best)
 
-    def test_n_best_has_numbers_and_falling_scores(self, folder, best):
-        translate = LineTranslator(folder, n_best=3)
-        found = [
-            line.split(" ||| ")
-            for group in (SENTENCES[:3], SENTENCES[3:])
-            for line in translate(group)
-        ]
-        numbers = [int(number) for number, _, _ in found]
+    def test_n_best_has_numbers_and_falling_scores(self, nbest, best):
+        numbers = [int(number) for number, *_ in nbest]
         assert numbers == sorted(numbers) and set(numbers) == {0, 1, 2, 3}
         for number, text in enumerate(best):
-            mine = [x for x in found if int(x[0]) == number]
+            mine = [x for x in nbest if int(x[0]) == number]
             assert mine[0][1] == text  # the first is what one would be
-            scores = [float(score) for _, _, score in mine]
+            scores = [float(score) for _, _, score, _ in mine]
             assert 1 < len(mine) <= 3
             assert scores == sorted(scores, reverse=True)
 
-    def test_hard_alignment_links_every_word(self, folder, best):
-        lines = LineTranslator(folder, alignments="hard")([*SENTENCES, ""])
-        for source, text, line in zip(
-            [*SENTENCES, ""], [*best, ""], lines, strict=True
-        ):
-            translation, links = line.split(" ||| ")
-            assert translation == text
+    def test_hard_alignment_links_every_word(self, hard):
+        lines = [line for line in hard if line != " ||| "]
+        for source, line in zip(SENTENCES, lines, strict=True):
+            text, links = line.split(" ||| ")
             pairs = [link.split("-") for link in links.split()]
             words = [word for word in text.split(" ") if word]
             assert [int(j) for _, j in pairs] == list(range(len(words)))
             assert all(int(i) < len(source.split()) for i, _ in pairs)
 
-    def test_soft_alignment_is_a_distribution_for_each_subword(self, folder):
-        lines = LineTranslator(folder, n_best=2, alignments="soft")(SENTENCES)
-        for line in lines:
-            number, _, _, soft = line.split(" ||| ")
+    def test_soft_alignment_is_a_distribution_for_each_subword(self, nbest):
+        for number, _, _, soft in nbest:
             soft = json.loads(soft)
             assert soft["source"][-1] == soft["target"][-1] == "</s>"
             text = "".join(soft["source"][:-1]).replace("▁", " ")[1:]
@@ -82,58 +90,20 @@ class TestLineTranslator:
     def test_more_than_the_beam_is_wide_says_what_to_change(self, folder):
         with pytest.raises(ValueError, match="made wider.*num_translations=4"):
             LineTranslator(folder, n_best=4)
-        lines = LineTranslator(folder, ["beam_width=4"], n_best=4)(["oh"])
-        assert len(lines) == 4
 
 
-class TestPairScorer:
-    def test_sums_agree_and_the_search_says_the_same(self, folder):
-        found = LineTranslator(folder, n_best=1)(SENTENCES)
-        texts = [line.split(" ||| ")[1] for line in found]
-        lines = PairScorer(folder)(list(zip(SENTENCES, texts, strict=True)))
-        assert len(lines) == len(SENTENCES)
-        for line in lines:
-            log_prob, _, subwords, log_probs = line.split("\t")
-            each = [float(x) for x in log_probs.split()]
-            assert sum(each) == pytest.approx(float(log_prob), abs=1e-3)
-            assert len(subwords.split()) == len(each)
-            assert subwords.endswith("</s>")
-
-    def test_no_pairs_give_no_lines(self, folder):
-        assert PairScorer(folder)([]) == []
-
-
-class TestEnsemble:
-    def test_copies_of_one_model_translate_as_it_does(self, folder, best):
-        members = ["best:1", str(folder)]
-        assert LineTranslator(folder, members=members)(SENTENCES) == best
-
-    def test_score_is_the_mean_of_the_checkpoints(self, folder):
-        pairs = [("a small dog", "")]  # its only token is the end mark
-
-        def probability(*arguments):
-            (line,) = PairScorer(folder, (), *arguments)(pairs)
-            return np.exp(float(line.split("\t")[0]))
-
-        of_2 = probability(["best:2"])
-        of_3 = probability(["last:3"])
-        of_best = probability()
-        alone = {3: of_best, 2: 2 * of_2 - of_best}
-        alone[1] = 3 * of_3 - alone[2] - alone[3]
-        assert all(0 < p < 1 for p in alone.values())
-        geometric = probability(["best:3"], "log_probabilities")
-        # Of one token, and not normalised: below the arithmetic mean.
-        assert geometric != pytest.approx(of_3, rel=1e-2)
-
-    def test_another_vocabulary_is_refused_by_name(self, folder, tmp_path):
-        other = make_folder(tmp_path / "other", vocab_size=280).path
-        with pytest.raises(FolderError, match="other has another vocabulary"):
-            LineTranslator(folder, members=[str(folder), str(other)])
-
-    def test_another_language_is_refused_by_name(self, folder, tmp_path):
-        other = make_folder(tmp_path / "other", pair="en-de").path
-        with pytest.raises(FolderError, match="en-de.*translates en-fr"):
-            LineTranslator(folder, members=[str(folder), str(other)])
+def test_scores_of_tokens_add_up_and_are_those_of_the_search(folder, nbest):
+    scorer = PairScorer(folder)
+    assert scorer([]) == []
+    pairs = [(SENTENCES[int(number)], text) for number, text, *_ in nbest]
+    for line, (_, _, score, soft) in zip(scorer(pairs), nbest, strict=True):
+        log_prob, own_score, subwords, log_probs = line.split("\t")
+        each = [float(x) for x in log_probs.split()]
+        assert sum(each) == pytest.approx(float(log_prob), abs=1e-3)
+        assert len(subwords.split()) == len(each)
+        if subwords.split() == json.loads(soft)["target"]:
+            assert float(own_score) == pytest.approx(float(score), abs=1e-3)
+    assert scorer.pair == "en-fr"
 
 
 class Slow(io.RawIOBase):

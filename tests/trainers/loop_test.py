@@ -313,6 +313,22 @@ def test_bad_batch_is_left_out_named_and_kept(tmp_path):
     _assert_same_state(loop, without)
 
 
+def test_overflow_lowers_the_loss_scale_and_is_no_bad_step(tmp_path):
+    def loss(model, batch):  # 8 times the scale overflows from 2^16 on
+        loss_sum, tokens = _squared_error(model, batch)
+        through_float16 = tf.cast(tf.cast(loss_sum, tf.float16), tf.float32)
+        return loss_sum + 8 * tokens * (through_float16 - loss_sum), tokens
+
+    config = dataclasses.replace(CONFIG, loss_scale=2.0**16, max_bad_steps=1)
+    loop, _, lines = _run(config, tmp_path, loss=loss)
+    told = [line for line in lines if "the loss scale falls to" in line]
+    assert len(told) == 4  # 2^16 to 2^12
+    assert int(loop.step) == 6 and int(loop.bad_steps.count) == 0
+    again = _loop(config, tmp_path)
+    assert float(again.loss_scale.factor) == 2.0**12
+    assert int(again.loss_scale.finite_steps) == 6
+
+
 def test_too_many_bad_steps_end_training_and_keep_the_last_good_one(tmp_path):
     config = dataclasses.replace(CONFIG, max_bad_steps=3)
     loop = _loop(config, tmp_path, batches=Batches(bad=(2, 3, 4, 5)))

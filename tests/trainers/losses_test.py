@@ -3,7 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from trainers.losses import masked_sum, smoothed_cross_entropy
+from trainers.losses import (
+    masked_sum,
+    smoothed_cross_entropy,
+    without_smoothing,
+)
 
 
 def _by_definition(targets, logits, smoothing):
@@ -25,6 +29,19 @@ def test_equals_the_definition_with_and_without_smoothing():
             ),
             _by_definition(targets, logits, smoothing),
             rtol=1e-6,
+        )
+
+
+def test_plain_loss_comes_back_from_the_smoothed_one():
+    random = np.random.default_rng(0)
+    logits = tf.constant(3 * random.normal(size=(2, 3, 5)), tf.float32)
+    targets = tf.constant(random.integers(0, 5, size=(2, 3)))
+    for smoothing in (0.0, 0.1, 0.6):
+        smoothed = smoothed_cross_entropy(targets, logits, smoothing)
+        np.testing.assert_allclose(
+            without_smoothing(smoothed, targets, logits, smoothing),
+            _by_definition(targets.numpy(), logits.numpy(), 0.0),
+            rtol=1e-5,
         )
 
 

@@ -81,6 +81,15 @@ def test_another_model_is_refused_and_the_field_named(folder, change, message):
         folder.check_same(with_overrides(CONFIG, [change]))
 
 
+def test_corpus_that_has_moved_may_be_told_to_the_folder(folder):
+    moved = with_overrides(CONFIG, ["train=elsewhere/train"])
+    with pytest.raises(FolderError, match="write its place into .*config.json"):
+        folder.check_same(moved)
+    with pytest.raises(FolderError) as error:
+        folder.check_same(with_overrides(moved, ["depth=6"]))
+    assert "write its place" not in str(error.value)
+
+
 def test_all_differences_are_told_at_once(folder):
     other = with_overrides(CONFIG, ["depth=8", "pair=en-de"])
     with pytest.raises(FolderError, match="pair .*model.depth .*Take another"):

@@ -19,9 +19,10 @@ class Run:
     def __float__(self):  # what a scalar variable of seconds gives
         return self.seconds
 
-    def add(self, step, loss, tokens, seconds):
+    def add(self, step, loss, tokens, seconds, nll=None):
         self.seconds += seconds
-        return self._progress.add(step, loss, tokens)
+        nll = loss if nll is None else nll
+        return self._progress.add(step, loss, nll, tokens)
 
 
 def test_window_is_a_mean_over_its_tokens():
@@ -37,6 +38,15 @@ def test_window_is_a_mean_over_its_tokens():
     assert run.lines == [
         "step 2/10  loss 3.250  perplexity 25.79  20 tokens/s  0:08 left"
     ]
+
+
+def test_perplexity_is_that_of_the_likelihood_not_of_the_loss():
+    run = Run()
+    run.add(1, loss=9.0, tokens=10.0, seconds=1.0, nll=1.0)
+    figures = run.add(2, loss=9.0, tokens=30.0, seconds=1.0, nll=2.0)
+    # (10 * 1 + 30 * 2) / 40 = 1.75
+    assert figures["loss"] == 9.0
+    assert figures["perplexity"] == pytest.approx(math.exp(1.75))
 
 
 def test_each_window_begins_anew():

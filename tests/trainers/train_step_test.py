@@ -193,3 +193,63 @@ def test_infinite_gradient_of_a_finite_loss_changes_nothing():
     assert figures.loss == 0.0 and not np.isfinite(figures.norm)
     assert not figures.is_finite and int(optimizer.iterations) == 0
     np.testing.assert_array_equal(model.weights[0], before)
+
+
+def _with_likelihood(model, batch):
+    loss_sum, tokens = _loss(model, batch)
+    return loss_sum, tokens, 0.25 * loss_sum + tokens
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+def test_likelihood_is_a_mean_over_tokens_beside_the_loss(accumulate_steps):
+    model = _model()
+    optimizer = FusedAdam(0.05)
+    optimizer.build(model.trainable_variables)
+    step = TrainStep(model, _with_likelihood, optimizer, 1.0, accumulate_steps)
+    figures, _ = step(iter(BATCHES))
+    assert figures.nll == pytest.approx(0.25 * figures.loss + 1.0, rel=1e-5)
+    step, _ = _step(_model(), accumulate_steps)
+    figures, _ = step(iter(BATCHES))
+    assert figures.nll == figures.loss
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+def test_loss_scale_changes_no_figure_and_no_weight(accumulate_steps):
+    plain, scaled = _model(_mean_entropy), _model(_mean_entropy)
+    step, _ = _step(plain, accumulate_steps)
+    optimizer = FusedAdam(0.05)
+    optimizer.build(scaled.trainable_variables)
+    scaled_step = TrainStep(
+        scaled,
+        _loss,
+        optimizer,
+        100.0,
+        accumulate_steps,
+        loss_scale=tf.Variable(1024.0),
+    )
+    for _ in range(2):
+        figures, _ = step(iter(BATCHES))
+        again, _ = scaled_step(iter(BATCHES))
+        np.testing.assert_allclose(again, figures, rtol=1e-5)
+    np.testing.assert_allclose(
+        plain.weights[0], scaled.weights[0], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_loss_scale_saves_gradients_that_float16_would_lose():
+    # The gradient of each weight is 2^-30; float16 ends at 2^-24.
+    def loss(model, batch):
+        model(batch, training=True)
+        kernel = tf.cast(model.weights[0].value, tf.float16)
+        small = kernel * tf.constant(2.0**-8, tf.float16)
+        total = tf.reduce_sum(tf.cast(small, tf.float32)) * 2.0**-22
+        return total, tf.constant(1.0)
+
+    norms = []
+    for scale in (None, tf.Variable(2.0**15)):
+        model = _model()
+        optimizer = FusedAdam(0.05)
+        optimizer.build(model.trainable_variables)
+        step = TrainStep(model, loss, optimizer, 1.0, loss_scale=scale)
+        norms.append(step(iter([tf.zeros((1, 4))]))[0].norm)
+    assert norms == [0.0, pytest.approx(12**0.5 * 2.0**-30)]  # of 12 weights

@@ -12,10 +12,12 @@ from trainers.bad_steps import TrainingError
 from trainers.checkpoints import read_weights, training_folder
 from trainers.filters import LineTranslator
 from trainers.loop import LoopConfig
-from trainers.model_folder import FolderError, ModelFolder
+from trainers.model_folder import FolderError, ModelFolder, measure
 from trainers.presets import NmtConfig, with_overrides
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig
+from translation.corpus import open_corpus
+from translation.export import load_translator
 from translation.input_pipeline import PipelineOptions
 from translation.tokenizer import TokenizerError
 
@@ -124,7 +126,27 @@ def test_evaluate_translate_and_export_use_the_folder(trained):
     translations = LineTranslator(folder)(["one dog", ""])
     assert translations[0] == results["examples"][0]["translation"]
     assert translations[1] == ""
-    assert translation_task.export(folder).name == "2"
+
+
+def test_an_export_in_bfloat16_tells_its_figures(trained):
+    folder, _, results = trained
+    path = translation_task.export(
+        folder, ["beam_width=1"], precision="bfloat16"
+    )
+    assert path.name == "2"
+    assert load_translator(path)(["one dog"])[0].score < 0
+    cards = [
+        json.loads((folder / f"export/{n}/assets.extra/card.json").read_text())
+        for n in (1, 2)
+    ]
+    for card, dtypes in zip(cards, (["float32"], ["bfloat16"]), strict=True):
+        assert card["sizes"]["weights_dtypes"] == dtypes
+        assert card["target_languages"] == ["fr"]
+        assert card["figures"]["bleu"] == results["bleu"]
+        assert card["figures"]["signature"] == results["signature"]
+        assert card["figures"]["search"]["beam_width"] == 2
+        assert card["configuration"]["num_experts"] == 2
+    assert [card["search"]["beam_width"] for card in cards] == [2, 1]
 
 
 def test_unequal_files_are_refused_before_training(config, corpora, tmp_path):
@@ -157,12 +179,27 @@ def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
         translation_task.train_and_evaluate(config, averaged, lambda _: None)
 
 
+def test_dev_search_may_be_greedy(trained, config):
+    folder = ModelFolder(trained[0])
+    loaded = folder.load_config()
+    model, tokenizer = folder.load_model(loaded)
+    dev = open_corpus(config.dev, config.pair, "dev")
+    greedy = with_overrides(loaded, ["dev_search=greedy"])
+    narrow = with_overrides(loaded, ["beam_width=1"])
+    found = [
+        translation_task.DevEvaluation(c, model, tokenizer, dev)()["bleu"]
+        for c in (greedy, narrow)
+    ]
+    assert found[0] == found[1]
+    assert measure(greedy) != measure(loaded)
+
+
 def test_bad_batch_is_kept_with_its_sentences(
     trained, config, tmp_path, monkeypatch
 ):
     def nan(model, batch, smoothing):
-        loss, tokens = training_loss(model, batch, smoothing)
-        return loss * np.nan, tokens
+        loss, *rest = training_loss(model, batch, smoothing)
+        return loss * np.nan, *rest
 
     training_loss = translation_task.training_loss
     monkeypatch.setattr(translation_task, "training_loss", nan)

@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from table_model import SENTENCES
+from table_model import Table as Subwords
 
 from translation.beam_options import BeamOptions
 from translation.ensemble import Ensemble
+from translation.export import export_translator, load_translator
 from translation.score import score_batch
-from translation.translate import translate_batch
+from translation.tokenizer import train_tokenizer
+from translation.translate import TextTranslator, translate_batch
 
 SOURCE = np.array([[5, 6, 2], [4, 2, 0]], "int32")
 OPTIONS = BeamOptions(beam_width=3, num_translations=3, max_length_extra=3)
@@ -105,3 +109,17 @@ def test_members_of_other_vocabularies_are_refused():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Ensemble(*arguments)
+
+
+def test_saved_model_of_an_ensemble_translates_as_it_does(tmp_path):
+    tokenizer = train_tokenizer(SENTENCES, 290)
+    members = [Subwords(290), Subwords(290)]
+    members[1].by_last.assign(members[1].by_last[::-1])
+    ensemble = Ensemble(members)
+    expected = TextTranslator(ensemble, tokenizer, OPTIONS)(SENTENCES)
+    export_translator(ensemble, tokenizer, tmp_path, OPTIONS)
+    found = load_translator(tmp_path)(SENTENCES)
+    assert [x.text for x in found] == [x.text for x in expected]
+    np.testing.assert_allclose(
+        [x.score for x in found], [x.score for x in expected], rtol=1e-4
+    )

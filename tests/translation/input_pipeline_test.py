@@ -2,13 +2,15 @@
 
 import collections
 import dataclasses
+import gzip
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from translation.corpus import CorpusError, open_corpus
+from translation.corpus import CorpusError, TsvCorpus, open_corpus
 from translation.input_pipeline import (
     PipelineOptions,
     batch_shapes,
@@ -273,6 +275,31 @@ class TestTrainingBatches:
         anew = iter(training_batches(corpus, tokenizer, options))
         tf.train.Checkpoint(iterator=anew).read(path)
         assert [ids(batch) for batch in take(anew, 200)] == expected
+
+    @pytest.mark.parametrize("ending", ["", ".gz"])
+    def test_it_goes_on_after_the_corpus_has_moved(
+        self, corpus, tmp_path, ending
+    ):
+        for folder in (tmp_path / "here", tmp_path / "there"):
+            folder.mkdir()
+            with (gzip.open if ending else open)(
+                folder / f"pairs.tsv{ending}", "wt", encoding="utf-8"
+            ) as file:
+                file.writelines("\t".join(p) + "\n" for p in corpus.pairs())
+        options = dataclasses.replace(OPTIONS, shuffle_buffer=9)
+
+        def batches(name):
+            moved = TsvCorpus(tmp_path / name / f"pairs.tsv{ending}")
+            return iter(training_batches(moved, TOKENIZER, options))
+
+        iterator = batches("here")
+        take(iterator, 7)
+        path = tf.train.Checkpoint(i=iterator).write(str(tmp_path / "place"))
+        expected = [ids(batch) for batch in take(iterator, 40)]
+        shutil.rmtree(tmp_path / "here")
+        iterator = batches("there")
+        tf.train.Checkpoint(i=iterator).read(path)
+        assert [ids(batch) for batch in take(iterator, 40)] == expected
 
 
 class TestEvaluationBatches:

@@ -106,3 +106,30 @@ def test_residual_blocks_hold_the_layers_in_the_papers_order():
     ]
     names = [block.name for block in _model().decoder.blocks]
     assert names == ["decoder_moe_1", "decoder_lstm_2"]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_word_dropout_leaves_out_whole_subwords_of_its_side(side):
+    model = _model(
+        dropout=0.0,
+        num_experts=1,
+        experts_per_token=1,
+        share_embeddings=False,
+        share_softmax=False,
+        **{f"{side}_word_dropout": 0.999},
+    )
+    batch = {"source": SOURCE, "target_in": TARGET}
+    before = model(batch).numpy()
+    keras.utils.set_random_seed(0)
+    found = model(batch, training=True).numpy()  # nearly sure: all left out
+    assert np.abs(found - before).max() > 1e-3
+    table = getattr(model, f"{side}_embedding").table
+    table.assign(np.zeros(table.shape))
+    np.testing.assert_allclose(found, model(batch), atol=1e-5)
+
+
+def test_word_dropout_leaves_out_a_subword_in_all_its_units():
+    drop = _model(source_word_dropout=0.5).source_word_dropout
+    kept = drop(np.ones((8, 9, 6), "float32"), training=True).numpy()
+    assert set(np.unique(kept)) == {0.0, 2.0}
+    np.testing.assert_array_equal(kept.min(axis=2), kept.max(axis=2))

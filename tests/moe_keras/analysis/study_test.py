@@ -29,6 +29,8 @@ def test_figures_of_a_corpus_worked_by_hand():
     study = study_layer("moe", _corpus())
     assert (study.sentences, study.tokens) == (3, 6)
     assert study.mean_k == pytest.approx(7 / 6)
+    # One token has two experts, of gates 0.7 and 0.3.
+    assert study.first_gate == pytest.approx((5 + 0.7) / 6)
     # Choices: expert 0 twice, 1 three times, 2 twice.
     load = np.array([2, 3, 2]) / 7
     assert study.entropy == pytest.approx(-np.sum(load * np.log2(load)))

@@ -1,0 +1,225 @@
+"""A served translator under odd strings, then under a steady load.
+
+    python benchmarks/serving.py runs/mine/export --texts=data/test.en
+
+Loads the newest version of a SavedModel as a server would: with tensorflow
+and tensorflow_text, and nothing of this project. First come `--odd` strings
+of all kinds that a service meets, in batches of mixed sizes; a failure is an
+exception, or a result that is not what docs/serving.md promises. Some of them
+are then sent alone and compared. Then come `--seconds` of ordinary sentences
+in batches of 1, 8 and 64, one request after the other.
+
+Prints failures, differences, sentences a second and the latency's 50th and
+99th percentile, as a table and as one line of JSON. Ends with code 1 if there
+is any failure.
+"""
+
+import argparse
+import collections
+import gzip
+import itertools
+import json
+import pathlib
+import random
+import sys
+import time
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the operations of the subwords
+from odd_strings import SENTENCES, odd_strings
+
+BATCH_SIZES = (1, 8, 64)
+
+# Scores of a string alone and in a batch differ by rounding only.
+TOLERANCE = 1e-3
+
+
+def send_odd(translate, strings, seed=0, on_progress=print):
+    """Sends strings in batches of 1 to 64.
+
+    Args:
+        translate: The function of `serving_default`.
+        strings: List of bytes.
+        seed: int. Of the sizes of the batches.
+        on_progress: function of a line of text.
+
+    Returns:
+        List of results `(text, score)`, None where there is none, and a
+        `Counter` of failures by reason.
+    """
+    draw = random.Random(seed)
+    results, failures = [], collections.Counter()
+    told = time.monotonic()
+    while len(results) < len(strings):
+        size = draw.randint(1, 64)
+        batch = strings[len(results) : len(results) + size]
+        try:
+            found = _call(translate, batch)
+        except tf.errors.OpError as error:
+            failures[f"{type(error).__name__}: {error.message[:60]}"] += 1
+            found = [None] * len(batch)
+        for string, result in zip(batch, found, strict=True):
+            if result is not None and (reason := _wrong(string, result)):
+                failures[reason] += 1
+        results += found
+        if time.monotonic() - told > 30:
+            told = time.monotonic()
+            on_progress(f"{len(results):,} of {len(strings):,} strings sent")
+    return results, failures
+
+
+def _call(translate, batch):
+    found = translate(inputs=tf.constant(batch, tf.string))
+    texts, scores = found["outputs"].numpy(), found["scores"].numpy()
+    return list(zip(texts.tolist(), scores.tolist(), strict=True))
+
+
+def _wrong(string, result):
+    """What is wrong with a result, or None."""
+    text, score = result
+    is_blank = not string.strip(b" \t\n\v\f\r")
+    if is_blank and result != (b"", 0.0):
+        return "a blank string has a translation"
+    if not np.isfinite(score) or score <= np.finfo("float32").min:
+        return "no score"
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return "output that is not UTF-8"
+    return None
+
+
+def send_alone(translate, strings, results, count, seed=0):
+    """Sends some strings again, each alone.
+
+    Args:
+        translate: The function of `serving_default`.
+        strings: List of bytes.
+        results: What `send_odd` gave for them.
+        count: int. How many.
+        seed: int. Of the choice.
+
+    Returns:
+        How many of these have another text, and another score.
+    """
+    places = random.Random(seed).sample(range(len(strings)), count)
+    texts = scores = 0
+    for place in places:
+        [(text, score)] = _call(translate, [strings[place]])
+        text_before, score_before = results[place] or (None, np.inf)
+        texts += text != text_before
+        scores += not np.isclose(score, score_before, TOLERANCE, TOLERANCE)
+    return texts, scores
+
+
+def load(translate, texts, batch_size, seconds):
+    """Requests of ordinary texts, one after the other.
+
+    Args:
+        translate: The function of `serving_default`.
+        texts: List of str.
+        batch_size: int. Texts of a request.
+        seconds: float. How long, at least.
+
+    Returns:
+        dict of figures.
+    """
+    texts = itertools.cycle(texts)
+    batches = (
+        tf.constant([next(texts) for _ in range(batch_size)])
+        for _ in itertools.count()
+    )
+    for _ in range(3):  # what is set up once is not counted
+        translate(inputs=next(batches))["outputs"].numpy()
+    latencies = []
+    start = time.perf_counter()
+    while (now := time.perf_counter()) < start + seconds:
+        translate(inputs=next(batches))["outputs"].numpy()
+        latencies.append(time.perf_counter() - now)
+    p50, p99 = np.percentile(latencies, [50, 99])
+    return {
+        "batch_size": batch_size,
+        "requests": len(latencies),
+        "sentences_per_second": len(latencies) * batch_size / sum(latencies),
+        "p50_ms": 1000 * p50,
+        "p99_ms": 1000 * p99,
+    }
+
+
+def newest_version(path):
+    """The path of a version, or of the newest one in a folder of them."""
+    path = pathlib.Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    numbers = [int(p.name) for p in path.glob("*") if p.name.isdigit()]
+    if not numbers:
+        raise SystemExit(f"There is no exported version in {path}.")
+    return path / str(max(numbers))
+
+
+def read_texts(path):
+    """The lines of a text file, plain or .gz, or `SENTENCES` without one."""
+    if path is None:
+        return list(SENTENCES)
+    opened = gzip.open if path.endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8") as file:
+        return file.read().removesuffix("\n").split("\n")
+
+
+def parse_flags():
+    """The flags of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("path", help="a version, or the folder of versions")
+    parser.add_argument("--odd", type=int, default=10_000)
+    parser.add_argument("--alone", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--texts", help="ordinary sentences, one a line")
+    return parser.parse_args()
+
+
+def main():
+    """Runs the benchmark."""
+    flags = parse_flags()
+    path = newest_version(flags.path)
+    loaded = tf.saved_model.load(str(path))
+    translate = loaded.signatures["serving_default"]
+    strings = odd_strings(flags.odd)
+    results, failures = send_odd(translate, strings)
+    alone = min(flags.alone, len(strings))
+    texts, scores = send_alone(translate, strings, results, alone)
+    print(f"{path}: {len(strings):,} odd strings, {failures.total()} failures")
+    for reason, count in failures.items():
+        print(f"  {count} x {reason}")
+    print(f"{alone} of them alone: {texts} other texts, {scores} other scores")
+    ordinary = read_texts(flags.texts)
+    figures = [
+        load(translate, ordinary, size, flags.seconds) for size in BATCH_SIZES
+    ]
+    print("\n| batch | sentences/s | p50 ms | p99 ms | requests |")
+    print("| ---: | ---: | ---: | ---: | ---: |")
+    for row in figures:
+        print(
+            f"| {row['batch_size']} | {row['sentences_per_second']:.1f} "
+            f"| {row['p50_ms']:.0f} | {row['p99_ms']:.0f} "
+            f"| {row['requests']} |"
+        )
+    ours = {"moe_keras", "translation", "trainers"} & sys.modules.keys()
+    if ours:
+        failures["imports of the project"] += 1
+    figures = {
+        "odd_strings": len(strings),
+        "failures": failures.total(),
+        "sent_alone": alone,
+        "other_texts": texts,
+        "other_scores": scores,
+        "load": figures,
+    }
+    print("\n" + json.dumps(figures))
+    sys.exit(failures.total() > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The benchmark of a served translator, on servers that are good and bad."""
+
+import importlib
+import itertools
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+import table_model
+import tensorflow as tf
+
+FOLDER = pathlib.Path(table_model.__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def program():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        yield importlib.import_module("serving")
+    del sys.modules["serving"], sys.modules["odd_strings"]
+
+
+def say_length(inputs):
+    """Translates into the number of bytes; every string has a result."""
+    length = tf.strings.length(inputs)
+    blank = tf.equal(tf.strings.strip(inputs), "")
+    return {
+        "outputs": tf.where(blank, "", tf.strings.as_string(length)),
+        "scores": tf.where(blank, 0.0, -tf.cast(length, tf.float32)),
+    }
+
+
+class TestOddStrings:
+    def test_they_are_of_all_kinds_and_the_same_each_time(self, program):
+        strings = program.odd_strings(2000)
+        assert strings == program.odd_strings(2000)
+        assert b"" in strings
+        assert any(x and not x.strip() for x in strings)
+        assert any(len(x.decode("utf-8", "ignore")) == 10_000 for x in strings)
+        assert any("😀" <= c <= "🙏" for x in strings for c in _text(x))
+        assert any("\x00" <= c <= "\x08" for x in strings for c in _text(x))
+        broken = [x for x in strings if _text(x) == ""]
+        assert len(broken) > 100
+
+
+def _text(string):
+    try:
+        return string.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+class TestSending:
+    def test_a_good_server_has_no_failures(self, program):
+        strings = program.odd_strings(300)
+        results, failures = program.send_odd(say_length, strings)
+        assert len(results) == 300 and not failures
+        assert program.send_alone(say_length, strings, results, 50) == (0, 0)
+
+    @pytest.mark.parametrize(
+        "spoil, reason",
+        [
+            (lambda x: {**x, "scores": x["scores"] * np.nan}, "no score"),
+            (
+                lambda x: {**x, "outputs": x["outputs"] + b"\xff"},
+                "output that is not UTF-8",
+            ),
+            (
+                lambda x: {**x, "scores": x["scores"] - 1.0},
+                "a blank string has a translation",
+            ),
+        ],
+    )
+    def test_results_that_are_not_as_promised_are_counted(
+        self, program, spoil, reason
+    ):
+        strings = [b"a dog", b" ", b"two dogs"]
+        _, failures = program.send_odd(
+            lambda inputs: spoil(say_length(inputs)), strings
+        )
+        assert failures[reason] >= 1
+
+    def test_an_exception_is_a_failure_and_not_the_end(self, program):
+        def fail(inputs):
+            raise tf.errors.InvalidArgumentError(None, None, "no such row")
+
+        results, failures = program.send_odd(fail, [b"a dog"])
+        assert results == [None]
+        assert failures == {"InvalidArgumentError: no such row": 1}
+
+    def test_a_result_that_depends_on_the_batch_is_told(self, program):
+        def crowded(inputs):
+            found = say_length(inputs)
+            size = tf.cast(tf.size(inputs), tf.float32)
+            return {**found, "scores": found["scores"] - size}
+
+        results = [(b"5", -25.0)]
+        other = program.send_alone(crowded, [b"a dog"], results, 1)
+        assert other == (0, 1)
+
+
+class TestLoad:
+    def test_figures_worked_by_hand(self, program, monkeypatch):
+        # A clock that is one second on whenever it is looked at: at the
+        # start, and before and after each request.
+        clock = itertools.count()
+        monkeypatch.setattr(program.time, "perf_counter", lambda: next(clock))
+        found = program.load(say_length, ["a", "bc"], 8, seconds=10)
+        assert found == {
+            "batch_size": 8,
+            "requests": 5,  # begun at 1, 3, 5, 7 and 9
+            "sentences_per_second": 8.0,
+            "p50_ms": 1000.0,
+            "p99_ms": 1000.0,
+        }

@@ -1,0 +1,73 @@
+"""A trained model as a server should have it."""
+
+import keras
+import numpy as np
+import pytest
+
+from trainers.model_folder import build_translator
+from trainers.presets import NmtConfig
+from trainers.serving import served_model
+from translation.beam_options import BeamOptions
+from translation.config import TranslatorConfig
+from translation.translate import translate_batch
+
+CONFIG = NmtConfig(
+    model=TranslatorConfig(
+        vocab_size=40,
+        depth=8,
+        lstm_units=8,
+        num_experts=4,
+        expert_hidden_dim=8,
+        attention_units=8,
+        moe_activation="linear",
+        capacity_factor=0.5,
+    )
+)
+SOURCES = np.array(
+    [[5, 6, 7, 8, 9, 2], [8, 2, 0, 0, 0, 0], [11, 4, 30, 2, 0, 0]]
+)
+OPTIONS = BeamOptions(3, length_penalty=1.0)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Not trained, but with gates that send tokens different ways."""
+    keras.utils.set_random_seed(1)
+    model = build_translator(CONFIG.model, "float32")
+    rng = np.random.default_rng(2)
+    for weight in model.trainable_variables:
+        weight.assign(weight + 0.5 * rng.normal(size=weight.shape))
+    return model
+
+
+def translate(model, sources):
+    found = translate_batch(model, sources, OPTIONS)
+    return found.ids[:, 0].numpy(), found.scores[:, 0].numpy()
+
+
+class TestServedModel:
+    def test_no_sentence_takes_the_place_of_another(self, trained):
+        served = served_model(trained)
+        together, scores = translate(served, SOURCES)
+        for row in range(3):
+            alone, score = translate(served, SOURCES[row : row + 1])
+            length = alone.shape[1]
+            np.testing.assert_array_equal(together[row, :length], alone[0])
+            # Products of other sizes round differently, step after step.
+            np.testing.assert_allclose(scores[row], score[0], rtol=1e-4)
+        # With the capacity of training they do.
+        crowded, crowded_scores = translate(trained, SOURCES)
+        assert not np.allclose(crowded_scores, scores, rtol=1e-3)
+
+    def test_bfloat16_gives_nearly_the_scores_of_float32(self, trained):
+        ids, scores = translate(served_model(trained), SOURCES)
+        half = served_model(trained, "bfloat16")
+        dtypes = {weight.dtype for weight in half.trainable_variables}
+        assert dtypes == {"bfloat16"}
+        _, half_scores = translate(half, SOURCES)
+        # Eight bits of a mantissa: steps of 1/256.
+        np.testing.assert_allclose(half_scores, scores, rtol=0.1)
+
+    def test_another_precision_is_refused(self, trained):
+        with pytest.raises(ValueError, match="'int8'"):
+            served_model(trained, "int8")

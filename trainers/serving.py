@@ -1,0 +1,102 @@
+"""From a trained model to the SavedModel that a server loads."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from trainers.checkpoints import weights_by_path
+from trainers.model_folder import build_translator
+from translation.ensemble import Ensemble
+from translation.export import export_translator
+
+PRECISIONS = ("float32", "bfloat16")
+
+# What a card says of the evaluation, in the words of results.json.
+_FIGURES = (
+    "bleu",
+    "signature",
+    "bleu_lowercased",
+    "signature_lowercased",
+    "perplexity",
+    "steps",
+    "training_minutes",
+)
+
+
+def export_model(config, folder, model, tokenizer, results, precision):
+    """Writes a new version of the SavedModel.
+
+    Args:
+        config: `NmtConfig` with the search to serve with.
+        folder: `ModelFolder`.
+        model: The trained translator, or an `Ensemble`.
+        tokenizer: `Tokenizer`.
+        results: dict as in results.json, or None if there are no figures.
+        precision: One of `PRECISIONS`.
+
+    Returns:
+        Path of the version's folder.
+    """
+    examples = results["examples"] if results else []
+    return export_translator(
+        served_model(model, precision),
+        tokenizer,
+        folder.export_path,
+        config.search,
+        target_languages=config.pair.split("-")[1:],
+        about=_about(config, results),
+        warmup_texts=[example["source"] for example in examples],
+    )
+
+
+def served_model(model, precision="float32"):
+    """The same translator as a server should have it.
+
+    Its experts have no limited capacity: that is for training, and would let
+    sentences of a batch take each other's places. Weights and products are
+    of the `precision`; gates, cell states and scores are float32 always.
+
+    Args:
+        model: A built `Translator`, or an `Ensemble` of such.
+        precision: One of `PRECISIONS`.
+
+    Returns:
+        A `Translator` of its own, or an `Ensemble`.
+
+    Raises:
+        ValueError: for another precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"`precision` must be one of {', '.join(PRECISIONS)}. "
+            f"Received: precision={precision!r}"
+        )
+    if isinstance(model, Ensemble):
+        members = [served_model(member, precision) for member in model.members]
+        return Ensemble(members, model.mean)
+    dropless = dataclasses.replace(model.config, capacity_factor=None)
+    served = build_translator(dropless, precision)
+    trained = weights_by_path(model)
+    for path, weight in weights_by_path(served).items():
+        weight.assign(tf.cast(trained[path], weight.dtype))
+    return served
+
+
+def _about(config, results):
+    """What a card says beyond the SavedModel itself."""
+    figures = {}
+    if results:
+        # As it was measured, which need not be as it is served.
+        measured = results.get("config") or dataclasses.asdict(config)
+        figures = {name: results[name] for name in _FIGURES}
+        for name in ("test", "precision", "search"):
+            figures[name] = measured[name]
+    return {
+        "data": {
+            name: getattr(config, name)
+            for name in ("pair", "train", "dev", "test", "vocabulary_type")
+        },
+        "figures": figures,
+        "examples": results["examples"] if results else [],
+        "configuration": dataclasses.asdict(config.model),
+    }
