@@ -183,10 +183,12 @@ def gather_whole(variable):
     """
     strategy = _raw(variable)._moe_keras_strategy
     variable = _raw(variable)
-    gather = tf.function(
-        lambda: strategy.run(lambda: gather_over_replicas(variable))
-    )
-    parts = strategy.experimental_local_results(gather())[0]
+
+    def gather():
+        return gather_over_replicas(variable)
+
+    gathered = tf.function(lambda: strategy.run(gather), autograph=False)()
+    parts = strategy.experimental_local_results(gathered)[0]
     return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
 
 
