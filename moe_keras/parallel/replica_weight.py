@@ -128,7 +128,11 @@ def mark_beside(beside, variable, kind, strategy):
         kind: str. What `beside` is to it.
         strategy: The strategy of both.
     """
-    if is_split(variable):
+    shard = shard_of(variable)
+    if shard is not None:  # of a layout, which knows no replicas
+        if shard_of(beside) is None:
+            mark(beside, shard._replace(path=f"{shard.path}/{kind}"))
+    elif is_split(variable):
         path = shard_of(copies_of(variable)[0]).path
         mark_copies(beside, f"{path}/{kind}", strategy)
 
@@ -146,7 +150,7 @@ def mark_optimizer(optimizer, variables):
             name = beside.path.split("/")[-1]
             if name.startswith(beginning):
                 kind = name.removeprefix(beginning)
-                strategy = _raw(variable)._moe_keras_strategy
+                strategy = getattr(_raw(variable), "_moe_keras_strategy", None)
                 mark_beside(beside, variable, kind, strategy)
 
 
