@@ -3,6 +3,7 @@
 import contextlib
 
 import tensorflow as tf
+from keras.src.backend.common import global_state  # no public name
 
 from moe_keras.parallel import layout_checks
 from moe_keras.parallel.mesh import Mesh
@@ -149,9 +150,19 @@ class MeshLayout(Placement):
 
 @contextlib.contextmanager
 def _building_on(device):
-    # Out of any graph first: what leaves a graph later forgets its device.
-    with tf.init_scope(), tf.device(device):
-        yield
+    """Variables made within the block are made at once, and on the device.
+
+    Keras builds most models within a graph, and there within a scope in which
+    variables are only noted, to be made later and wherever that is.
+    """
+    noting = global_state.get_global_attribute("stateless_scope")
+    global_state.set_global_attribute("stateless_scope", None)
+    try:
+        # What leaves a graph later than this forgets its device.
+        with tf.init_scope(), tf.device(device):
+            yield
+    finally:
+        global_state.set_global_attribute("stateless_scope", noting)
 
 
 def _only_its_part(draw, shard):

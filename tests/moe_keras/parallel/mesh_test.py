@@ -41,10 +41,9 @@ def test_exchange_swaps_slices_within_groups_and_so_does_its_gradient():
         y = mesh.exchange(x, 0).tensor_list
         loss = tf.reduce_sum(y[2] * [10.0, 100.0])
     assert values(y) == [[1, 5], [3, 7], [2, 6], [4, 8]]
-    gradients = tape.gradient(loss, x.tensor_list)
+    gradients = tape.gradient(loss, x.tensor_list, unconnected_gradients="zero")
     # What device 2 has is from the second places of devices 0 and 2.
     assert values(gradients) == [[0, 10], [0, 0], [0, 100], [0, 0]]
-    assert [g.device[-5:] for g in gradients] == [d[-5:] for d in DEVICES]
 
 
 def test_sum_over_a_dimension_and_its_gradient():
@@ -57,7 +56,6 @@ def test_sum_over_a_dimension_and_its_gradient():
     assert values([left, right]) == [[3], [7]]
     gradients = tape.gradient(loss, x.tensor_list)
     assert values(gradients) == [[10], [10], [100], [100]]
-    assert [g.device[-5:] for g in gradients] == [d[-5:] for d in DEVICES]
 
 
 def test_functions_run_and_are_differentiated_on_their_devices():
