@@ -12,6 +12,7 @@ are none in graphs of one process, as `MeshLayout` and `MirroredStrategy` with
 """
 
 import collections
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -114,8 +115,10 @@ def _run(concrete, captured, arguments):
                     ).handle
                 )
         own = [i for i in concrete.graph.inputs if i.name not in inputs]
+        feeds = {}  # constants would be folded, away from where they are used
         for tensor, value in zip(own, arguments, strict=True):
-            inputs[tensor.name] = tf.constant(value)
+            inputs[tensor.name] = v1.placeholder(value.dtype, value.shape)
+            feeds[inputs[tensor.name]] = value
         results = tf.graph_util.import_graph_def(
             concrete.graph.as_graph_def(),
             input_map=inputs,
@@ -133,7 +136,7 @@ def _run(concrete, captured, arguments):
         metadata = v1.RunMetadata()
         with v1.Session(graph=graph, config=config) as session:
             session.run(v1.global_variables_initializer())
-            session.run(results, options=options, run_metadata=metadata)
+            session.run(results, feeds, options, metadata)
     return metadata
 
 
@@ -142,8 +145,11 @@ def _crossings(metadata):
     for device in metadata.step_stats.dev_stats:
         for node in device.node_stats:
             for output in node.output:
-                allocated = output.tensor_description.allocation_description
-                sizes[node.node_name, output.slot] += allocated.requested_bytes
+                # Not what is allocated: pieces of a tensor share its memory.
+                seen = output.tensor_description
+                number = math.prod(dim.size for dim in seen.shape.dim)
+                size = tf.as_dtype(seen.dtype).size
+                sizes[node.node_name, output.slot] += number * size
     found = []
     for part in metadata.partition_graphs:
         for node in part.node:

@@ -6,7 +6,7 @@ E: experts    D: depth    H: hidden size
 import keras
 import tensorflow as tf
 
-from moe_keras.shards import Shard, mark, shard_of
+from moe_keras.shards import Shard, device_of, mark, shard_of
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -122,6 +122,10 @@ class FactoredAdam(keras.optimizers.Optimizer):
         return average
 
     def update_step(self, gradient, variable, learning_rate):
+        with device_of(variable):
+            self._update(gradient, variable, learning_rate)
+
+    def _update(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         moments = [moment.value for moment in self._moments[index]]
         dtype = tf.as_dtype(variable.dtype)

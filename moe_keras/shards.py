@@ -7,6 +7,7 @@ read part by part: it does not tell where the parts were, and no process has
 to hold the whole.
 """
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -81,23 +82,32 @@ def _raw(variable):
     return getattr(variable, "_value", variable)
 
 
-def mark_optimizer(optimizer, variables):
-    """Marks what a Keras optimizer keeps beside shards, such as momentum.
+def put_together(variables):
+    """The whole of a weight, in the memory of this process.
 
     Args:
-        optimizer: A Keras optimizer, built.
-        variables: List of the Keras variables that it updates.
+        variables: List of all its shards.
+
+    Returns:
+        Array.
     """
+    first = variables[0]
+    whole = np.empty(shard_of(first).shape, first.dtype.as_numpy_dtype)
     for variable in variables:
-        shard = shard_of(variable)
-        if shard is None:
-            continue
-        beginning = variable.path.replace("/", "_") + "_"
-        for beside in optimizer.variables:
-            name = beside.path.removeprefix(f"{optimizer.name}/")
-            if name.startswith(beginning) and beside.shape == variable.shape:
-                kind = name.removeprefix(beginning)
-                mark(beside, shard._replace(path=f"{shard.path}/{kind}"))
+        shard_of(variable).put(variable.numpy(), whole)
+    return whole
+
+
+def device_of(variable):
+    """A context for what is made of a shard, which is to stay beside it.
+
+    Args:
+        variable: Keras or TensorFlow variable; for one that is no shard the
+            context does nothing.
+    """
+    if shard_of(variable) is None:
+        return contextlib.nullcontext()
+    return tf.device(_raw(variable).device)
 
 
 def whole_variables(variables):
@@ -163,6 +173,10 @@ class Whole(Trackable):
 
     def add(self, variable):
         self._shards.append(variable)
+
+    def numpy(self):
+        """The whole, of shards that are all of this process."""
+        return put_together(self._shards)
 
     def _serialize_to_tensors(self):
         """The pieces by their places; TensorFlow saves each from its device."""

@@ -9,7 +9,7 @@ from moe_keras.parallel.replica_weight import (
     is_split,
     mark_beside,
 )
-from moe_keras.shards import whole_variables
+from moe_keras.shards import device_of, whole_variables
 
 
 class MovingAverage(tf.Module):
@@ -49,9 +49,10 @@ class MovingAverage(tf.Module):
         self._decay = decay**every
         self.every = every
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.averages = [
-            tf.Variable(weight, trainable=False) for weight in self._weights
-        ]
+        self.averages = []
+        for weight in self._weights:
+            with device_of(weight):
+                self.averages.append(tf.Variable(weight, trainable=False))
         self._strategy = tf.distribute.get_strategy()
         if any(map(is_split, self._weights)):
             self._begin_with_parts()
@@ -74,7 +75,8 @@ class MovingAverage(tf.Module):
         decay = tf.minimum(self._decay, updates / (9.0 + updates))
         for average, weight in zip(self.averages, self._weights, strict=True):
             rate = tf.cast(1.0 - decay, average.dtype)
-            average.assign_add(rate * (weight - average))
+            with device_of(weight):
+                average.assign_add(rate * (weight - average))
 
     def state(self):
         """What a checkpoint has to keep, by name."""
@@ -100,7 +102,7 @@ class MovingAverage(tf.Module):
     def _swap_on_replica(self):
         before = []  # one after the other: no second copy of them all
         for average, weight in zip(self.averages, self._weights, strict=True):
-            with tf.control_dependencies(before):
+            with tf.control_dependencies(before), device_of(weight):
                 kept = tf.identity(weight)
                 put = weight.assign(average)
                 before = [put, average.assign(kept)]

@@ -70,9 +70,15 @@ def copy_weights(source, target=None):
     targets = {} if target is None else weights_by_path(target)
     for path, weight in weights_by_path(source).items():
         if isinstance(weight, Whole):
-            weight = gather_whole(weight.of_replicas)
+            weight = _gather(weight)
         if targets:
             targets[path].assign(tf.convert_to_tensor(weight))
+
+
+def _gather(whole):
+    if whole.of_replicas is None:  # of a layout: all shards are this process's
+        return whole.numpy()
+    return gather_whole(whole.of_replicas)
 
 
 def _states(model):

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.monitoring import RoutingRecorder
+from moe_keras.parallel.replica_weight import mark_optimizer
 from moe_keras.parallel.workers import Workers
 from moe_keras.replicas import spread_random_states
 from trainers.averaging import MovingAverage
@@ -186,6 +187,7 @@ class Loop:
             self.schedule, beta_2=config.adam_beta_2
         )
         optimizer.build(self.model.trainable_variables)
+        mark_optimizer(optimizer, self.model.trainable_variables)
         return optimizer
 
     def _watch_gradients(self, gradients, variables):
@@ -226,6 +228,7 @@ class Loop:
                 self._run(interruption)
         except Interrupted as interrupted:
             self._save()
+            self.workers.everyones(None)  # nobody leaves before it is saved
             self._log(
                 f"{interrupted}: all is saved after step {int(self.step)}. "
                 "Give the same command again to go on."

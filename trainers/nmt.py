@@ -154,14 +154,16 @@ _STRATEGY = flags.DEFINE_enum(
 _DEVICES = flags.DEFINE_string(
     "devices",
     None,
-    "Devices for mirrored: how many, or their names, as GPU:0,GPU:1. Without a "
-    "GPU a number divides the processor, to try things out [all GPUs].",
+    "Devices for mirrored or a mesh: how many, or their names, as GPU:0,GPU:1. "
+    "Without a GPU a number divides the processor, to try things out [all "
+    "GPUs, or as many as the mesh has places].",
 )
 _CLUSTER = flags.DEFINE_string(
     "cluster",
     None,
     "Addresses of all workers, HOST:PORT,HOST:PORT, the same everywhere; the "
-    "first is the chief [from TF_CONFIG].",
+    "first is the chief [from TF_CONFIG]. With a mesh the first is this "
+    "program, and the others lend their devices: moe_keras.parallel.worker.",
 )
 _INDEX = flags.DEFINE_integer(
     "index", None, "Which of the addresses is this worker's own, from 0."
@@ -170,7 +172,14 @@ _INDEX = flags.DEFINE_integer(
 _LAYOUT = flags.DEFINE_string(
     "layout",
     None,
-    "experts:replica gives each replica a part of the experts [all of them].",
+    "experts:replica gives each replica a part of the experts [all of them]. "
+    "With a mesh: what is split over which of its dimensions, batch, experts "
+    "and hidden, as batch:data;experts:model.",
+)
+_MESH_SHAPE = flags.DEFINE_string(
+    "mesh_shape",
+    None,
+    "Mesh of devices that share the experts, as data:2;model:2; see --layout.",
 )
 
 _say = functools.partial(print, flush=True)
@@ -190,11 +199,17 @@ def _config():
 def _start_workers(about):
     cluster = None
     if _CLUSTER.value:
-        cluster = cluster_of(_CLUSTER.value, _INDEX.value)
+        index = 0 if _MESH_SHAPE.value else _INDEX.value
+        cluster = cluster_of(_CLUSTER.value, index)
     elif _STRATEGY.value == "multi_worker":
         cluster = cluster_of_environment()
     return start_workers(
-        _STRATEGY.value, _DEVICES.value, cluster, _LAYOUT.value, about
+        _STRATEGY.value,
+        _DEVICES.value,
+        cluster,
+        _LAYOUT.value,
+        about,
+        _MESH_SHAPE.value,
     )
 
 

@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from moe_keras import FactoredAdam
-from moe_keras.parallel.replica_weight import mark_beside
 
 
 @keras.saving.register_keras_serializable(package="trainers")
@@ -24,34 +23,6 @@ class FusedAdam(keras.optimizers.Adam):
     >>> [round(float(value), 3) for value in variable.numpy()]
     [0.999, 2.001]
     """
-
-    def build(self, variables):
-        super().build(variables)
-        for variable, first, second in zip(
-            variables, self._momentums, self._velocities, strict=True
-        ):
-            strategy = self._distribution_strategy
-            mark_beside(first, variable, "momentum", strategy)
-            mark_beside(second, variable, "velocity", strategy)
-
-    def apply_on_replica(self, gradients, variables):
-        """`apply` for gradients that are summed over all replicas already.
-
-        Each replica updates copies of its own, and they stay equal, because
-        the gradients are. `apply` would sum once more, and cannot stand in a
-        branch of the graph: there replicas must not talk to each other.
-
-        Args:
-            gradients: List of tensors, the same on all replicas.
-            variables: List of Keras variables, those it was built with.
-        """
-        rate = self._get_current_learning_rate()
-        for index, gradient in enumerate(gradients):
-            self._update(index, gradient, variables[index].value, rate)
-        tf.raw_ops.AssignAddVariableOp(
-            resource=self.iterations.value.handle,
-            value=tf.ones([], self.iterations.dtype),
-        )
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
@@ -80,3 +51,25 @@ class FusedAdam(keras.optimizers.Adam):
 
 # By the name of `LoopConfig.optimizer`.
 OPTIMIZERS = {"adam": FusedAdam, "factored_adam": FactoredAdam}
+
+
+def apply_on_replica(optimizer, gradients, variables):
+    """`optimizer.apply` for gradients that are summed over replicas already.
+
+    Each replica updates copies of its own, and they stay equal, because the
+    gradients are. `apply` would sum once more, and cannot stand in a branch
+    of the graph: there replicas must not talk to each other.
+
+    Args:
+        optimizer: One of `OPTIMIZERS`, whose updates are operations on the
+            handles of variables: within replicas those of their copies.
+        gradients: List of tensors, the same on all replicas.
+        variables: List of Keras variables, those it was built with.
+    """
+    rate = optimizer._get_current_learning_rate()
+    for gradient, variable in zip(gradients, variables, strict=True):
+        optimizer.update_step(gradient, variable.value, rate)
+    tf.raw_ops.AssignAddVariableOp(
+        resource=optimizer.iterations.value.handle,
+        value=tf.ones([], optimizer.iterations.dtype),
+    )

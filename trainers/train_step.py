@@ -1,5 +1,6 @@
 """One update of the weights, from one batch or from several."""
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -10,6 +11,8 @@ from moe_keras.replicas import (
     share_of_replica,
     sum_over_replicas,
 )
+from moe_keras.shards import device_of
+from trainers.optimizer import apply_on_replica
 
 
 class StepFigures(NamedTuple):
@@ -65,8 +68,8 @@ class TrainStep:
             `training=True` and returns the sum of the loss over the tokens of
             the batch and their number, and, if that is something else, the
             sum of their negative log likelihoods: float32 scalars.
-        optimizer: A Keras optimizer, built; for several replicas a
-            `FusedAdam`.
+        optimizer: A Keras optimizer, built; for several replicas one of
+            `trainers.optimizer`.
         clip_norm: float. The global norm of the gradient is cut to this.
         accumulate_steps: int. Batches of one update.
         static_shapes: bool. Whether batches have so few shapes that the step
@@ -123,12 +126,13 @@ class TrainStep:
         """Each replica sums up its own gradients, until they are needed."""
 
         def zeros(like):
-            return tf.Variable(
-                tf.zeros(like.shape, like.dtype),
-                trainable=False,
-                synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=tf.VariableAggregation.NONE,
-            )
+            with device_of(like):
+                return tf.Variable(
+                    tf.zeros(like.shape, like.dtype),
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.NONE,
+                )
 
         with self._strategy.scope():
             self._sums = [zeros(v) for v in self._model.trainable_variables]
@@ -187,7 +191,9 @@ class TrainStep:
         # Rows of an embedding may come twice: sum them before the norm.
         gradients = [tf.convert_to_tensor(g) for g in gradients]
         if self._loss_scale is not None:
-            gradients = [g / self._loss_scale for g in gradients]
+            gradients = self._beside_weights(
+                lambda gradient: gradient / self._loss_scale, gradients
+            )
         nll = (*nll_sum, loss_sum)[0] / tf.maximum(tokens, 1.0)
         return tf.stack([loss, nll]), tokens, gradients
 
@@ -200,7 +206,7 @@ class TrainStep:
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         update = self._optimizer.apply
         if num_replicas() > 1:
-            update = self._optimizer.apply_on_replica
+            update = functools.partial(apply_on_replica, self._optimizer)
 
         def apply():
             if self._watch:
@@ -211,13 +217,26 @@ class TrainStep:
         tf.cond(is_finite, apply, lambda: False)
         return StepFigures(loss, tokens, norm, is_finite, nll)
 
+    def _beside_weights(self, function, gradients):
+        """A function of each gradient, computed where its weight is."""
+        results = []
+        for variable, gradient in zip(
+            self._model.trainable_variables, gradients, strict=True
+        ):
+            with device_of(variable):
+                results.append(function(gradient))
+        return results
+
     def _step(self, batch):
         return self._apply(*self._gradients(batch))
 
     def _add_batch(self, batch):
         losses, tokens, gradients = self._gradients(batch)
+        gradients = self._beside_weights(
+            lambda gradient: tokens * gradient, gradients
+        )
         for total, gradient in zip(self._sums, gradients, strict=True):
-            total.assign_add(tokens * gradient)
+            total.assign_add(gradient)
         # The tokens of the batch are known to all replicas, losses in parts.
         self._totals.assign_add(tf.concat([tokens * losses, [tokens]], 0))
 
@@ -225,7 +244,9 @@ class TrainStep:
         totals = tf.identity(self._totals)
         tokens = totals[2]
         divisor = tf.maximum(tokens, 1.0)
-        gradients = [total / divisor for total in self._sums]
+        gradients = self._beside_weights(
+            lambda total: total / divisor, self._sums
+        )
         figures = self._apply(totals[:2] / divisor, tokens, gradients)
         for total in (*self._sums, self._totals):
             total.assign(tf.zeros_like(total))

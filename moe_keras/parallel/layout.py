@@ -131,8 +131,8 @@ class MeshLayout(Placement):
                     shape=shard.part_shape,
                     initializer=_only_its_part(draw, shard),
                 )
-            path = variable.path.replace(variable.name, name)
-            mark(variable, shard._replace(path=path))
+            folder = variable.path.removesuffix(variable.name)
+            mark(variable, shard._replace(path=f"{folder}{name}"))
             shards.append(variable)
         return ShardedWeight(name, shards)
 

@@ -25,6 +25,17 @@ class ReplicaWeight:
 
     Attributes:
         variable: The Keras variable, to be read by replicas.
+
+    Example:
+
+    >>> import keras
+    >>> strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    >>> with strategy.scope():
+    ...     variable = keras.Variable([[1.0], [2.0]])
+    >>> weight = ReplicaWeight(variable, strategy)
+    >>> weight.assign([[3.0], [4.0]])
+    >>> [shard.numpy().tolist() for shard in weight.shards]
+    [[[3.0], [4.0]]]
     """
 
     def __init__(self, variable, strategy):
@@ -122,15 +133,36 @@ def mark_beside(beside, variable, kind, strategy):
     """Marks what is kept beside a variable, such as its momentum, as it is.
 
     Args:
-        beside: Keras or TensorFlow variable of the same shape.
+        beside: Keras or TensorFlow variable of the same number of experts.
         variable: Keras or TensorFlow variable; nothing happens unless it
             `is_split`.
         kind: str. What `beside` is to it.
         strategy: The strategy of both.
     """
-    if is_split(variable):
+    shard = shard_of(variable)
+    if shard is not None:  # of a layout, which knows no replicas
+        if shard_of(beside) is None:
+            mark(beside, shard._replace(path=f"{shard.path}/{kind}"))
+    elif is_split(variable):
         path = shard_of(copies_of(variable)[0]).path
         mark_copies(beside, f"{path}/{kind}", strategy)
+
+
+def mark_optimizer(optimizer, variables):
+    """Marks what a Keras optimizer keeps beside variables that are split.
+
+    Args:
+        optimizer: A Keras optimizer, built under the strategy's scope.
+        variables: List of the Keras variables that it updates.
+    """
+    for variable in filter(is_split, variables):
+        beginning = f"{variable.path.replace('/', '_')}_"
+        for beside in optimizer.variables:
+            name = beside.path.split("/")[-1]
+            if name.startswith(beginning):
+                kind = name.removeprefix(beginning)
+                strategy = getattr(_raw(variable), "_moe_keras_strategy", None)
+                mark_beside(beside, variable, kind, strategy)
 
 
 def is_split(variable):
@@ -151,10 +183,12 @@ def gather_whole(variable):
     """
     strategy = _raw(variable)._moe_keras_strategy
     variable = _raw(variable)
-    gather = tf.function(
-        lambda: strategy.run(lambda: gather_over_replicas(variable))
-    )
-    parts = strategy.experimental_local_results(gather())[0]
+
+    def gather():
+        return gather_over_replicas(variable)
+
+    gathered = tf.function(lambda: strategy.run(gather), autograph=False)()
+    parts = strategy.experimental_local_results(gathered)[0]
     return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
 
 

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.shards import Shard, shard_of
+from moe_keras.shards import Shard, put_together, shard_of
 
 
 class ShardedWeight:
@@ -22,6 +22,7 @@ class ShardedWeight:
     Example:
 
     >>> import keras
+    >>> from moe_keras.shards import mark
     >>> variables = [keras.Variable([[1.0]]), keras.Variable([[2.0]])]
     >>> for number, variable in enumerate(variables):
     ...     piece = (slice(number, number + 1), slice(0, 1))
@@ -41,10 +42,7 @@ class ShardedWeight:
 
     def numpy(self):
         """The whole weight, gathered in the memory of this process."""
-        whole = np.empty(self.shape, self.dtype)
-        for variable in self.shards:
-            shard_of(variable).put(variable.numpy(), whole)
-        return whole
+        return put_together([variable.value for variable in self.shards])
 
     def assign(self, value):
         """Sets all shards from a value of the whole."""
@@ -100,12 +98,13 @@ def split(dims, parts, side_by_side=1):
     names, shape = list(dims), tuple(dims.values())
     axis = names.index("hidden") if "hidden" in dims else 0
     hidden_parts = parts["hidden"] if "hidden" in dims else 1
+    sides = side_by_side if hidden_parts > 1 else 1
 
     def piece(expert_part, hidden_part, side):
         slices = [slice(0, size) for size in shape]
         slices[axis] = _part(
             shape[axis],
-            hidden_parts * side_by_side,
+            hidden_parts * sides,
             side * hidden_parts + hidden_part,
         )
         slices[0] = _part(shape[0], parts["experts"], expert_part)
@@ -117,7 +116,7 @@ def split(dims, parts, side_by_side=1):
             Shard(
                 "",
                 shape,
-                tuple(piece(*part, side) for side in range(side_by_side)),
+                tuple(piece(*part, side) for side in range(sides)),
                 axis,
             ),
         )

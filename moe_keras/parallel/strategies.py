@@ -1,7 +1,10 @@
-"""From the names of a strategy and of devices to `tf.distribute`."""
+"""From what flags say to `tf.distribute`, or to a layout."""
 
 import tensorflow as tf
 
+from moe_keras.parallel.layout import MeshLayout
+from moe_keras.parallel.layout_checks import mesh_shape as shape_of_mesh
+from moe_keras.parallel.remote import connect
 from moe_keras.parallel.rendezvous import meet
 from moe_keras.parallel.replica_placement import ReplicaPlacement
 from moe_keras.parallel.workers import Workers
@@ -11,9 +14,14 @@ SHARED_OUT = "experts:replica"
 
 
 def start_workers(
-    strategy="none", devices=None, cluster=None, layout=None, about=None
+    strategy="none",
+    devices=None,
+    cluster=None,
+    layout=None,
+    about=None,
+    mesh_shape=None,
 ):
-    """Makes the strategy that a program is to train under.
+    """Makes the strategy, or the layout, that a program is to train under.
 
     Call it before TensorFlow computes anything: only then can a processor be
     divided into several devices, and can processes talk to each other.
@@ -21,14 +29,19 @@ def start_workers(
     Args:
         strategy: str. "none"; "mirrored" for several devices of this process;
             "multi_worker" for several processes.
-        devices: str. For "mirrored": how many, or their names with commas
-            between, as `GPU:0,GPU:2`. A number means GPUs, or where there is
-            none so many parts of the processor. By default all GPUs.
-        cluster: `Cluster`, for "multi_worker".
+        devices: str. For "mirrored" and for a mesh: how many, or their names
+            with commas between, as `GPU:0,GPU:2`. A number means GPUs, or
+            where there is none so many parts of the processor. By default all
+            GPUs; for a mesh as many as it has places.
+        cluster: `Cluster`, for "multi_worker"; for a mesh that of this
+            process and of those that lend it their devices.
         layout: str or None. "experts:replica" to give each replica a part of
-            the experts; by default each has all of them.
+            the experts; by default each has all of them. For a mesh its
+            layout rules.
         about: dict of what must be the same in all workers, see
             `rendezvous.meet`.
+        mesh_shape: str or None. Dimensions of a mesh of devices, for the
+            strategy "none": see `MeshLayout`.
 
     Returns:
         `Workers`.
@@ -47,6 +60,8 @@ def start_workers(
             f"`strategy` must be one of {', '.join(STRATEGIES)}. "
             f"Received: {strategy!r}"
         )
+    if mesh_shape is not None:
+        return _start_on_mesh(strategy, mesh_shape, layout, devices, cluster)
     if devices is not None and strategy != "mirrored":
         raise ValueError(
             "`devices` is for the strategy mirrored; a worker of several takes "
@@ -61,7 +76,8 @@ def start_workers(
     if layout not in (None, SHARED_OUT) or (layout and strategy == "none"):
         raise ValueError(
             f'`layout` must be "{SHARED_OUT}" or left out, and is for several '
-            f"replicas. Received: layout={layout!r}, strategy={strategy}"
+            "replicas; with `mesh_shape` it says what is split over a mesh. "
+            f"Received: layout={layout!r}, strategy={strategy}"
         )
     if strategy == "none":
         return Workers()
@@ -71,6 +87,23 @@ def start_workers(
         meet(cluster, {**(about or {}), "layout": layout})
         made = _multi_worker(cluster)
     return Workers(made, cluster, ReplicaPlacement(made) if layout else None)
+
+
+def _start_on_mesh(strategy, mesh_shape, layout, devices, cluster):
+    if strategy != "none" or layout is None:
+        raise ValueError(
+            "`mesh_shape` is for the strategy none, and needs a `layout` as "
+            '"batch:all;experts:all". Received: '
+            f"mesh_shape={mesh_shape!r}, layout={layout!r}, "
+            f"strategy={strategy}"
+        )
+    if cluster is None:
+        names = _device_names(devices or str(shape_of_mesh(mesh_shape).size))
+    else:
+        names = connect(cluster)
+        names = devices.split(",") if devices else names
+    placement = MeshLayout(mesh_shape, layout, names)
+    return Workers(placement=placement, helpers=cluster)
 
 
 def _mirrored(names):

@@ -26,6 +26,8 @@ class Workers:
         strategy: `tf.distribute.Strategy`; by default the one in force.
         cluster: `Cluster` of its processes, or None where there is only one.
         placement: `Placement` of experts; by default the one in force.
+        helpers: `Cluster` of processes that lend their devices to this one,
+            or None. They are watched as well.
 
     Attributes:
         strategy: The strategy.
@@ -39,14 +41,17 @@ class Workers:
     (True, [{'seconds': 1.5}])
     """
 
-    def __init__(self, strategy=None, cluster=None, placement=None):
+    def __init__(
+        self, strategy=None, cluster=None, placement=None, helpers=None
+    ):
         self.strategy = strategy or tf.distribute.get_strategy()
         self._placement = placement or current_placement()
         self._cluster = cluster
         self._index = cluster.index if cluster else 0
         self.count = len(cluster.addresses) if cluster else 1
         self.is_chief = self._index == 0
-        self._heartbeat = Heartbeat(cluster) if self.count > 1 else None
+        watched = helpers or (cluster if self.count > 1 else None)
+        self._heartbeat = Heartbeat(watched) if watched else None
         self._sum = tf.function(self._sum_eagerly, reduce_retracing=True)
 
     @contextlib.contextmanager
@@ -113,5 +118,9 @@ class Workers:
             if lost:
                 raise lost from error
         self._heartbeat.stop()
+        # TensorFlow's own watch, too, which would cry at each that leaves.
+        watch = "_check_health_thread_should_stop"
+        if hasattr(self.strategy.extended, watch):
+            getattr(self.strategy.extended, watch).set()
         if kind is None:
             self.everyones(None)  # nobody leaves while another still watches

@@ -124,7 +124,7 @@ def _expert_numbers(layer, layout):
 
 
 def _biases(layer, layout):
-    """That of the output is whole in each part of the hidden layer."""
+    """That of the output is where the first part of the hidden layer is."""
     if not layer.bias:
         return 0
     width = layer.hidden_dim // layout.hidden + layer.depth

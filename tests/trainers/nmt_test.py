@@ -34,6 +34,8 @@ def test_help_teaches_every_mode_and_flag():
         "--alignments",
         "--ensemble",
         "--average_of",
+        "--strategy=mirrored",
+        "--cluster=",
         "--mode=experts",
         "--labels",
         "resumes",
@@ -51,6 +53,8 @@ def test_help_teaches_every_mode_and_flag():
         ("--mode=export", "config.json is missing"),
         ("--mode=average", "config.json is missing"),
         ("--set=max_bad_steps=0", "`max_bad_steps` must be above zero"),
+        ("--strategy=multi_worker", "give --cluster=HOST:PORT"),
+        ("--devices=2", "`devices` is for the strategy mirrored"),
         ("--set=patience=-1", "`patience` must not be negative"),
     ],
 )

@@ -1,0 +1,301 @@
+"""What layouts send between devices, hold on each, and cost in time.
+
+    python benchmarks/layouts.py [--rounds=10] [--json=layouts.json]
+
+One `SparseMoE` layer, forward and backward, on four logical devices of the
+processor: first on one of them, then split in all the ways that `MeshLayout`
+and replicas of `tf.distribute` know. For each
+
+- *sent*: bytes that crossed between devices in a step, all of them, counted
+  from the graphs that TensorFlow cut for the devices (benchmarks/crossing.py);
+- *planned*: what `moe_keras.plan` says that this layout sends at least;
+- *to all-to-all*: sent over `4 K N D (R - 1) / R` numbers, there and back,
+  forward and backward: the least that tokens on R devices can send to experts
+  that are shared out;
+- *weights*, *Adam*: bytes of the experts' weights, and of what Adam keeps
+  beside them, on the device with most of them, over those of one device;
+- *peak*: bytes allocated at the height of the step, variables apart, on the
+  busiest device, over those of one device;
+- *time*: of a step, over that on one device of the same round.
+
+Four devices of one processor share its cores: time shows what a layout adds,
+not what it saves. The gate is balanced to the token, its choices fixed, so
+that what is sent is not blurred by chance; `--gate=noisy` takes the paper's.
+
+N: tokens    D: depth    H: hidden size    E: experts    K: experts per token
+R: devices
+"""
+
+import argparse
+import collections
+import json
+import math
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402  after the log level
+import tensorflow as tf  # noqa: E402
+from crossing import trace  # noqa: E402
+from interleaved import interleaved_times, median_ratio  # noqa: E402
+
+import moe_keras  # noqa: E402
+from moe_keras import plan  # noqa: E402
+from moe_keras.parallel import MeshLayout  # noqa: E402
+from moe_keras.parallel.replica_placement import ReplicaPlacement  # noqa: E402
+from moe_keras.parallel.strategies import divide_processor  # noqa: E402
+from moe_keras.plan.model import Model, Part  # noqa: E402
+from moe_keras.replicas import share_of_replica  # noqa: E402
+
+DEVICES = 4
+SIZES = {"N": 1024, "D": 64, "H": 128, "E": 16, "K": 2}
+
+# Name in the planner, mesh shape and layout rules.
+MESHES = (
+    ("mesh, batch and experts", "all:4", "batch:all;experts:all"),
+    ("mesh, experts", "all:4", "experts:all"),
+    ("mesh, hidden", "all:4", "hidden:all"),
+    ("mesh, batch", "all:4", "batch:all"),
+    ("mesh, batch 2 x experts 2", "data:2;model:2", "batch:data;experts:model"),
+    (
+        "mesh, experts 2 x hidden 2",
+        "model:2;inner:2",
+        "experts:model;hidden:inner",
+    ),
+)
+ONE, REPLICAS = "one device", "replicas, experts shared out"
+
+
+class BalancedGate(keras.layers.Layer):
+    """Each part of a batch asks each expert equally often.
+
+    Token n has the experts `n + j E / K`, weighed by a softmax over their
+    logits; only the choice is fixed.
+    """
+
+    def __init__(self, num_experts, k):
+        super().__init__()
+        self.num_experts, self.k = num_experts, k
+
+    def build(self, input_shape):
+        self.gate_kernel = self.add_weight(
+            name="gate_kernel", shape=(input_shape[-1], self.num_experts)
+        )
+
+    def call(self, inputs, mask=None, training=False):
+        token_N1 = tf.range(tf.shape(inputs)[0])[:, None]
+        step_1K = tf.range(self.k)[None] * (self.num_experts // self.k)
+        expert_NK = (token_N1 + step_1K) % self.num_experts
+        logits_NE = tf.matmul(inputs, self.gate_kernel)
+        gate_NK = tf.nn.softmax(tf.gather(logits_NE, expert_NK, batch_dims=1))
+
+        def by_expert(values_NK):
+            return tf.math.unsorted_segment_sum(
+                values_NK, expert_NK, self.num_experts
+            )
+
+        return moe_keras.Routing(
+            expert_index=expert_NK,
+            gate=gate_NK,
+            importance=by_expert(gate_NK),
+            load=by_expert(tf.ones_like(gate_NK)),
+            loss=tf.zeros(()),
+            figures={},
+        )
+
+
+def make_layer(gate, sizes):
+    """A built layer, of the placement in force."""
+    experts, k = sizes["E"], sizes["K"]
+    kinds = {
+        "balanced": lambda: BalancedGate(experts, k),
+        "noisy": lambda: moe_keras.NoisyTopKGate(experts, k, seed=0),
+    }
+    layer = moe_keras.SparseMoE(
+        experts, hidden_dim=sizes["H"], gate=kinds[gate]()
+    )
+    layer.build((None, sizes["D"]))
+    return layer
+
+
+def make_adam(layer):
+    """Adam for the experts of a layer, with its moments."""
+    adam = keras.optimizers.Adam()
+    adam.build(layer.experts.trainable_variables)
+    return adam
+
+
+class Case(NamedTuple):
+    """A layer, Adam for its experts, and the step to be measured."""
+
+    layer: keras.layers.Layer
+    adam: keras.optimizers.Optimizer
+    step: Callable
+
+
+def gradients_of(layer, x, d_y):
+    """Forward and backward: gradients of the input and of all weights."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True)
+        loss = tf.reduce_sum(y * d_y) + sum(layer.losses)
+    return tape.gradient(loss, [x, *layer.trainable_variables])
+
+
+def on_mesh(gate, sizes, mesh_shape, rules):
+    with MeshLayout(mesh_shape, rules).scope():
+        layer = make_layer(gate, sizes)
+    return _case(layer)
+
+
+def on_replicas(gate, sizes):
+    strategy = tf.distribute.MirroredStrategy(
+        [f"CPU:{i}" for i in range(DEVICES)],
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
+    with strategy.scope(), ReplicaPlacement(strategy).scope():
+        layer = make_layer(gate, sizes)
+        adam = make_adam(layer)
+
+    def of_replica(x, d_y):
+        return gradients_of(layer, share_of_replica(x), share_of_replica(d_y))
+
+    @tf.function
+    def step(x, d_y):
+        results = strategy.run(of_replica, args=(x, d_y))
+        return tf.nest.map_structure(
+            strategy.experimental_local_results, results
+        )
+
+    return Case(layer, adam, step)
+
+
+def _case(layer):
+    step = tf.function(lambda x, d_y: gradients_of(layer, x, d_y))
+    return Case(layer, make_adam(layer), step)
+
+
+def cases(gate, sizes, only=""):
+    """A `Case` of each layout whose name has `only` in it, by its name."""
+    made = {ONE: _case(make_layer(gate, sizes))}
+    for name, mesh_shape, rules in MESHES:
+        if only in name:
+            made[name] = on_mesh(gate, sizes, mesh_shape, rules)
+    if only in REPLICAS:
+        made[REPLICAS] = on_replicas(gate, sizes)
+    return made
+
+
+def most_bytes(variables):
+    """Bytes of variables on the device that has most of them."""
+    held = collections.Counter()
+    for variable in variables:
+        copies = getattr(variable.value, "values", (variable.value,))
+        for copy in copies:
+            held[copy.device] += copy.dtype.size * math.prod(copy.shape)
+    return max(held.values())
+
+
+def planned_bytes(name, sizes):
+    """What the planner says that a layout sends at least, without the gate."""
+    layer = plan.MoE(sizes["D"], sizes["H"], sizes["E"], sizes["K"], bias=True)
+    model = Model("", Part(), (layer,), sizes["N"])
+    for layout in plan.layouts(model, DEVICES):
+        if layout.name == name:
+            counted = plan.traffic(model, layout, plan.Training())
+            return counted.exchange + (
+                0 if layout.is_mirrored else counted.reduce
+            )
+    return 0
+
+
+def measure(made, sizes, rounds):
+    """A row for each layout."""
+    tokens, depth = sizes["N"], sizes["D"]
+    x = tf.random.stateless_normal((tokens, depth), [1, 2])
+    d_y = tf.random.stateless_normal((tokens, depth), [3, 4])
+    share = (DEVICES - 1) / DEVICES
+    all_to_all = 4 * 4 * sizes["K"] * tokens * depth * share
+    steps = {
+        name: lambda step=step: tf.nest.map_structure(
+            lambda t: t.numpy(), tf.nest.flatten(step(x, d_y))[:1]
+        )
+        for name, (_, _, step) in made.items()
+    }
+    times = interleaved_times(steps, rounds)
+    rows = []
+    for name, (layer, adam, step) in made.items():
+        seen = trace(step, x, d_y)
+        rows.append(
+            {
+                "layout": name,
+                "sent_bytes": seen.bytes,
+                "planned_bytes": planned_bytes(name, sizes),
+                "to_all_to_all": seen.bytes / all_to_all,
+                "expert_bytes": most_bytes(layer.experts.trainable_variables),
+                # Without the rate and the number of steps.
+                "adam_bytes": most_bytes(adam.variables[2:]),
+                "peak_bytes": max(seen.peaks.values()),
+                "time_ratio": median_ratio(times[name].wall, times[ONE].wall),
+                "largest": [
+                    crossing._asdict()
+                    for crossing in sorted(
+                        seen.crossings, key=lambda c: -c.bytes
+                    )[:8]
+                ],
+            }
+        )
+    for row in rows:
+        for name in ("expert_bytes", "adam_bytes", "peak_bytes"):
+            row[f"{name}_ratio"] = row[name] / rows[0][name]
+    return rows
+
+
+def as_table(rows):
+    """The rows as text."""
+    head = (
+        "sent kB", "planned kB", "to all-to-all", "weights", "Adam", "peak",
+        "time",
+    )  # fmt: skip
+    lines = [f"{'layout':30}" + "".join(f"{name:>14}" for name in head)]
+    for row in rows:
+        cells = (
+            f"{row['sent_bytes'] / 1e3:,.0f}",
+            f"{row['planned_bytes'] / 1e3:,.0f}",
+            f"{row['to_all_to_all']:.2f}",
+            f"{row['expert_bytes_ratio']:.3f}",
+            f"{row['adam_bytes_ratio']:.3f}",
+            f"{row['peak_bytes_ratio']:.2f}",
+            f"{row['time_ratio']:.2f}",
+        )
+        lines.append(
+            f"{row['layout']:30}" + "".join(f"{cell:>14}" for cell in cells)
+        )
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument(
+        "--gate", choices=("balanced", "noisy"), default="balanced"
+    )
+    parser.add_argument(
+        "--only", default="", help="part of the names of layouts to measure"
+    )
+    parser.add_argument("--json", help="file for all figures")
+    options = parser.parse_args()
+    divide_processor(DEVICES)
+    rows = measure(
+        cases(options.gate, SIZES, options.only), SIZES, options.rounds
+    )
+    print(as_table(rows))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({"sizes": SIZES, "rows": rows}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

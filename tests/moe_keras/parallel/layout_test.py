@@ -1,0 +1,314 @@
+"""Layouts do not affect results: each against the same layer on one device.
+
+Tolerance, unless said otherwise: 1e-5 of a value and 1e-6 beside it, which is
+what another order of summing costs in float32. The devices are parts of one
+processor.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_moe import (
+    DEPTH,
+    LAYOUTS,
+    layout_named,
+    outputs_and_gradients,
+    small_moe,
+    tokens,
+    wholes,
+)
+
+import moe_keras
+from moe_keras.parallel import MeshLayout
+
+BATCH = 13  # leaves a remainder with 2, 3 and 4 devices
+MASK = np.arange(BATCH) % 5 != 3
+
+
+def assert_same(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def check_layout(layout, x, mask=None, **kwargs):
+    """Fails unless outputs and all gradients are those of one device."""
+    plain = small_moe(**kwargs)
+    split = small_moe(layout, **kwargs)
+    expected, d_expected, d_plain = outputs_and_gradients(plain, x, mask)
+    outputs, d_inputs, d_split = outputs_and_gradients(split, x, mask)
+    assert_same(outputs, expected)
+    assert_same(d_inputs, d_expected)
+    d_split, d_plain = wholes(split, d_split), wholes(plain, d_plain)
+    assert d_split.keys() == d_plain.keys()
+    for path, gradient in d_plain.items():
+        assert_same(d_split[path], gradient)
+        assert len(x) == 0 or np.abs(gradient).max() > 0, path
+    return split
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_results_are_those_of_one_device(name):
+    check_layout(layout_named(name), tokens(BATCH), MASK)
+
+
+PARTS = {
+    "hierarchical gate": lambda: {
+        "gate": moe_keras.HierarchicalGate(2, 4, k=(2, 1), seed=1, name="gate"),
+        "k": None,
+    },
+    "as many experts as a token needs": lambda: {
+        "gate": moe_keras.ThresholdGate(8, k_max=3, name="gate"),
+        "k": None,
+    },
+    "gated experts": lambda: {
+        "expert": moe_keras.GatedFeedForwardExperts(8, 6, name="experts"),
+        "hidden_dim": None,
+    },
+    "no bias, recomputed": lambda: {
+        "expert": moe_keras.FeedForwardExperts(
+            8,
+            6,
+            use_bias=False,
+            recompute=True,
+            output_dim=3,
+            name="experts",
+        ),
+        "hidden_dim": None,
+    },
+}
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
+def test_gates_and_experts_of_other_kinds(parts):
+    check_layout(
+        layout_named("exchange_and_hidden"), tokens(9), make_parts=parts
+    )
+
+
+def test_experts_that_are_keras_layers():
+    def parts():
+        names = iter("abcdefgh")
+
+        def expert():
+            return keras.layers.Dense(4, activation="tanh", name=next(names))
+
+        return {"expert": expert, "hidden_dim": None}
+
+    split = check_layout(layout_named("exchange"), tokens(9), make_parts=parts)
+    devices = [e.kernel.value.device[-1] for e in split.experts.experts]
+    assert devices == list("00112233")
+
+
+@pytest.mark.parametrize("name", ["exchange", "experts_and_hidden"])
+def test_the_same_choices_are_dropped(name):
+    # 8 tokens, k = 2, 8 experts: 2 slots each, where some would have 4.
+    split = check_layout(layout_named(name), tokens(8), capacity_factor=1.0)
+    assert split.routing_statistics().overflow > 0
+
+
+@pytest.mark.parametrize("number", [3, 1, 0])
+def test_fewer_tokens_than_devices(number):
+    check_layout(layout_named("exchange"), tokens(number))
+
+
+def test_all_tokens_are_padding():
+    check_layout(layout_named("exchange"), tokens(3), np.zeros(3, bool))
+
+
+@pytest.mark.parametrize("name", ["exchange_and_hidden", "batch"])
+def test_graph_of_an_unknown_batch(name):
+    split = small_moe(layout_named(name))
+    plain = small_moe()
+    run = tf.function(
+        lambda x: outputs_and_gradients(split, x),
+        input_signature=[tf.TensorSpec((None, DEPTH))],
+    )
+    for number in (BATCH, 3):
+        outputs, _, gradients = run(tokens(number))
+        expected, _, d_plain = outputs_and_gradients(plain, tokens(number))
+        assert_same(outputs, expected)
+        for path, gradient in wholes(plain, d_plain).items():
+            assert_same(wholes(split, gradients)[path], gradient)
+
+
+def test_gradients_are_computed_where_the_weights_are():
+    split = small_moe(layout_named("exchange_and_hidden"))
+    *_, gradients = outputs_and_gradients(split, tokens(BATCH))
+    devices = set()
+    pairs = zip(split.trainable_variables, gradients, strict=True)
+    for variable, gradient in pairs:
+        if "experts" in variable.path:
+            assert gradient.device == variable.value.device
+            devices.add(gradient.device[-5:])
+    assert devices == {f"CPU:{i}" for i in range(4)}
+
+
+def test_twenty_steps_of_training():
+    """Adam divides by small numbers: to 1e-4 of the loss, 1e-3 of weights."""
+    x = tokens(BATCH)
+    histories, layers = [], []
+    for layout in (None, layout_named("exchange_and_hidden")):
+        layer = small_moe(layout)
+        optimizer = keras.optimizers.Adam(0.01)
+        optimizer.build(layer.trainable_variables)
+
+        @tf.function
+        def step(layer=layer, optimizer=optimizer):
+            with tf.GradientTape() as tape:
+                error = layer(x, training=True) - tf.reverse(x, [1])
+                loss = tf.reduce_mean(error**2) + tf.add_n(layer.losses)
+            variables = layer.trainable_variables
+            optimizer.apply(tape.gradient(loss, variables), variables)
+            return loss
+
+        histories.append([float(step()) for _ in range(20)])
+        layers.append(layer)
+    plain, split = histories
+    np.testing.assert_allclose(split, plain, rtol=1e-4)
+    assert plain[-1] < 0.9 * plain[0]
+    for path, weight in wholes(layers[0]).items():
+        np.testing.assert_allclose(
+            wholes(layers[1])[path], weight, rtol=1e-3, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", ["experts_and_hidden", "exchange"])
+def test_initial_weights_are_those_of_one_device(name):
+    plain, split = small_moe(), small_moe(layout_named(name))
+    for path, weight in wholes(plain).items():
+        np.testing.assert_array_equal(wholes(split)[path], weight)
+
+
+def test_no_device_ever_has_more_than_its_part_and_one_expert():
+    drawn = []
+
+    class Recording(keras.initializers.RandomNormal):
+        def __call__(self, shape, dtype=None):
+            drawn.append((tuple(shape), tf.constant(0.0).device))
+            return super().__call__(shape, dtype)
+
+    with layout_named("experts").scope():
+        experts = moe_keras.FeedForwardExperts(
+            8, 6, kernel_initializer=Recording()
+        )
+        experts.build((8, None, DEPTH))
+    # Two kernels of 8 experts, each drawn once, on the device of its shard.
+    assert {shape for shape, _ in drawn} == {(DEPTH, 6), (6, DEPTH)}
+    assert len(drawn) == 16 and len({device for _, device in drawn}) == 4
+    assert [w.shape for w in experts.kernel_in.shards] == [(2, DEPTH, 6)] * 4
+    places = [w.value.device[-5:] for w in experts.kernel_in.shards]
+    assert places == ["CPU:0", "CPU:1", "CPU:2", "CPU:3"]
+
+
+def test_dropout_differs_between_devices():
+    # One expert for two batches of the same 32 tokens: the same on one device.
+    layout = MeshLayout("data:2", "batch:data")
+    with layout.scope():
+        layer = moe_keras.SparseMoE(
+            1, k=1, expert=moe_keras.FeedForwardExperts(1, 8, dropout=0.5)
+        )
+        x = tf.concat([tokens(32)] * 2, 0)
+        first, second = np.split(layer(x, training=True), 2)
+    assert (first != second).mean() > 0.5
+    first, second = np.split(layer(x), 2)
+    np.testing.assert_allclose(first, second)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16"])
+def test_mixed_precision(precision):
+    """bfloat16 has 8 bits: sums in another order differ by some 1 %."""
+    keras.config.set_dtype_policy(precision)
+    try:
+        plain, split = (
+            small_moe(),
+            small_moe(layout_named("experts_and_hidden")),
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    outputs, expected = split(tokens(BATCH)), plain(tokens(BATCH))
+    assert outputs.dtype == tf.bfloat16
+    difference = tf.cast(outputs - expected, tf.float32)
+    assert float(tf.reduce_max(tf.abs(difference))) < 0.05
+
+
+def test_keras_files_hold_whole_weights(tmp_path):
+    def model(layout):
+        inputs = keras.Input((DEPTH,))
+        if layout is None:
+            return keras.Model(inputs, small_moe()(inputs))
+        with layout.scope():
+            return keras.Model(inputs, small_moe(layout)(inputs))
+
+    plain, split = model(None), model(layout_named("experts_and_hidden"))
+    for weight in plain.layers[-1].experts.weights:
+        weight.assign(weight + 1.0)
+    x = tokens(4)
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    split.load_weights(tmp_path / "plain.weights.h5")
+    assert_same(split(x), plain(x))
+    split.save_weights(tmp_path / "split.weights.h5")
+    fresh = model(None)
+    fresh.load_weights(tmp_path / "split.weights.h5")
+    np.testing.assert_array_equal(fresh(x), plain(x))
+
+
+def test_experts_called_by_themselves_are_whole():
+    plain, split = small_moe(), small_moe(layout_named("experts_and_hidden"))
+    batches = tf.reshape(tokens(24), (8, 3, DEPTH))
+    assert_same(split.experts(batches), plain.experts(batches))
+
+
+class AddsLoss(moe_keras.FeedForwardExperts):
+    def call(self, inputs, **kwargs):
+        self.add_loss(tf.reduce_sum(inputs))
+        return super().call(inputs, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("rules", "expert", "message"),
+    [
+        ("experts:all", moe_keras.FeedForwardExperts(6, 4), "take 4 or 8 exp"),
+        ("hidden:all", moe_keras.FeedForwardExperts(8, 6), "over 1, 2, 3, 6"),
+        (
+            "hidden:all",
+            moe_keras.FeedForwardExperts(8, 8, activation="softmax"),
+            "each hidden unit by itself",
+        ),
+        ("hidden:all", lambda: keras.layers.Dense(4), "ExpertList cannot"),
+    ],
+)
+def test_what_cannot_be_split(rules, expert, message):
+    number = getattr(expert, "num_experts", 8)
+    with MeshLayout("all:4", rules).scope():
+        layer = moe_keras.SparseMoE(number, k=2, expert=expert)
+        with pytest.raises(ValueError, match=message):
+            layer.build((None, DEPTH))
+
+
+def test_experts_that_add_a_loss_are_refused():
+    with layout_named("experts").scope():
+        layer = moe_keras.SparseMoE(8, k=2, expert=AddsLoss(8, 6))
+        with pytest.raises(ValueError, match="add_loss"):
+            layer(tokens(3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "rules", "devices", "message"),
+    [
+        ("all", "experts:all", None, "`mesh_shape` must be names and sizes"),
+        ("a:2;a:2", "experts:a", None, "`mesh_shape` must be names and sizes"),
+        ("all:2", "experts", None, "`layout_rules` must be pairs"),
+        ("all:2", "expert:all", None, "can split batch, experts, hidden"),
+        ("all:2", "experts:model", None, "the mesh's all. Received: exp"),
+        ("a:2;b:2", "experts:a;experts:b", None, "experts over one dimension"),
+        ("all:2", "batch:all;hidden:all", None, "hidden and batch over two"),
+        ("all:2", "experts:all;hidden:all", None, "hidden and experts over"),
+        ("all:8", "experts:all", None, "has 8 devices. Received: 4"),
+        ("all:2", "experts:all", ["CPU:0"], "has 2 devices. Received: 1"),
+        ("all:1", "experts:all", ["CPU:9"], "must be among .*CPU:3. Received"),
+        ("all:1", "experts:all", ["/job:a b"], "must be among"),
+    ],
+)
+def test_what_is_no_layout(shape, rules, devices, message):
+    with pytest.raises(ValueError, match=message):
+        MeshLayout(shape, rules, devices)

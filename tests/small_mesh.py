@@ -1,0 +1,34 @@
+"""The small training run with experts on workers' devices, as a program.
+
+`python tests/small_mesh.py FOLDER STEPS ADDRESS,ADDRESS,... RULES`
+"""
+
+import functools
+import sys
+
+from small_workers import train
+
+from moe_keras.parallel.cluster import cluster_of
+from moe_keras.parallel.heartbeat import WorkerLost
+from moe_keras.parallel.strategies import start_workers
+
+
+def main(folder, steps, addresses, rules):
+    cluster = cluster_of(addresses, 0)
+    say = functools.partial(print, flush=True)
+    try:
+        workers = start_workers(
+            cluster=cluster,
+            layout=rules,
+            mesh_shape=f"all:{len(cluster.others)}",
+        )
+        with workers:
+            loop = train(folder, int(steps), workers, is_random=True, log=say)
+    except (ValueError, WorkerLost) as error:
+        sys.exit(f"Error: {error}")
+    for variable in loop.optimizer.variables:
+        say(variable.value.device)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
