@@ -177,12 +177,14 @@ def _case(layer):
     return Case(layer, make_adam(layer), step)
 
 
-def cases(gate, sizes):
-    """A `Case` of each layout, by its name."""
+def cases(gate, sizes, only=""):
+    """A `Case` of each layout whose name has `only` in it, by its name."""
     made = {ONE: _case(make_layer(gate, sizes))}
     for name, mesh_shape, rules in MESHES:
-        made[name] = on_mesh(gate, sizes, mesh_shape, rules)
-    made[REPLICAS] = on_replicas(gate, sizes)
+        if only in name:
+            made[name] = on_mesh(gate, sizes, mesh_shape, rules)
+    if only in REPLICAS:
+        made[REPLICAS] = on_replicas(gate, sizes)
     return made
 
 
@@ -280,10 +282,15 @@ def main():
     parser.add_argument(
         "--gate", choices=("balanced", "noisy"), default="balanced"
     )
+    parser.add_argument(
+        "--only", default="", help="part of the names of layouts to measure"
+    )
     parser.add_argument("--json", help="file for all figures")
     options = parser.parse_args()
     divide_processor(DEVICES)
-    rows = measure(cases(options.gate, SIZES), SIZES, options.rounds)
+    rows = measure(
+        cases(options.gate, SIZES, options.only), SIZES, options.rounds
+    )
     print(as_table(rows))
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:

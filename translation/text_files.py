@@ -12,7 +12,7 @@ import zlib
 
 import tensorflow as tf
 
-_BLOCK = 1 << 14  # bytes
+_BLOCK = 1 << 13  # bytes that are read at once
 
 
 class CorpusError(ValueError):

@@ -3,7 +3,9 @@
 TensorFlow lets the gradient of an operation run on the device of the moment,
 and not on that of the operation: what eight devices computed forward, one
 would compute backward, with the weights of all. So each verb here has a
-gradient of its own, on the devices of the verb.
+gradient of its own, on the devices of the verb: one for each device, because
+what several devices have in one gradient would meet on one of them, and
+travel there and back.
 """
 
 import functools
@@ -76,14 +78,16 @@ class Mesh(_placement_mesh.PlacementMeshImpl):
             `LaidOutTensor`.
         """
 
-        @tf.custom_gradient
-        def run(*parts):
-            def backward(*d_parts):
-                return self._alltoall(d_parts, mesh_axis)
-
-            return self._alltoall(parts, mesh_axis), backward
-
-        return self.LaidOutTensor(list(run(*x.tensor_list)))
+        received = [None] * self.size
+        for group in mtf.processor_groups(self.shape, [mesh_axis]):
+            sent = [
+                self._on(device, _split(len(group)), x.tensor_list[device])
+                for device in group
+            ]
+            for place, device in enumerate(group):
+                pieces = [slices[place] for slices in sent]
+                received[device] = self._on(device, _join, *pieces)
+        return self.LaidOutTensor(received)
 
     def sum_to(self, x, mesh_axes, chosen):
         """All-reduce, of which the caller takes the results of some devices.
@@ -97,27 +101,22 @@ class Mesh(_placement_mesh.PlacementMeshImpl):
             List of a tensor for each chosen device. The sum is the same on
             all devices of a group, and one of each group is enough.
         """
-        groups = [self._group(device, mesh_axes) for device in chosen]
-
-        @tf.custom_gradient
-        def run(*parts):
-            def backward(*d_sums):
-                d_parts = [None] * self.size
-                for group, d_sum in zip(groups, d_sums, strict=True):
-                    for device in group:
-                        with tf.device(self.devices[device]):
-                            d_parts[device] = tf.identity(d_sum)
-                return d_parts
-
-            sums = self.allreduce(
-                self.LaidOutTensor(list(parts)), mesh_axes, "SUM"
+        return [
+            self._on(
+                device,
+                _sum,
+                *(x.tensor_list[d] for d in self._group(device, mesh_axes)),
             )
-            # What was not summed comes back itself, which a gradient minds.
-            return [
-                tf.identity(sums.tensor_list[device]) for device in chosen
-            ], backward
+            for device in chosen
+        ]
 
-        return list(run(*x.tensor_list))
+    def _on(self, device, function, *tensors):
+        """Runs a function on one device, forward and backward."""
+        name = self.devices[device]
+        with tf.device(name):
+            if not tensors[0].dtype.is_floating:
+                return function(*tensors)
+            return _differentiate_on(name, function, tensors)
 
     def _group(self, device, mesh_axes):
         """The devices that differ from one in some dimensions only."""
@@ -126,16 +125,17 @@ class Mesh(_placement_mesh.PlacementMeshImpl):
                 return group
         return [device]
 
-    def _alltoall(self, parts, mesh_axis):
-        # Mesh-TensorFlow's own verb sends in a ring, past devices that need
-        # nothing of it; its direct one sends each slice once.
-        direct = functools.partial(
-            _placement_mesh.alltoall_pointtwise, split_axis=0, concat_axis=0
-        )
-        sent = self._collective_with_groups(
-            self.LaidOutTensor(list(parts)), [mesh_axis], direct
-        )
-        return sent.tensor_list
+
+def _split(number):
+    return lambda rows: tf.split(rows, number)
+
+
+def _join(*pieces):
+    return tf.concat(pieces, 0)
+
+
+def _sum(*parts):
+    return tf.add_n(parts)
 
 
 def share(tensor, home, devices):
@@ -159,19 +159,14 @@ def share(tensor, home, devices):
     7.0
     """
 
-    @tf.custom_gradient
-    def run(tensor):
-        def backward(*d_copies):
-            with tf.device(home):
-                return tf.add_n(d_copies)
-
-        copies = []
-        for device in devices:
-            with tf.device(device):
-                copies.append(tf.identity(tensor))
-        return copies, backward
-
-    return [tensor] if devices == [home] else run(tensor)
+    if devices == [home]:
+        return [tensor]
+    with tf.device(home):
+        return list(
+            _differentiate_on(
+                home, lambda one: [tf.identity(one) for _ in devices], [tensor]
+            )
+        )
 
 
 def _differentiate_on(device, function, tensors):
@@ -183,10 +178,12 @@ def _differentiate_on(device, function, tensors):
             tape.watch(tensors)
             outputs = function(*tensors)
 
-        def backward(d_outputs, variables=()):
+        def backward(*d_outputs, variables=()):
             sources = [*tensors, *variables]
             with tf.device(device):
-                gradients = tape.gradient(outputs, sources, d_outputs)
+                gradients = tape.gradient(
+                    tf.nest.flatten(outputs), sources, list(d_outputs)
+                )
             d_tensors = gradients[: len(tensors)]
             if not variables:
                 return d_tensors
