@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.trackable.base import Trackable  # no public name
+from tensorflow.python.trackable.base import Trackable  # no public names
+from tensorflow.python.training.saving import saveable_object
 
 _VALUE = "VARIABLE_VALUE"  # what TensorFlow calls that of a variable in files
 
@@ -166,32 +167,48 @@ class Whole(Trackable):
         self.path = path
         self.of_replicas = of_replicas
         self.pieces_elsewhere = {}  # of other processes, while saving
-        self._shards = []
+        self.shards = []
 
     def __repr__(self):
         return f"<Whole '{self.path}'>"
 
     def add(self, variable):
-        self._shards.append(variable)
+        self.shards.append(variable)
 
     def numpy(self):
         """The whole, of shards that are all of this process."""
-        return put_together(self._shards)
+        return put_together(self.shards)
 
-    def _serialize_to_tensors(self):
-        """The pieces by their places; TensorFlow saves each from its device."""
-        pieces = dict(self.pieces_elsewhere)
-        for variable in self._shards:
+    def _gather_saveables_for_checkpoint(self):
+        return {_VALUE: lambda name: _SavedPieces(self, name)}
+
+
+class _SavedPieces(saveable_object.SaveableObject):
+    """The pieces by their places; TensorFlow saves each from its device.
+
+    `Trackable._serialize_to_tensors` would be the newer way. TensorFlow 2.21
+    saves pieces by it, and loses all but the first when it restores them.
+    """
+
+    def __init__(self, whole, name):
+        pieces = dict(whole.pieces_elsewhere)
+        for variable in whole.shards:
             shard = shard_of(variable)
             with tf.device(variable.device):
                 values = tf.split(variable, len(shard.pieces), shard.axis)
             pieces.update(zip(shard.places, values, strict=True))
-        return {_VALUE: pieces}
+        specs = [
+            saveable_object.SaveSpec(piece, place, name, piece.dtype)
+            for place, piece in pieces.items()
+        ]
+        super().__init__(whole, specs, name)
 
-    def _restore_from_tensors(self, restored_tensors):
-        pieces = restored_tensors[_VALUE]
+    def restore(self, restored_tensors, restored_shapes):
+        del restored_shapes
+        places = [spec.slice_spec for spec in self.specs]
+        pieces = dict(zip(places, restored_tensors, strict=True))
         done = []
-        for variable in self._shards:
+        for variable in self.op.shards:
             shard = shard_of(variable)
             with tf.device(variable.device):
                 values = [pieces[place] for place in shard.places]
