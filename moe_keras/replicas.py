@@ -138,4 +138,4 @@ def spread_random_states(model):
         for state, value in zip(states, tf.unstack(own), strict=True):
             state.assign(tf.cast(value, state.dtype))
 
-    tf.function(lambda: strategy.run(spread))()
+    tf.function(lambda: strategy.run(spread), autograph=False)()

@@ -5,12 +5,14 @@ N: pairs that are looked at together
 
 import dataclasses
 import functools
+import itertools
+import operator
 
 import numpy as np
 
 from translation.base_corpus import BLANK
 from translation.languages import parse_pair
-from translation.scripts import script_share, scripts_of
+from translation.scripts import is_foreign, scripts_of
 from translation.seen import SeenPairs
 
 # Pairs that a report shows for each rule, and how much of each sentence.
@@ -94,8 +96,7 @@ class PairFilters:
             scripts = [scripts_of(code) for code in parse_pair(str(pair))]
             reason = f"under {share:.0%} of letters in the language's script"
             self._rules[reason] = functools.partial(_is_foreign, share, scripts)
-        if options.drop_duplicates:
-            self._rules["a pair seen before"] = SeenPairs().add
+        self._seen = SeenPairs() if options.drop_duplicates else None
 
     def keep(self, pairs, report):
         """Decides on the next pairs of a corpus.
@@ -107,21 +108,22 @@ class PairFilters:
         Returns:
             bool array `(N,)`.
         """
-        kept = np.arange(len(pairs))
-        sources, targets = zip(*pairs, strict=True)
+        chunk = _Chunk(pairs)
+        is_kept_N = np.ones(len(pairs), bool)
         for reason, rule in self._rules.items():
-            breaks = np.asarray(rule(sources, targets), bool)
-            if not breaks.any():
-                continue
-            report.add(reason, kept[breaks], pairs)
-            kept = kept[~breaks]
-            if not len(kept):
-                break
-            sources, targets = zip(*(pairs[i] for i in kept), strict=True)
+            places = np.flatnonzero(is_kept_N & rule(chunk))
+            report.add(reason, places, pairs)
+            is_kept_N[places] = False
+        if self._seen:
+            places = np.flatnonzero(is_kept_N)
+            was_seen = self._seen.add(
+                list(itertools.compress(chunk.sources, is_kept_N)),
+                list(itertools.compress(chunk.targets, is_kept_N)),
+            )
+            report.add("a pair seen before", places[was_seen], pairs)
+            is_kept_N[places[was_seen]] = False
         report.pairs += len(pairs)
-        report.kept += len(kept)
-        is_kept_N = np.zeros(len(pairs), bool)
-        is_kept_N[kept] = True
+        report.kept += int(is_kept_N.sum())
         return is_kept_N
 
 
@@ -151,6 +153,8 @@ class FilterReport:
             places: list of int, where they are in `pairs`.
             pairs: list of the pairs that follow the `self.pairs` before.
         """
+        if not len(places):
+            return
         self.dropped[reason] = self.dropped.get(reason, 0) + len(places)
         examples = self.examples.setdefault(reason, [])
         for place in places[: _EXAMPLES - len(examples)]:
@@ -176,37 +180,43 @@ def _shortened(text):
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]} ..."
 
 
-def _lengths(texts):
-    """Characters of each, blanks around it apart: int64 array `(N,)`."""
-    lengths = (len(text.strip(BLANK)) for text in texts)
-    return np.fromiter(lengths, np.int64, len(texts))
+class _Chunk:
+    """N pairs without the blanks around them, and their lengths."""
+
+    def __init__(self, pairs):
+        # By functions of C alone, since it is done for every pair.
+        sides = zip(*pairs, strict=True)
+        self.sources, self.targets = (
+            list(map(str.strip, side, itertools.repeat(BLANK)))
+            for side in sides
+        )
+        source_N, target_N = (
+            np.fromiter(map(len, side), np.int64, len(pairs))
+            for side in (self.sources, self.targets)
+        )
+        self.shorter_N = np.minimum(source_N, target_N)
+        self.longer_N = np.maximum(source_N, target_N)
 
 
-def _is_empty(sources, targets):
-    return np.minimum(_lengths(sources), _lengths(targets)) == 0
+def _is_empty(chunk):
+    return chunk.shorter_N == 0
 
 
-def _is_long(limit, sources, targets):
-    return np.maximum(_lengths(sources), _lengths(targets)) > limit
+def _is_long(limit, chunk):
+    return chunk.longer_N > limit
 
 
-def _is_uneven(limit, sources, targets):
-    source_N, target_N = _lengths(sources), _lengths(targets)
-    shorter_N = np.minimum(source_N, target_N)
-    return np.maximum(source_N, target_N) > limit * shorter_N
+def _is_uneven(limit, chunk):
+    return chunk.longer_N > limit * chunk.shorter_N
 
 
-def _is_identical(sources, targets):
-    return [
-        source.strip(BLANK) == target.strip(BLANK)
-        for source, target in zip(sources, targets, strict=True)
-    ]
+def _is_identical(chunk):
+    alike = map(operator.eq, chunk.sources, chunk.targets)
+    return np.fromiter(alike, bool, len(chunk.sources))
 
 
-def _is_foreign(share, scripts, sources, targets):
+def _is_foreign(share, scripts, chunk):
     of_source, of_target = scripts
-    return [
-        script_share(source, of_source) < share
-        or script_share(target, of_target) < share
-        for source, target in zip(sources, targets, strict=True)
-    ]
+    return is_foreign(chunk.sources, of_source, share) | is_foreign(
+        chunk.targets, of_target, share
+    )

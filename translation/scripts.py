@@ -4,6 +4,8 @@ import functools
 import re
 import unicodedata
 
+import numpy as np
+
 from translation.text_files import CorpusError
 
 # First words of the Unicode names of letters, and what is written with them.
@@ -38,7 +40,8 @@ _LANGUAGES = {
     "HIRAGANA": "ja",
     "KATAKANA": "ja",
 }
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+# All letters before this are Latin: Basic Latin up to Latin Extended-B.
+_BEYOND_LATIN = re.compile("[^\x00-\u024f]")
 
 
 def scripts_of(language):
@@ -88,14 +91,41 @@ def script_share(text, scripts):
     >>> script_share("Москва is big", scripts_of("en"))
     0.45454545454545453
     """
-    if "LATIN" in scripts:  # nearly always there is nothing to count
-        beyond = map(_script, _BEYOND_ASCII.findall(text))
-        if all(not script or script in scripts for script in beyond):
-            return 1.0
     found = [script for script in map(_script, text) if script]
     if not found:
         return 1.0
     return sum(script in scripts for script in found) / len(found)
+
+
+def is_foreign(texts, scripts, share):
+    """Whether less than a share of the letters of texts is of some scripts.
+
+    As `script_share` text by text, which is only asked for those that have
+    any letter of another script.
+
+    Args:
+        texts: list of N str.
+        scripts: frozenset of str.
+        share: float between 0 and 1.
+
+    Returns:
+        bool array `(N,)`.
+    """
+    places = range(len(texts))
+    if "LATIN" in scripts:
+        has_beyond = _BEYOND_LATIN.search
+        places = [
+            i for i in places if not texts[i].isascii() and has_beyond(texts[i])
+        ]
+    characters = set("".join([texts[i] for i in places]))
+    others = [c for c in characters if _script(c) not in {"", *scripts}]
+    is_foreign_N = np.zeros(len(texts), bool)
+    if others:
+        has_other = re.compile(f"[{re.escape(''.join(others))}]").search
+        for i in places:
+            if has_other(texts[i]):
+                is_foreign_N[i] = script_share(texts[i], scripts) < share
+    return is_foreign_N
 
 
 @functools.cache

@@ -31,6 +31,15 @@ class Heartbeat:
         interval: float. Seconds between two rounds.
         attempts: int. Rounds without an answer after which a worker is dead.
         patience: float. Seconds from there until the process is ended.
+
+    Example:
+
+    >>> from moe_keras.parallel.cluster import Cluster
+    >>> heartbeat = Heartbeat(Cluster(("a:1",), 0), interval=0.01)
+    >>> heartbeat.start()
+    >>> heartbeat.verdict() is None  # there are no others
+    True
+    >>> heartbeat.stop()
     """
 
     def __init__(self, cluster, interval=2.0, attempts=3, patience=40.0):

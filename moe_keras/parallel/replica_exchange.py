@@ -12,7 +12,8 @@ from moe_keras.replicas import num_replicas
 
 # TensorFlow's strategies count their groups from 1 on.
 _GROUP = 71_000
-_instances = itertools.count(1)
+_MOST_SITES = 4096
+_sites = itertools.count(1)
 
 
 def all_to_all(rows):
@@ -68,13 +69,21 @@ def _between_devices(strategy, rows):
 
 def _between_workers(rows):
     number = num_replicas()
-    instance = next(_instances)  # in all workers alike: they build one graph
+    site = next(_sites)  # in all workers alike: they build one graph
+    if site >= _MOST_SITES:
+        raise RuntimeError(
+            f"This program has built {_MOST_SITES} exchanges between workers, "
+            "more than TensorFlow can tell apart here: let batches have fewer "
+            "shapes, or the step fewer graphs."
+        )
+    places = tf.shape(rows)[0] // number
     parts = tf.reshape(rows, tf.concat([[number, -1], tf.shape(rows)[1:]], 0))
     received = tf.raw_ops.CollectiveAllToAllV2(
         input=parts,
         group_size=number,
         group_key=_GROUP,
-        instance_key=instance,
+        # TensorFlow keeps the first shape that it sees under a key.
+        instance_key=_MOST_SITES * places + site,
         ordering_token=[],
         is_stateless=True,
     )

@@ -25,6 +25,17 @@ class ReplicaWeight:
 
     Attributes:
         variable: The Keras variable, to be read by replicas.
+
+    Example:
+
+    >>> import keras
+    >>> strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    >>> with strategy.scope():
+    ...     variable = keras.Variable([[1.0], [2.0]])
+    >>> weight = ReplicaWeight(variable, strategy)
+    >>> weight.assign([[3.0], [4.0]])
+    >>> [shard.numpy().tolist() for shard in weight.shards]
+    [[[3.0], [4.0]]]
     """
 
     def __init__(self, variable, strategy):
@@ -172,10 +183,12 @@ def gather_whole(variable):
     """
     strategy = _raw(variable)._moe_keras_strategy
     variable = _raw(variable)
-    gather = tf.function(
-        lambda: strategy.run(lambda: gather_over_replicas(variable))
-    )
-    parts = strategy.experimental_local_results(gather())[0]
+
+    def gather():
+        return gather_over_replicas(variable)
+
+    gathered = tf.function(lambda: strategy.run(gather), autograph=False)()
+    parts = strategy.experimental_local_results(gathered)[0]
     return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
 
 

@@ -52,7 +52,9 @@ class SumsOfReplicas:
                 [tf.identity(variable) for variable, _ in self._pairs]
             )
 
-        sums = tf.function(lambda: self._strategy.run(add_up))()
+        sums = tf.function(
+            lambda: self._strategy.run(add_up), autograph=False
+        )()
         for (_, here), total in zip(self._pairs, sums, strict=True):
             here.assign(self._strategy.experimental_local_results(total)[0])
 
@@ -66,7 +68,7 @@ class SumsOfReplicas:
                 is_first = tf.equal(replica_index(), 0)
                 variable.assign(tf.where(is_first, here, tf.zeros_like(here)))
 
-        tf.function(lambda: self._strategy.run(take))()
+        tf.function(lambda: self._strategy.run(take), autograph=False)()
 
 
 def _is_sum(variable):

@@ -168,7 +168,7 @@ def test_two_workers_equal_one_device(two_workers, tmp_path, monkeypatch):
 
 def test_one_of_two_is_killed(two_workers, tmp_path):
     killed = _killed_and_resumed(
-        tmp_path, 2, victim=1, layout="experts:replica"
+        tmp_path, 2, victim=1, layout="experts:replica", seconds=3.0
     )
     differing, compared = differences(two_workers, killed)
     assert compared > 40 and not differing
@@ -185,6 +185,8 @@ def test_four_workers_equal_one_device(layout, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_one_of_four_is_killed_with_noise_and_dropout(tmp_path):
     alone = _train_undisturbed(tmp_path / "alone", 4, is_random=True)
-    killed = _killed_and_resumed(tmp_path / "killed", 4, 2, is_random=True)
+    killed = _killed_and_resumed(
+        tmp_path / "killed", 4, 2, is_random=True, seconds=3.0
+    )
     differing, compared = differences(alone, killed)
     assert compared > 40 and not differing

@@ -45,6 +45,15 @@ result["translate_with_options"] = call(
     length_penalty=tf.constant([-1.0]), coverage_penalty=tf.constant([-1.0]),
     target_language=tf.constant(["de"]),
 )
+# The way of TensorFlow Serving: a session, and tensors by their names.
+with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], sys.argv[1])
+    signature = meta_graph.signature_def["serving_default"]
+    assert signature.method_name == "tensorflow/serving/predict"
+    result["session"] = session.run(
+        signature.outputs["outputs"].name,
+        {signature.inputs["inputs"].name: json.loads(sys.argv[2])},
+    ).tolist()
 assert not {"moe_keras", "translation"} & sys.modules.keys()
 print(json.dumps(result, default=bytes.decode))
 """
@@ -116,6 +125,7 @@ class TestExport:
         np.testing.assert_allclose(
             best["scores"], [x.score for x in expected], rtol=1e-5
         )
+        assert result["session"] == best["outputs"]
         several = result["translate_nbest"]
         assert [row[0] for row in several["outputs"]] == best["outputs"]
         assert np.shape(several["scores"]) == (6, 3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from translation.scripts import script_share, scripts_of
+from translation.scripts import is_foreign, script_share, scripts_of
 from translation.text_files import CorpusError
 
 
@@ -25,7 +25,12 @@ from translation.text_files import CorpusError
     ],
 )
 def test_share_worked_by_hand(language, text, share):
-    assert script_share(text, scripts_of(language)) == pytest.approx(share)
+    scripts = scripts_of(language)
+    assert script_share(text, scripts) == pytest.approx(share)
+    # Both sides of the threshold, and beside texts without a fault.
+    for least, is_below in ((share, False), (share + 0.001, share < 1)):
+        texts = ["1.", text, "樹ab" * (language == "sr")]
+        assert is_foreign(texts, scripts, least)[1] == is_below
 
 
 def test_an_unknown_language_is_an_error():

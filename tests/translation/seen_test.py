@@ -29,12 +29,12 @@ def test_eight_bytes_a_pair_and_sixteen_while_merging():
     seen = SeenPairs()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for start in range(0, 128_000, 1_000):
+    for start in range(0, 32_000, 1_000):
         numbers = [str(i) for i in range(start, start + 1_000)]
         assert not seen.add(numbers, numbers).any()
     del numbers
     now, peak = (size - before for size in tracemalloc.get_traced_memory())
     tracemalloc.stop()
-    assert now < 128_000 * 8 + 20_000
+    assert now < 32_000 * 8 + 20_000
     # Beside the merging there are the 1,000 pairs of a step.
-    assert peak < 128_000 * 16 + 400_000
+    assert peak < 32_000 * 16 + 400_000
