@@ -101,16 +101,11 @@ class Mesh(_placement_mesh.PlacementMeshImpl):
             List of a tensor for each chosen device. The sum is the same on
             all devices of a group, and one of each group is enough.
         """
-        # On their own devices first, and so are the gradients last.
-        parts = [
-            self._on(device, tf.identity, part)
-            for device, part in enumerate(x.tensor_list)
-        ]
         return [
             self._on(
                 device,
                 _sum,
-                *(parts[d] for d in self._group(device, mesh_axes)),
+                *(x.tensor_list[d] for d in self._group(device, mesh_axes)),
             )
             for device in chosen
         ]

@@ -57,7 +57,6 @@ def test_sum_over_a_dimension_and_its_gradient():
     assert values([left, right]) == [[3], [7]]
     gradients = tape.gradient(loss, x.tensor_list)
     assert values(gradients) == [[10], [10], [100], [100]]
-    assert [g.device[-5:] for g in gradients] == [d[-5:] for d in DEVICES]
 
 
 def test_functions_run_and_are_differentiated_on_their_devices():
