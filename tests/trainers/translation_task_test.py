@@ -11,7 +11,7 @@ from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoints import read_weights, training_folder
 from trainers.filters import LineTranslator
-from trainers.loop import LoopConfig
+from trainers.loop_config import LoopConfig
 from trainers.model_folder import FolderError, ModelFolder, measure
 from trainers.presets import NmtConfig, with_overrides
 from trainers.translation_evaluation import DevEvaluation
