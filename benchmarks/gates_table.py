@@ -36,10 +36,8 @@ from trainers.model_folder import build_model  # noqa: E402
 from trainers.presets import preset, with_overrides  # noqa: E402
 from trainers.task import Task  # noqa: E402
 from trainers.train_step import TrainStep  # noqa: E402
-from trainers.translation_task import (  # noqa: E402
-    DevEvaluation,
-    training_loss,
-)
+from trainers.translation_evaluation import DevEvaluation  # noqa: E402
+from trainers.translation_task import training_loss  # noqa: E402
 from translation.config import GATE_NAMES  # noqa: E402
 from translation.corpus import open_corpus  # noqa: E402
 from translation.input_pipeline import training_batches  # noqa: E402

@@ -9,7 +9,8 @@ exception, or a result that is not what docs/serving.md promises. Some of them
 are then sent alone and compared. Then come `--seconds` of ordinary sentences
 in batches of 1, 8 and 64, one request after the other.
 
-Prints failures, differences, sentences a second and the latency's 50th and
+Prints failures, differences, sentences a second, processor time of a sentence
+(which other programs on the machine change little) and the latency's 50th and
 99th percentile, as a table and as one line of JSON. Ends with code 1 if there
 is any failure.
 """
@@ -133,15 +134,18 @@ def load(translate, texts, batch_size, seconds):
     for _ in range(3):  # what is set up once is not counted
         translate(inputs=next(batches))["outputs"].numpy()
     latencies = []
+    used = time.process_time()
     start = time.perf_counter()
     while (now := time.perf_counter()) < start + seconds:
         translate(inputs=next(batches))["outputs"].numpy()
         latencies.append(time.perf_counter() - now)
+    used = time.process_time() - used
     p50, p99 = np.percentile(latencies, [50, 99])
     return {
         "batch_size": batch_size,
         "requests": len(latencies),
         "sentences_per_second": len(latencies) * batch_size / sum(latencies),
+        "cpu_ms_per_sentence": 1000 * used / len(latencies) / batch_size,
         "p50_ms": 1000 * p50,
         "p99_ms": 1000 * p99,
     }
@@ -198,11 +202,14 @@ def main():
     figures = [
         load(translate, ordinary, size, flags.seconds) for size in BATCH_SIZES
     ]
-    print("\n| batch | sentences/s | p50 ms | p99 ms | requests |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "\n| batch | sentences/s | CPU ms each | p50 ms | p99 ms | requests |"
+    )
+    print("|" + " ---: |" * 6)
     for row in figures:
         print(
             f"| {row['batch_size']} | {row['sentences_per_second']:.1f} "
+            f"| {row['cpu_ms_per_sentence']:.1f} "
             f"| {row['p50_ms']:.0f} | {row['p99_ms']:.0f} "
             f"| {row['requests']} |"
         )

@@ -92,6 +92,9 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
     [2.0, 3.0, 3.0, 0.0]
     """
     segments = _Segments(tf.convert_to_tensor(counts, tf.int32))
+    # On the device of the moment: a loop would take what has none, as weights
+    # that were just read, over the first device, and anew for every expert.
+    weights = [tf.identity(weight) for weight in weights]
 
     @tf.custom_gradient
     def run(rows, *weights):
@@ -140,7 +143,7 @@ def multiply_segments(rows, counts, kernel):
         )
         return segments.join(products, rows), backward
 
-    return run(rows, tf.convert_to_tensor(kernel))
+    return run(rows, tf.identity(kernel))
 
 
 class _Segments:

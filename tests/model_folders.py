@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainers.checkpoints import best_folder, training_folder, weights_by_path
-from trainers.loop import LoopConfig, seed_everything
+from trainers.loop import seed_everything
+from trainers.loop_config import LoopConfig
 from trainers.model_folder import ModelFolder, build_model, identity
 from trainers.presets import NmtConfig
 from translation.beam_options import BeamOptions

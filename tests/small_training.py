@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from moe_keras import SparseMoE
 from trainers.interruption import Interrupted
-from trainers.loop import Loop, LoopConfig, seed_everything
+from trainers.loop import Loop
+from trainers.loop_config import LoopConfig, seed_everything
 from trainers.task import Task
 
 EVALUATE_EVERY = 4

@@ -7,7 +7,7 @@ import ast
 import dataclasses
 
 from moe_keras.monitoring import Thresholds
-from trainers.loop import LoopConfig
+from trainers.loop_config import LoopConfig
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig, dense_twin
 from translation.input_pipeline import PipelineOptions

@@ -7,7 +7,7 @@ import tensorflow as tf
 from trainers.checkpoints import weights_by_path
 from trainers.model_folder import build_translator
 from translation.ensemble import Ensemble
-from translation.export import export_translator
+from translation.export import export_translator, load_translator
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -46,6 +46,20 @@ def export_model(config, folder, model, tokenizer, results, precision):
         target_languages=config.pair.split("-")[1:],
         about=_about(config, results),
         warmup_texts=[example["source"] for example in examples],
+    )
+
+
+def export_and_check(config, folder, model, tokenizer, results, log):
+    """Exports, loads the export and lets it translate the examples."""
+    path = export_model(config, folder, model, tokenizer, results, "float32")
+    served = load_translator(folder.export_path)
+    sources = [example["source"] for example in results["examples"]]
+    expected = [example["translation"] for example in results["examples"]]
+    translations = [found.text for found in served(sources)]
+    same = sum(a == b for a, b in zip(translations, expected, strict=True))
+    log(
+        f"SavedModel {path}: loaded back, it gives {same} of "
+        f"{len(expected)} of these translations to the letter."
     )
 
 

@@ -106,7 +106,10 @@ class TestLoad:
         # start, and before and after each request.
         clock = itertools.count()
         monkeypatch.setattr(program.time, "perf_counter", lambda: next(clock))
+        used = iter([3.0, 3.4])
+        monkeypatch.setattr(program.time, "process_time", lambda: next(used))
         found = program.load(say_length, ["a", "bc"], 8, seconds=10)
+        assert found.pop("cpu_ms_per_sentence") == pytest.approx(400 / 40)
         assert found == {
             "batch_size": 8,
             "requests": 5,  # begun at 1, 3, 5, 7 and 9

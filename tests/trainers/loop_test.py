@@ -17,7 +17,8 @@ from trainers.bad_steps import TrainingError
 from trainers.checkpoint_files import CheckpointError
 from trainers.checkpoints import best_folder, load_best, training_folder
 from trainers.interruption import Interrupted
-from trainers.loop import Loop, LoopConfig
+from trainers.loop import Loop
+from trainers.loop_config import LoopConfig
 from trainers.task import Task
 
 CONFIG = LoopConfig(

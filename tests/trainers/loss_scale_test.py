@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainers.loop import LoopConfig
+from trainers.loop_config import LoopConfig
 from trainers.loss_scale import GROW_EVERY, LossScale
 from trainers.train_step import StepFigures
 

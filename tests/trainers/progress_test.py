@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trainers.loop import LoopConfig
+from trainers.loop_config import LoopConfig
 from trainers.progress import Progress, format_seconds
 
 

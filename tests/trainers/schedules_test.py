@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.loop import LoopConfig
+from trainers.loop_config import LoopConfig
 from trainers.schedules import SCHEDULES, Schedule
 
 

@@ -67,8 +67,10 @@ class TestServedModel:
             score_batch(model, SOURCES, targets).token_log_probs.numpy()
             for model in (served_model(trained), half)
         )
-        # Eight bits of a mantissa, steps of 1/256, through seven layers.
-        assert np.mean(np.abs(found - expected)) < 0.1
+        # Eight bits of a mantissa are steps of 0.4 %, and there are seven
+        # layers.
+        difference = np.sum(np.abs(found - expected))
+        assert difference < 0.03 * np.sum(np.abs(expected))
         assert np.any(found != expected)
 
     def test_only_gates_stay_in_float32(self, trained):

@@ -11,9 +11,10 @@ from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoints import read_weights, training_folder
 from trainers.filters import LineTranslator
-from trainers.loop import LoopConfig
+from trainers.loop_config import LoopConfig
 from trainers.model_folder import FolderError, ModelFolder, measure
 from trainers.presets import NmtConfig, with_overrides
+from trainers.translation_evaluation import DevEvaluation
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig
 from translation.corpus import open_corpus
@@ -105,7 +106,7 @@ def test_more_steps_resume(trained, config, tmp_path, monkeypatch):
     folder = tmp_path / "moved"
     shutil.copytree(trained[0], folder)
     longer = with_overrides(config, ["steps=3"])
-    monkeypatch.setattr(translation_task, "_export_and_check", lambda *_: None)
+    monkeypatch.setattr(translation_task, "export_and_check", lambda *_: None)
     lines = []
     results = translation_task.train_and_evaluate(longer, folder, lines.append)
     assert "Resuming after step 2." in lines
@@ -188,7 +189,7 @@ def test_dev_search_may_be_greedy(trained, config):
     greedy = with_overrides(loaded, ["dev_search=greedy"])
     narrow = with_overrides(loaded, ["beam_width=1"])
     found = [
-        translation_task.DevEvaluation(c, model, tokenizer, dev)()["bleu"]
+        DevEvaluation(c, model, tokenizer, dev)()["bleu"]
         for c in (greedy, narrow)
     ]
     assert found[0] == found[1]
@@ -242,7 +243,7 @@ class TestCorporaOfARun:
     @pytest.fixture
     def changes(self, corpora, tmp_path, monkeypatch):
         monkeypatch.setattr(
-            translation_task, "_export_and_check", lambda *_: None
+            translation_task, "export_and_check", lambda *_: None
         )
         lines = (f"{source}\t{target}\n" for source, target in PAIRS)
         noisy = tmp_path / "noisy.tsv"
@@ -271,7 +272,7 @@ class TestCorporaOfARun:
 
     def test_a_given_vocabulary(self, trained, config, tmp_path, monkeypatch):
         monkeypatch.setattr(
-            translation_task, "_export_and_check", lambda *_: None
+            translation_task, "export_and_check", lambda *_: None
         )
         path = tmp_path / "given.model"
         shutil.copy(trained[0] / "tokenizer.model", path)
