@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from moe_keras import SparseMoE
 from trainers.interruption import Interrupted
-from trainers.loop import Loop
-from trainers.loop_config import LoopConfig, seed_everything
+from trainers.loop import Loop, seed_everything
+from trainers.loop_config import LoopConfig
 from trainers.task import Task
 
 EVALUATE_EVERY = 4
