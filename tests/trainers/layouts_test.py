@@ -33,15 +33,12 @@ def test_checkpoints_know_no_layout(undisturbed, tmp_path):
     loop = train(tmp_path, STEPS, on_mesh("all:2", exchange), is_random=True)
     difference, number = largest_difference(undisturbed, tmp_path)
     assert difference < 1e-5 and number > 30
-    # Moments and averages live beside their shards.
-    for variables in (loop.optimizer.variables, loop.average.averages):
-        on_second = [
-            variable
-            for variable in variables
-            if getattr(variable, "value", variable).device.endswith("CPU:1")
-        ]
-        assert len(on_second) >= 4
-        assert {v.shape[0] for v in on_second} == {2}  # of four experts
+    # Moments and averages live beside their shards, of two experts each.
+    moments = [variable.value for variable in loop.optimizer.variables]
+    for variables in (moments, loop.average.averages):
+        there = [v for v in variables if v.device.endswith("CPU:1")]
+        assert len(there) >= 4
+        assert {variable.shape[0] for variable in there} == {2}
 
 
 def test_workers_on_a_mesh():
