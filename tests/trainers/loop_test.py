@@ -33,8 +33,9 @@ CONFIG = LoopConfig(
 
 def _model():
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    return model
+    # Named: a checkpoint knows weights by their layers' names.
+    output = keras.layers.Dense(1, name="output")
+    return keras.Sequential([keras.Input((2,)), output])
 
 
 def _squared_error(model, batch):
