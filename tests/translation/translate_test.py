@@ -130,7 +130,8 @@ class TestTranslateTexts:
     def test_scores_that_are_not_numbers_give_an_empty_text(self, tokenizer):
         model = Echo(tokenizer.vocab_size)
         model.sureness.assign(np.nan)
-        assert translate_texts(model, tokenizer, ["dog"]) == [("", -np.inf)]
+        (found,) = translate_texts(model, tokenizer, ["dog"])
+        assert found == ("", -np.inf, None)
 
 
 class TestTranslateBatch:
