@@ -42,6 +42,7 @@ def alone(tmp_path_factory):
         return run_alone(_command, folder, STEPS, every)
 
 
+@pytest.mark.slow
 def test_killed_run_ends_as_one_left_alone(alone, tmp_path):
     every = small_training.EVALUATE_EVERY
     killed, kills = run_killed(_command, tmp_path / "run", STEPS, every, 3)

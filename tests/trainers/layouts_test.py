@@ -26,6 +26,7 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_checkpoints_know_no_layout(undisturbed, tmp_path):
     exchange = "batch:all;experts:all"
     train(tmp_path, 3, on_mesh("all:4", exchange), is_random=True)

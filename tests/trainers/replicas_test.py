@@ -117,8 +117,8 @@ def left(model, average):
     [
         (2, "flat", None, 1, False),
         (2, "hierarchical", 0.75, 2, True),
-        (4, "flat", 0.75, 1, False),
-        (4, "hierarchical", None, 1, True),
+        pytest.param(4, "flat", 0.75, 1, False, marks=pytest.mark.slow),
+        pytest.param(4, "hierarchical", None, 1, True, marks=pytest.mark.slow),
     ],
 )
 def test_replicas_equal_one_device(

@@ -166,6 +166,7 @@ def test_two_workers_equal_one_device(two_workers, tmp_path, monkeypatch):
     assert compared > 40 and largest < 1e-5
 
 
+@pytest.mark.slow
 def test_one_of_two_is_killed(two_workers, tmp_path):
     killed = _killed_and_resumed(
         tmp_path, 2, victim=1, layout="experts:replica", seconds=3.0
