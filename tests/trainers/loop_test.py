@@ -145,9 +145,17 @@ def test_factored_adam_resumes_and_keeps_little_for_experts(tmp_path):
     assert shapes.count((4, 6)) == 4
 
 
-def test_unknown_optimizer_is_refused():
-    with pytest.raises(ValueError, match="`optimizer` must be one of adam, f"):
-        LoopConfig(optimizer="sgd")
+@pytest.mark.parametrize(
+    "field, message",
+    [
+        ({"optimizer": "sgd"}, "`optimizer` must be one of adam, f"),
+        ({"patience": -1}, "`patience` must not be negative"),
+        ({"average_decay": 1.0}, "`average_decay` must be at least 0"),
+    ],
+)
+def test_field_out_of_range_is_refused(field, message):
+    with pytest.raises(ValueError, match=message):
+        LoopConfig(**field)
 
 
 def test_batches_that_forget_their_place_are_refused(tmp_path):
