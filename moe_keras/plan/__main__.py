@@ -47,6 +47,7 @@ def _parser():
 
 
 def main(arguments=None):
+    """Prints what each layout takes, and which one to choose."""
     options = _parser().parse_args(arguments)
     try:
         if options.preset:
