@@ -207,7 +207,7 @@ def measure_gates(runs, rounds):
     loops, rows = {}, {}
     print(head("gate"), flush=True)
     for name, changes in GATES.items():
-        loops[name], rows[name] = runs.train([f"gate={name}", *changes])
+        loops[name], rows[name] = runs.train([*changes, f"gate={name}"])
         print(line(name, rows[name]), flush=True)
     ratios, seconds = step_ratios(loops, runs.batches(), rounds)
     print(f"\na step of {next(iter(rows))}: {1000 * seconds:.0f} ms; over it")
