@@ -136,12 +136,12 @@ class Case(NamedTuple):
 
 
 def gradients_of(layer, x, d_y):
-    """Forward and backward: gradients of the input and of all weights."""
+    """Forward and backward: output, gradients of the input and all weights."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = layer(x, training=True)
         loss = tf.reduce_sum(y * d_y) + sum(layer.losses)
-    return tape.gradient(loss, [x, *layer.trainable_variables])
+    return [y, *tape.gradient(loss, [x, *layer.trainable_variables])]
 
 
 def on_mesh(gate, sizes, mesh_shape, rules):

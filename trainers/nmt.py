@@ -182,6 +182,15 @@ _MESH_SHAPE = flags.DEFINE_string(
     "Mesh of devices that share the experts, as data:2;model:2; see --layout.",
 )
 
+_THREADS = flags.DEFINE_integer(
+    "threads_per_operation",
+    1,
+    "Threads that share one operation on the processor; 0 for as many as it "
+    "has cores. With few cores and small models they are better left to "
+    "operations that can run side by side.",
+    lower_bound=0,
+)
+
 _say = functools.partial(print, flush=True)
 
 
@@ -287,6 +296,7 @@ def _check_usage(mode, paths):
 def main(argv):
     logging.set_verbosity(logging.WARNING)
     tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
+    tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
     try:
         _run(argv[1:])
     except BrokenPipeError:  # as of `... | head`; nobody is there to be told

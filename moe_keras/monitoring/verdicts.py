@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 
 SPREAD, IDLE = "spread of load", "idle share"
+AHEAD = "spread of load where its fall leads"
 LITTLE_NOISE = 0.1  # of the gap: noise hardly ever changes a choice
 LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 
@@ -20,7 +21,8 @@ class Thresholds:
     idle_limit: float = 0.1  # share of idle experts beyond chance: as drifting
     drifting_windows: int = 10  # so long: gates often lean at first, and mend
     trend_windows: int = 6  # windows that a recovery is seen in, no fewer
-    horizon: int = 4  # windows within which it has to arrive
+    fall_windows: int = 3  # windows that a steep fall is seen in
+    horizon: int = 4  # windows within which either has to arrive
     margin: float = 0.03  # beyond a threshold before things are better
     choices_needed: float = 10.0  # for each expert, or there is no verdict
 
@@ -36,10 +38,15 @@ class Thresholds:
                 "`drifting_spread` must grow in this order, from 0 on. "
                 f"Received: {', '.join(map(str, spreads))}"
             )
-        if self.trend_windows < 2 or self.drifting_windows < 1:
+        if not 2 <= self.fall_windows <= self.trend_windows:
             raise ValueError(
-                "`trend_windows` must be at least 2, and `drifting_windows` 1. "
-                f"Received: trend_windows={self.trend_windows}, "
+                "`fall_windows` must be at least 2 and at most "
+                f"`trend_windows`. Received: fall_windows={self.fall_windows}, "
+                f"trend_windows={self.trend_windows}"
+            )
+        if self.drifting_windows < 1:
+            raise ValueError(
+                "`drifting_windows` must be at least 1. Received: "
                 f"drifting_windows={self.drifting_windows}"
             )
 
@@ -114,8 +121,11 @@ class Judge:
         self._low = self._low + 1 if is_low else 0
         if now < collapsed:
             return Verdict("collapsed", SPREAD, now, collapsed)
-        if now < collapsing and self._ahead() < collapsing:
+        if now < collapsing and self._ahead(limits.trend_windows) < collapsing:
             return Verdict("collapsing", SPREAD, now, collapsing)
+        if now < drifting and self._ahead(limits.fall_windows) < collapsed:
+            ahead = self._ahead(limits.fall_windows)
+            return Verdict("collapsing", AHEAD, ahead, collapsed)
         if self.level == "healthy" and self._low < limits.drifting_windows:
             return Verdict("healthy", SPREAD, now, drifting)
         if now < drifting:
@@ -129,12 +139,15 @@ class Judge:
         is_there = LEVELS.index(self.level) >= LEVELS.index(level)
         return spread + self._limits.margin * is_there
 
-    def _ahead(self):
-        """The spread where the trend leads; without one, as it is."""
-        spreads = np.asarray(self._spreads)
-        if len(spreads) < self._limits.trend_windows:
+    def _ahead(self, windows):
+        """The spread where a line through the last windows leads.
+
+        Fewer windows than these show no trend: the spread as it is.
+        """
+        spreads = np.asarray(self._spreads)[-windows:]
+        if len(spreads) < windows:
             return float(spreads[-1])
-        slope, _ = np.polyfit(np.arange(len(spreads)), spreads, 1)
+        slope, _ = np.polyfit(np.arange(windows), spreads, 1)
         return float(spreads[-1] + slope * self._limits.horizon)
 
 
