@@ -19,6 +19,7 @@ import tensorflow as tf
 
 _SENDS = ("_Send", "_HostSend")
 _SMALL = 1024  # bytes; sizes, counts and the like
+_HALFWAY = "halfway"
 
 
 class Crossing(NamedTuple):
@@ -44,10 +45,13 @@ class Trace(NamedTuple):
         crossings: List of `Crossing`.
         peaks: dict of the bytes that were allocated at the height of the run,
             by device; variables are not among them.
+        kept: dict of the bytes that were allocated on the way from the forward
+            to the backward pass, where `halfway` stands in the function.
     """
 
     crossings: list
     peaks: dict
+    kept: dict
 
     @property
     def bytes(self):
@@ -84,7 +88,26 @@ def trace(function, *arguments):
     concrete = function.get_concrete_function(*arguments)
     values = [_captured(*pair) for pair in concrete.graph.captures]
     metadata = _run(concrete, values, [a.numpy() for a in arguments])
-    return Trace(_crossings(metadata), _peaks(metadata))
+    return Trace(_crossings(metadata), _peaks(metadata), _kept(metadata))
+
+
+def halfway(d_outputs, outputs):
+    """Starts a backward pass when the forward pass has ended.
+
+    Args:
+        d_outputs: Variable, the gradient of the outputs.
+        outputs: List of tensors, all that the forward pass is for.
+
+    Returns:
+        Tensor, the value of `d_outputs`.
+
+    Example:
+
+    >>> float(halfway(tf.Variable(2.0), [tf.constant(1.0)]))
+    2.0
+    """
+    with tf.control_dependencies(outputs), tf.name_scope(_HALFWAY):
+        return d_outputs.read_value()
 
 
 class _Captured(NamedTuple):
@@ -136,6 +159,7 @@ def _run(concrete, captured, arguments):
         metadata = v1.RunMetadata()
         with v1.Session(graph=graph, config=config) as session:
             session.run(v1.global_variables_initializer())
+            session.run(results, feeds)  # updates copy what initializers hold
             session.run(results, feeds, options, metadata)
     return metadata
 
@@ -173,17 +197,38 @@ def _crossings(metadata):
 
 
 def _peaks(metadata):
-    peaks = {}
+    return {
+        device.device: max(held for _, held in _allocated(device))
+        for device in metadata.step_stats.dev_stats
+    }
+
+
+def _kept(metadata):
+    begun = {
+        device.device: node.all_start_micros
+        for device in metadata.step_stats.dev_stats
+        for node in device.node_stats
+        if _HALFWAY in node.node_name.split("/")
+    }
+    if not begun:
+        return {}
+    kept = {}
     for device in metadata.step_stats.dev_stats:
-        records = [
-            (record.alloc_micros, record.alloc_bytes)
-            for node in device.node_stats
-            for memory in node.memory
-            for record in memory.allocation_records
-        ]
-        held = peak = 0
-        for _, size in sorted(records):
-            held += size
-            peak = max(peak, held)
-        peaks[device.device] = peak
-    return peaks
+        until = begun.get(device.device, min(begun.values()))
+        held = [held for time, held in _allocated(device) if time <= until]
+        kept[device.device] = held[-1]
+    return kept
+
+
+def _allocated(device):
+    """Bytes that are allocated on a device, after each time that changes."""
+    records = sorted(
+        (record.alloc_micros, record.alloc_bytes)
+        for node in device.node_stats
+        for memory in node.memory
+        for record in memory.allocation_records
+    )
+    held = [(0, 0)]
+    for time, size in records:
+        held.append((time, held[-1][1] + size))
+    return held

@@ -2,13 +2,16 @@
 
     python benchmarks/layouts.py [--rounds=10] [--json=layouts.json]
 
-One `SparseMoE` layer, forward and backward, on four logical devices of the
-processor: first on one of them, then split in all the ways that `MeshLayout`
-and replicas of `tf.distribute` know. For each
+A training step of one `SparseMoE` layer, forward, backward and Adam, on four
+logical devices of the processor: first on one of them, then split in all the
+ways that `MeshLayout` and replicas of `tf.distribute` know. A mesh has the
+batch on its first device, as the layers before and after would; replicas have
+their shares of it. For each
 
 - *sent*: bytes that crossed between devices in a step, all of them, counted
   from the graphs that TensorFlow cut for the devices (benchmarks/crossing.py);
-- *planned*: what `moe_keras.plan` says that this layout sends at least;
+- *planned*: what `moe_keras.plan` says that this layout sends at least, and
+  *to planned* the one over the other;
 - *to all-to-all*: sent over `4 K N D (R - 1) / R` numbers, there and back,
   forward and backward: the least that tokens on R devices can send to experts
   that are shared out;
@@ -38,16 +41,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras  # noqa: E402  after the log level
 import tensorflow as tf  # noqa: E402
-from crossing import trace  # noqa: E402
+from crossing import halfway, trace  # noqa: E402
 from interleaved import interleaved_times, median_ratio  # noqa: E402
 
 import moe_keras  # noqa: E402
 from moe_keras import plan  # noqa: E402
 from moe_keras.parallel import MeshLayout  # noqa: E402
 from moe_keras.parallel.replica_placement import ReplicaPlacement  # noqa: E402
+from moe_keras.parallel.replica_weight import is_split  # noqa: E402
 from moe_keras.parallel.strategies import divide_processor  # noqa: E402
 from moe_keras.plan.model import Model, Part  # noqa: E402
-from moe_keras.replicas import share_of_replica  # noqa: E402
+from moe_keras.replicas import sum_over_replicas  # noqa: E402
+from trainers.optimizer import FusedAdam, apply_on_replica  # noqa: E402
 
 DEVICES = 4
 SIZES = {"N": 1024, "D": 64, "H": 128, "E": 16, "K": 2}
@@ -120,15 +125,18 @@ def make_layer(gate, sizes):
     return layer
 
 
-def make_adam(layer):
-    """Adam for the experts of a layer, with its moments."""
-    adam = keras.optimizers.Adam()
-    adam.build(layer.experts.trainable_variables)
-    return adam
+def batch(sizes):
+    """Input `(N, D)`, and the gradient of the output `(N, D)`."""
+    shape = sizes["N"], sizes["D"]
+    return [tf.random.stateless_normal(shape, [1, n]) for n in (2, 3)]
 
 
 class Case(NamedTuple):
-    """A layer, Adam for its experts, and the step to be measured."""
+    """A layer, Adam for it, and the step to be measured.
+
+    The step has no arguments. It returns numbers, so that of what it computes
+    nothing leaves its device to be looked at.
+    """
 
     layer: keras.layers.Layer
     adam: keras.optimizers.Optimizer
@@ -136,18 +144,39 @@ class Case(NamedTuple):
 
 
 def gradients_of(layer, x, d_y):
-    """Forward and backward: output, gradients of the input and all weights."""
+    """Forward and backward: numbers that need the output and the gradient of
+    the input, and the gradients of all weights.
+    """
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = layer(x, training=True)
-        loss = tf.reduce_sum(y * d_y) + sum(layer.losses)
-    return [y, *tape.gradient(loss, [x, *layer.trainable_variables])]
+        auxiliary = sum(layer.losses)
+    d_outputs = [halfway(d_y, [y, auxiliary]), tf.ones(())]
+    d_x, *gradients = tape.gradient(
+        [y, auxiliary], [x, *layer.trainable_variables], d_outputs
+    )
+    return (tf.reduce_sum(y), tf.reduce_sum(d_x)), gradients
+
+
+def on_one_device(gate, sizes):
+    layer = make_layer(gate, sizes)
+    adam = FusedAdam()
+    adam.build(layer.trainable_variables)
+    # Constants would be computed with while the graph is made.
+    x, d_y = map(tf.Variable, batch(sizes))
+
+    @tf.function
+    def step():
+        numbers, gradients = gradients_of(layer, tf.identity(x), d_y)
+        apply_on_replica(adam, gradients, layer.trainable_variables)
+        return numbers
+
+    return Case(layer, adam, step)
 
 
 def on_mesh(gate, sizes, mesh_shape, rules):
     with MeshLayout(mesh_shape, rules).scope():
-        layer = make_layer(gate, sizes)
-    return _case(layer)
+        return on_one_device(gate, sizes)
 
 
 def on_replicas(gate, sizes):
@@ -157,14 +186,23 @@ def on_replicas(gate, sizes):
     )
     with strategy.scope(), ReplicaPlacement(strategy).scope():
         layer = make_layer(gate, sizes)
-        adam = make_adam(layer)
+        adam = FusedAdam()
+        adam.build(layer.trainable_variables)
+    x, d_y = (_shared_out(strategy, whole) for whole in batch(sizes))
 
-    def of_replica(x, d_y):
-        return gradients_of(layer, share_of_replica(x), share_of_replica(d_y))
+    def of_replica():
+        numbers, gradients = gradients_of(layer, tf.identity(x), d_y)
+        variables = layer.trainable_variables
+        summed = [
+            gradient if is_split(variable) else sum_over_replicas(gradient)
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
+        apply_on_replica(adam, summed, variables)
+        return numbers
 
     @tf.function
-    def step(x, d_y):
-        results = strategy.run(of_replica, args=(x, d_y))
+    def step():
+        results = strategy.run(of_replica)
         return tf.nest.map_structure(
             strategy.experimental_local_results, results
         )
@@ -172,14 +210,24 @@ def on_replicas(gate, sizes):
     return Case(layer, adam, step)
 
 
-def _case(layer):
-    step = tf.function(lambda x, d_y: gradients_of(layer, x, d_y))
-    return Case(layer, make_adam(layer), step)
+def _shared_out(strategy, whole):
+    """A variable of which each replica has its share of the rows."""
+    shares = tf.split(whole, strategy.num_replicas_in_sync)
+    with strategy.scope():
+        variable = tf.Variable(
+            shares[0],
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.NONE,
+        )
+    for copy, share in zip(variable.values, shares, strict=True):
+        copy.assign(share)
+    return variable
 
 
 def cases(gate, sizes, only=""):
     """A `Case` of each layout whose name has `only` in it, by its name."""
-    made = {ONE: _case(make_layer(gate, sizes))}
+    made = {ONE: on_one_device(gate, sizes)}
     for name, mesh_shape, rules in MESHES:
         if only in name:
             made[name] = on_mesh(gate, sizes, mesh_shape, rules)
@@ -199,44 +247,45 @@ def most_bytes(variables):
 
 
 def planned_bytes(name, sizes):
-    """What the planner says that a layout sends at least, without the gate."""
-    layer = plan.MoE(sizes["D"], sizes["H"], sizes["E"], sizes["K"], bias=True)
+    """What the planner says that a layout sends at least."""
+    # The balanced gate has the one kernel of a plain top-k gate.
+    layer = plan.MoE(
+        *(sizes[letter] for letter in "DHEK"), gate="top_k", bias=True
+    )
     model = Model("", Part(), (layer,), sizes["N"])
     for layout in plan.layouts(model, DEVICES):
         if layout.name == name:
             counted = plan.traffic(model, layout, plan.Training())
-            return counted.exchange + (
-                0 if layout.is_mirrored else counted.reduce
-            )
+            return counted.exchange + counted.reduce
     return 0
 
 
 def measure(made, sizes, rounds):
     """A row for each layout."""
-    tokens, depth = sizes["N"], sizes["D"]
-    x = tf.random.stateless_normal((tokens, depth), [1, 2])
-    d_y = tf.random.stateless_normal((tokens, depth), [3, 4])
-    share = (DEVICES - 1) / DEVICES
-    all_to_all = 4 * 4 * sizes["K"] * tokens * depth * share
+    numbers = sizes["K"] * sizes["N"] * sizes["D"] * (DEVICES - 1) / DEVICES
+    all_to_all = 4 * 4 * numbers  # four times, of four bytes
     steps = {
-        name: lambda step=step: tf.nest.map_structure(
-            lambda t: t.numpy(), tf.nest.flatten(step(x, d_y))[:1]
-        )
+        name: lambda step=step: [
+            number.numpy() for number in tf.nest.flatten(step())
+        ]
         for name, (_, _, step) in made.items()
     }
     times = interleaved_times(steps, rounds)
     rows = []
     for name, (layer, adam, step) in made.items():
-        seen = trace(step, x, d_y)
+        seen = trace(step)
+        planned = planned_bytes(name, sizes)
         rows.append(
             {
                 "layout": name,
                 "sent_bytes": seen.bytes,
-                "planned_bytes": planned_bytes(name, sizes),
+                "planned_bytes": planned,
+                "to_planned": seen.bytes / planned if planned else 0.0,
                 "to_all_to_all": seen.bytes / all_to_all,
                 "expert_bytes": most_bytes(layer.experts.trainable_variables),
-                # Without the rate and the number of steps.
-                "adam_bytes": most_bytes(adam.variables[2:]),
+                "adam_bytes": most_bytes(
+                    v for v in adam.variables if "experts" in v.path
+                ),
                 "peak_bytes": max(seen.peaks.values()),
                 "time_ratio": median_ratio(times[name].wall, times[ONE].wall),
                 "largest": [
@@ -256,14 +305,15 @@ def measure(made, sizes, rounds):
 def as_table(rows):
     """The rows as text."""
     head = (
-        "sent kB", "planned kB", "to all-to-all", "weights", "Adam", "peak",
-        "time",
+        "sent kB", "planned kB", "to planned", "to all-to-all", "weights",
+        "Adam", "peak", "time",
     )  # fmt: skip
     lines = [f"{'layout':30}" + "".join(f"{name:>14}" for name in head)]
     for row in rows:
         cells = (
             f"{row['sent_bytes'] / 1e3:,.0f}",
             f"{row['planned_bytes'] / 1e3:,.0f}",
+            f"{row['to_planned']:.2f}",
             f"{row['to_all_to_all']:.2f}",
             f"{row['expert_bytes_ratio']:.3f}",
             f"{row['adam_bytes_ratio']:.3f}",

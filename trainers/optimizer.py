@@ -58,7 +58,9 @@ def apply_on_replica(optimizer, gradients, variables):
 
     Each replica updates copies of its own, and they stay equal, because the
     gradients are. `apply` would sum once more, and cannot stand in a branch
-    of the graph: there replicas must not talk to each other.
+    of the graph: there replicas must not talk to each other. Under a layout,
+    where shards have their gradients beside them, it would take the sum of
+    all of them, over one replica, on the device of the moment.
 
     Args:
         optimizer: One of `OPTIMIZERS`, whose updates are operations on the

@@ -68,8 +68,8 @@ class TrainStep:
             `training=True` and returns the sum of the loss over the tokens of
             the batch and their number, and, if that is something else, the
             sum of their negative log likelihoods: float32 scalars.
-        optimizer: A Keras optimizer, built; for several replicas one of
-            `trainers.optimizer`.
+        optimizer: A Keras optimizer, built; for several replicas, or experts
+            under a layout, one of `trainers.optimizer`.
         clip_norm: float. The global norm of the gradient is cut to this.
         accumulate_steps: int. Batches of one update.
         static_shapes: bool. Whether batches have so few shapes that the step
@@ -205,7 +205,7 @@ class TrainStep:
         cut, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         update = self._optimizer.apply
-        if num_replicas() > 1:
+        if num_replicas() > 1 or any(map(is_split, variables)):
             update = functools.partial(apply_on_replica, self._optimizer)
 
         def apply():
@@ -248,8 +248,10 @@ class TrainStep:
             lambda total: total / divisor, self._sums
         )
         figures = self._apply(totals[:2] / divisor, tokens, gradients)
-        for total in (*self._sums, self._totals):
-            total.assign(tf.zeros_like(total))
+        self._beside_weights(
+            lambda total: total.assign(tf.zeros_like(total)), self._sums
+        )
+        self._totals.assign(tf.zeros_like(self._totals))
         return figures
 
 

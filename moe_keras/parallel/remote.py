@@ -5,12 +5,18 @@ and on those that the others lend it (`moe_keras.parallel.worker`). They run
 no program of their own, and hold what it leaves on their devices.
 """
 
+import re
 import socket
 import time
 
+import grpc
 import tensorflow as tf
 
 from moe_keras.parallel.cluster import ClusterError, listen, split_address
+
+# What every TensorFlow server tells of itself, and the name of a device in it.
+_STATUS = "/tensorflow.WorkerService/GetStatus"
+_DEVICE = re.compile(rb"/job:(\w+)/replica:\d+/task:(\d+)/device:")
 
 
 def cluster_spec(cluster):
@@ -32,8 +38,8 @@ def connect(cluster, patience=120.0):
         if none has a GPU.
 
     Raises:
-        ClusterError: if there is no worker, one does not answer, or this
-            process is not the first or has no port.
+        ClusterError: if there is no worker, one does not answer, is none or
+            another one, or this process is not the first or has no port.
     """
     if not cluster.is_chief or not cluster.others:
         raise ClusterError(
@@ -45,6 +51,7 @@ def connect(cluster, patience=120.0):
     deadline = time.monotonic() + patience
     for index in cluster.others:
         _wait_for(cluster, index, deadline)
+        _check_is_worker(cluster, index)
     tf.config.experimental_connect_to_cluster(
         cluster_spec(cluster), job_name="chief", task_index=0
     )
@@ -66,6 +73,31 @@ def _wait_for(cluster, index, deadline):
                     f"{','.join(cluster.addresses)} --index={index}`."
                 ) from error
         time.sleep(0.2)
+
+
+def _check_is_worker(cluster, index):
+    """Asks who it is; TensorFlow would take its answer for another's."""
+    with grpc.insecure_channel(
+        cluster.addresses[index], options=[("grpc.enable_http_proxy", 0)]
+    ) as channel:
+        try:
+            status = channel.unary_unary(_STATUS)(b"", timeout=10.0)
+        except grpc.RpcError:
+            status = b""
+    device = _DEVICE.search(status)
+    if device is None or device[1] != b"worker":
+        raise ClusterError(
+            f"What answers at the address of {cluster.name(index)} is no "
+            "worker: `python -m moe_keras.parallel.worker` makes one."
+        )
+    its_own = int(device[2]) + 1
+    if its_own != index:
+        raise ClusterError(
+            f"{cluster.name(index).capitalize()} was started as worker "
+            f"{its_own}, with --index={its_own} of other addresses. All must "
+            "have the same addresses in the same order: "
+            f"{','.join(cluster.addresses)}."
+        )
 
 
 def _lent(kind):

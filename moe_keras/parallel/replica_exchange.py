@@ -56,12 +56,16 @@ def _all_to_all(rows):
 
 def _between_devices(strategy, rows):
     """Within one process the parts are only copied."""
-    parts = [
-        tf.split(sent, strategy.num_replicas_in_sync)
-        for sent in strategy.experimental_local_results(rows)
-    ]
+    devices = strategy.extended.worker_devices
+    parts = []
+    for device, sent in zip(
+        devices, strategy.experimental_local_results(rows), strict=True
+    ):
+        # Not on the device of the moment, over which all would travel.
+        with tf.device(device):
+            parts.append(tf.split(sent, len(devices)))
     received = []
-    for index, device in enumerate(strategy.extended.worker_devices):
+    for index, device in enumerate(devices):
         with tf.device(device):
             received.append(tf.concat([sent[index] for sent in parts], 0))
     return distribute_utils.regroup(tuple(received))

@@ -59,6 +59,8 @@ class Memory(NamedTuple):
         gradients: of both, and their sums where batches are accumulated.
         average: the moving average of the weights.
         activations: what the forward pass keeps for the backward pass.
+        passing: what passes, besides, through the MoE layer with most of it
+            at the height of its backward pass.
     """
 
     expert_weights: int
@@ -67,6 +69,7 @@ class Memory(NamedTuple):
     gradients: int
     average: int
     activations: int
+    passing: int
 
     @property
     def total(self):
@@ -77,8 +80,8 @@ def memory(model, layout, training, device=0):
     """What a device holds. All but the first are alike.
 
     Activations are those of a balanced load. Left out are what only passes
-    through (a layer's own temporaries, buffers of communication), and the
-    attention's scores, which grow with the length of a sentence.
+    through other layers, buffers of communication, and the attention's
+    scores, which grow with the length of a sentence.
 
     Args:
         model: `Model`.
@@ -115,6 +118,7 @@ def memory(model, layout, training, device=0):
         gradients=_FLOAT * numbers * (2 if training.accumulate else 1),
         average=_FLOAT * numbers if training.average else 0,
         activations=_activations(model, layout, training, has_others, numbers),
+        passing=_passing(model, layout, training),
     )
 
 
@@ -153,8 +157,7 @@ def _other_averages(model, optimizer):
 def _activations(model, layout, training, has_others, numbers):
     tokens = training.tokens or model.tokens
     slots = sum(_slot_numbers(layer, layout) for layer in model.moe)
-    # Copies of a piece share its tokens; pieces of a hidden layer do not.
-    kept = -(-tokens * slots * layout.hidden // layout.devices)
+    kept = _in_slots(slots, layout, tokens)
     if has_others:
         own = -(-tokens // layout.batch) if layout.is_mirrored else tokens
         kept += own * (
@@ -163,6 +166,23 @@ def _activations(model, layout, training, has_others, numbers):
     # In mixed precision the weights are cast, and the cast ones are kept.
     cast = numbers if training.precision != "float32" else 0
     return training.activation_bytes * (kept + cast)
+
+
+def _passing(model, layout, training):
+    """Of each choice three gradients: of the result, as it comes and times its
+    gate, and of the input that the expert had.
+    """
+    tokens = training.tokens or model.tokens
+    rows = max((3 * layer.k * layer.depth for layer in model.moe), default=0)
+    return training.activation_bytes * _in_slots(rows, layout, tokens)
+
+
+def _in_slots(numbers, layout, tokens):
+    """A device's part of what there is of each token's K choices.
+
+    Copies of a piece share its tokens; pieces of a hidden layer do not.
+    """
+    return -(-tokens * numbers * layout.hidden // layout.devices)
 
 
 def _slot_numbers(layer, layout):

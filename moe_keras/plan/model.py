@@ -73,6 +73,15 @@ def lstm(inputs, units, outputs, bias=True):
     return Part(kernels + (4 * units if bias else 0), kernels, kept)
 
 
+def around_moe(depth):
+    """What the models have around an MoE layer: dropout and a residual block.
+
+    >>> around_moe(512).kept
+    1024
+    """
+    return Part(kept=2 * depth)
+
+
 def linear(inputs, outputs):
     """A linear map whose output is kept.
 
@@ -212,8 +221,8 @@ class MoE:
 
     @property
     def token_kept(self):
-        """Numbers that a token's own device keeps: gate, output, residual."""
-        return self.gate_kept + 3 * self.depth
+        """Numbers that a token's own device keeps: of the gate, the output."""
+        return self.gate_kept + self.depth
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,16 @@ words (the totals of table 8 leave 75 to 109 thousand), 8192 candidates of the
 sampled softmax, and 32 groups in the translators' gates.
 """
 
-from moe_keras.plan.model import Model, MoE, linear, lstm, softmax, table, total
+from moe_keras.plan.model import (
+    Model,
+    MoE,
+    around_moe,
+    linear,
+    lstm,
+    softmax,
+    table,
+    total,
+)
 
 _WORDS = 793_471  # vocabulary of the billion words
 _NEWS_WORDS = 100_000  # of the hundred billion
@@ -44,6 +53,7 @@ def language_model(
         [
             table(depth, vocabulary),
             lstm(depth, units, depth, bias=False),
+            around_moe(depth),
             lstm(depth, units, depth, bias=False),
             softmax(depth, vocabulary, _CANDIDATES),
         ]
@@ -76,6 +86,7 @@ def translator(
         [
             table(depth, vocabulary),
             *5 * [lstm(depth, units, depth, bias=False)],
+            *2 * [around_moe(depth)],
             linear(depth, 4 * units),  # the context, into one LSTM
             linear(depth, depth),  # keys of the attention
             linear(depth, depth),  # and queries

@@ -88,7 +88,7 @@ def _rows(plan):
             _gb(weights),
             _gb(first.gradients),
             _gb(first.optimizer),
-            _gb(first.activations),
+            _gb(first.activations + first.passing),
             _gb(first.total),
             _gb(row.other.total) if plan.devices > 1 else "",
             _gb(row.traffic.exchange),

@@ -1,6 +1,14 @@
 """The translator of the trainers, counted from its configuration."""
 
-from moe_keras.plan.model import Model, MoE, Part, linear, lstm, total
+from moe_keras.plan.model import (
+    Model,
+    MoE,
+    Part,
+    around_moe,
+    linear,
+    lstm,
+    total,
+)
 
 
 def translator_from_config(name, config, tokens):
@@ -20,9 +28,12 @@ def translator_from_config(name, config, tokens):
     return Model(name, _dense(config), tuple(_mixtures(config)), tokens)
 
 
+def _moe_layers(config):
+    return (*config["encoder_moe_after"], *config["decoder_moe_after"])
+
+
 def _mixtures(config):
-    layers = (*config["encoder_moe_after"], *config["decoder_moe_after"])
-    for _ in layers:
+    for _ in _moe_layers(config):
         yield MoE(
             depth=config["depth"],
             hidden_dim=config["expert_hidden_dim"],
@@ -43,6 +54,7 @@ def _dense(config):
     else:
         first = [lstm(depth, units, depth)]
     layers = [*first, *plain * [lstm(depth, units, depth)]]
+    layers += [around_moe(depth) for _ in _moe_layers(config)]
     readers = 1 if config["context_to"] == "first" else config["decoder_layers"]
     layers += readers * [Part(depth * 4 * units, depth * 4 * units, depth)]
     if config["readout"]:

@@ -1,5 +1,6 @@
 """Devices of other processes, on the loopback of this machine."""
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -8,12 +9,13 @@ import socket
 import subprocess
 import sys
 
+import grpc
 import pytest
 from small_workers import largest_difference, train
 
 from moe_keras.parallel.cluster import Cluster, ClusterError
 from moe_keras.parallel.remote import connect
-from moe_keras.parallel.worker import start_server
+from moe_keras.parallel.worker import main, start_server
 
 ROOT = pathlib.Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
@@ -102,6 +104,62 @@ def test_worker_that_is_not_there():
     cluster = Cluster(tuple(free_addresses(2)), 0)
     with pytest.raises(ClusterError, match="Worker 1 .* does not answer"):
         connect(cluster, patience=0.0)
+
+
+@contextlib.contextmanager
+def server_of(task):
+    """Answers as a TensorFlow server of this name does; its address."""
+    status = f"/job:{task}/device:CPU:0".encode()
+    handler = grpc.unary_unary_rpc_method_handler(lambda _, context: status)
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler(
+                "tensorflow.WorkerService", {"GetStatus": handler}
+            )
+        ]
+    )
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    yield f"localhost:{port}"
+    server.stop(None).wait()
+
+
+def test_workers_with_addresses_in_another_order():
+    with server_of("worker/replica:0/task:1") as address:
+        cluster = Cluster((*free_addresses(1), address), 0)
+        with pytest.raises(
+            ClusterError, match=f"Worker 1 .{address}. was started as worker 2"
+        ):
+            connect(cluster)
+
+
+@pytest.mark.parametrize("task", ["chief/replica:0/task:0", "other"])
+def test_what_answers_is_no_worker(task):
+    with server_of(task) as address:
+        cluster = Cluster((*free_addresses(1), address), 0)
+        with pytest.raises(ClusterError, match="worker 1 .* is no worker"):
+            connect(cluster)
+
+
+@pytest.mark.parametrize(
+    "addresses, index, said",
+    [
+        ("localhost:1,localhost:2", 2, "between 0 and 1.*Received: 2"),
+        ("localhost:1,localhost:2", 0, "--index is 1 or more"),
+        ("localhost:1,localhost", 1, "must be HOST:PORT.*'localhost'"),
+        ("localhost:1,localhost:1", 1, "an address of its own"),
+        ("localhost:1,localhost:{port}", 1, "Port {port} of worker 1"),
+    ],
+)
+def test_worker_that_cannot_start_says_why_in_a_line(addresses, index, said):
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        cluster = addresses.format(port=port)
+        with pytest.raises(SystemExit, match=said.format(port=port)) as ended:
+            main([f"--cluster={cluster}", f"--index={index}"])
+    assert str(ended.value).startswith("Error: ")
+    assert "\n" not in str(ended.value)
 
 
 def test_first_address_is_the_program():
