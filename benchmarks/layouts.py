@@ -158,8 +158,8 @@ def gradients_of(layer, x, d_y):
     return (tf.reduce_sum(y), tf.reduce_sum(d_x)), gradients
 
 
-def on_one_device(gate, sizes):
-    layer = make_layer(gate, sizes)
+def case_of(layer, sizes):
+    """The step of a layer that is whole on one device, or under a layout."""
     adam = FusedAdam()
     adam.build(layer.trainable_variables)
     # Constants would be computed with while the graph is made.
@@ -176,7 +176,8 @@ def on_one_device(gate, sizes):
 
 def on_mesh(gate, sizes, mesh_shape, rules):
     with MeshLayout(mesh_shape, rules).scope():
-        return on_one_device(gate, sizes)
+        layer = make_layer(gate, sizes)
+    return case_of(layer, sizes)
 
 
 def on_replicas(gate, sizes):
@@ -227,7 +228,7 @@ def _shared_out(strategy, whole):
 
 def cases(gate, sizes, only=""):
     """A `Case` of each layout whose name has `only` in it, by its name."""
-    made = {ONE: on_one_device(gate, sizes)}
+    made = {ONE: case_of(make_layer(gate, sizes), sizes)}
     for name, mesh_shape, rules in MESHES:
         if only in name:
             made[name] = on_mesh(gate, sizes, mesh_shape, rules)

@@ -58,6 +58,31 @@ def replica_index():
     return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
+def counted_once(loss):
+    """A loss that is the same on all replicas, ready for Keras' `add_loss`.
+
+    Replicas of one process have one list of losses, in which each finds those
+    of the replicas before it as well. So the first one adds the loss, and the
+    others what has its gradient and is zero: the sum is right for all.
+
+    Args:
+        loss: Scalar tensor.
+
+    Returns:
+        Scalar tensor.
+
+    Example:
+
+    >>> float(counted_once(tf.constant(3.0)))
+    3.0
+    """
+    if num_replicas() == 1:
+        return loss
+    strategy = tf.distribute.get_strategy()
+    here = replica_index() % len(strategy.extended.worker_devices)
+    return loss - tf.where(tf.equal(here, 0), 0.0, tf.stop_gradient(loss))
+
+
 def gather_over_replicas(values):
     """What all replicas hold, side by side; without a gradient.
 

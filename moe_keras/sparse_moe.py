@@ -14,7 +14,11 @@ from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
 from moe_keras.placement import current_placement
-from moe_keras.replicas import num_replicas, sum_over_replicas
+from moe_keras.replicas import (
+    counted_once,
+    num_replicas,
+    sum_over_replicas,
+)
 from moe_keras.shared_capacity import room_on_replica
 
 
@@ -217,7 +221,7 @@ class SparseMoE(keras.layers.Layer):
         # Keras hands `training` on to the experts.
         outputs_ND = self._placement.run(self.experts, tokens_ND, routing, plan)
         if training:
-            self.add_loss(self._balancing_loss(routing))
+            self.add_loss(counted_once(self._balancing_loss(routing)))
         if is_counting():
             self._count(routing, plan, tokens_ND, mask_N, training)
         leading = tf.shape(inputs)[:-1]

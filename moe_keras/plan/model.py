@@ -200,11 +200,15 @@ class MoE:
     def gate_kept(self):
         """Numbers for a token that the gate's backward pass needs.
 
-        Logits and, of a noisy gate, the noise, its size before and after the
-        softplus, noisy logits, the chances and two steps of theirs.
+        Of a noisy gate the noise, its size before the softplus, and two steps
+        from there to the chance of being chosen; of others a softmax. Of a
+        hierarchical one also the tokens, sorted by their groups.
         """
-        each = 8 if _GATES[self.gate][0] == 2 else 3
-        return each * self.logits
+        each = 5 if _GATES[self.gate][0] == 2 else 1
+        rows = 0
+        if self.gate == "hierarchical":
+            rows = min(self.groups, self.groups_per_token) * self.depth
+        return each * self.logits + rows
 
     @property
     def factored_gate_parameters(self):

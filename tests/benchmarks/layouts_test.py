@@ -6,12 +6,16 @@ import pathlib
 import sys
 import xml.etree.ElementTree
 
+import keras
 import pytest
 import tensorflow as tf
 
 import moe_keras
 from moe_keras import plan
+from moe_keras.parallel import MeshLayout
 from moe_keras.plan.model import Model, Part
+from trainers.optimizer import FusedAdam
+from trainers.train_step import TrainStep
 
 ROOT = pathlib.Path(moe_keras.__file__).parents[1]
 
@@ -76,8 +80,8 @@ def traced(load):
         name: functools.partial(layouts.on_mesh, "balanced", SIZES, *rest)
         for name, *rest in layouts.MESHES
     }
-    make[layouts.ONE] = functools.partial(
-        layouts.on_one_device, "balanced", SIZES
+    make[layouts.ONE] = lambda: layouts.case_of(
+        layouts.make_layer("balanced", SIZES), SIZES
     )
     make[layouts.REPLICAS] = functools.partial(
         layouts.on_replicas, "balanced", SIZES
@@ -90,16 +94,18 @@ def traced(load):
     return trace
 
 
-LAYOUTS = [
+def slow(*values):
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+MESHES = [
     MESH,
-    "mesh, hidden",
-    "mesh, batch",
-    "mesh, batch 2 x experts 2",
-    "replicas, experts shared out",
+    *slow("mesh, hidden", "mesh, batch", "mesh, batch 2 x experts 2"),
 ]
+REPLICAS = "replicas, experts shared out"
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", [*MESHES, REPLICAS])
 def test_what_crosses_is_what_the_planner_says(name, load, traced):
     """All that crosses, whatever it is, is at most 1.1 times the least."""
     least = load("layouts").planned_bytes(name, SIZES)
@@ -109,16 +115,18 @@ def test_what_crosses_is_what_the_planner_says(name, load, traced):
 def test_replicas_send_no_more_than_the_rows_of_tokens(traced):
     # Four all-to-alls of 2 * 256 rows of 64 numbers, a quarter of which stay.
     least = 4 * 4 * 64 * 2 * 256 * 3 / 4
-    assert least <= traced("replicas, experts shared out").bytes < 1.1 * least
+    assert least <= traced(REPLICAS).bytes < 1.1 * least
 
 
-@pytest.mark.parametrize("name", ["one device", *LAYOUTS[:-1]])
+@pytest.mark.parametrize("name", ["one device", *MESHES])
 def test_memory_of_a_step_is_what_the_planner_says(name, load, traced):
-    """Activations within 10 %, the height of the step within 20 %.
+    """Activations within 10 %, the height of the step within 30 %.
 
-    The gate of the benchmark has its choices fixed and keeps next to nothing.
+    The height depends on the order in which TensorFlow takes operations that
+    do not wait for each other.
     """
     model, layout = planned(load, name)
+    # The gate of the benchmark has its choices fixed and keeps next to nothing.
     gate = 4 * model.tokens * model.moe[0].gate_kept
     seen = traced(name)
     for number in range(layout.devices):
@@ -127,22 +135,51 @@ def test_memory_of_a_step_is_what_the_planner_says(name, load, traced):
         kept = held.activations - (gate if number == 0 else 0)
         assert seen.kept[device] == pytest.approx(kept, rel=0.1)
         height = kept + held.gradients + held.passing
-        print(
-            "HEIGHT",
-            name,
-            number,
-            seen.kept[device] / kept,
-            seen.peaks[device] / height,
-        )
+        assert seen.peaks[device] == pytest.approx(height, rel=0.3)
 
 
-def test_a_gate_keeps_what_the_planner_says(load):
+GATES = {
+    "noisy_top_k": lambda: moe_keras.NoisyTopKGate(64, k=2, seed=0),
+    "top_k": lambda: moe_keras.TopKGate(64, k=2),
+    "hierarchical": lambda: moe_keras.HierarchicalGate(8, 8, k=(2, 1)),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", ["noisy_top_k", *slow("top_k", "hierarchical")]
+)
+def test_a_gate_keeps_what_the_planner_says(kind, load):
+    """Within 10 %, of a layer of which the gate keeps much."""
     layouts = load("layouts")
-    sizes = {**SIZES, "E": 64, "H": 32}
-    seen = load("crossing").trace(layouts.on_one_device("noisy", sizes).step)
-    model = Model("", Part(), (plan.MoE(64, 32, 64, 2, bias=True),), 256)
+    layer = moe_keras.SparseMoE(64, hidden_dim=32, gate=GATES[kind]())
+    layer.build((None, 64))
+    seen = load("crossing").trace(layouts.case_of(layer, SIZES).step)
+    sizes = plan.MoE(64, 32, 64, 2, gate=kind, groups=8, bias=True)
+    model = Model("", Part(), (sizes,), tokens=256)
     held = plan.memory(model, plan.layouts(model, 1)[0], plan.Training())
-    print("GATE", seen.kept, held.activations, model.moe[0].gate_kept)
+    assert max(seen.kept.values()) == pytest.approx(held.activations, rel=0.1)
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, *slow(2)])
+def test_gradients_of_shards_stay_where_the_shards_are(accumulate_steps, load):
+    """In the trainer's step, with four kernels of 16 kB on each device."""
+    with MeshLayout("all:2", "batch:all;experts:all").scope():
+        layer = moe_keras.SparseMoE(4, k=2, hidden_dim=256)
+        model = keras.Sequential([keras.Input((8,)), layer])
+    optimizer = FusedAdam()
+    optimizer.build(model.trainable_variables)
+
+    def loss(model, x):
+        return tf.reduce_sum(model(x, training=True)), tf.constant(3.0)
+
+    step = TrainStep(model, loss, optimizer, 1.0, accumulate_steps)
+    if accumulate_steps == 1:
+        runs = [(step._update, tf.ones((3, 8)))]
+    else:
+        runs = [(step._add, tf.ones((3, 8))), (step._update_by_sums,)]
+    for run in runs:
+        crossings = load("crossing").trace(*run).crossings
+        assert max(c.bytes for c in crossings) < 4 * 8 * 256
 
 
 def test_pictures_of_layouts_are_drawn_and_the_same_each_time(load, tmp_path):

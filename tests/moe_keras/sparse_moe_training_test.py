@@ -8,6 +8,7 @@ from moe_keras import NoisyTopKGate, Routing, SparseMoE
 from moe_keras.losses import cv_squared
 
 N, D, H, E = 8, 4, 6, 3
+LOAD = [1.0, 2.0, 4.0]  # of an expert, over its importance
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -29,7 +30,10 @@ class PlainGate(keras.layers.Layer):
         gate, expert_index = tf.math.top_k(share_NE, 2)
         self.add_loss(tf.constant(7.0))
         total_E = tf.reduce_sum(share_NE, 0)
-        return Routing(expert_index, gate, importance=total_E, load=total_E**2)
+        # Both are sums over tokens: only so can replicas add them up.
+        return Routing(
+            expert_index, gate, importance=total_E, load=total_E * LOAD
+        )
 
     def get_config(self):
         return {**super().get_config(), "num_experts": self.num_experts}
@@ -94,7 +98,7 @@ class CapacityTest(tf.test.TestCase):
         self.assertEqual(layer.routing_statistics().overflow, 0)
 
 
-class ReplicasTest:
+class TestReplicas:
     def test_a_step_on_two_equals_a_step_on_one(self, two_replicas):
         x, y = small_data()
         data = tf.data.Dataset.from_tensors((x, y)).unbatch().batch(N)
@@ -111,6 +115,33 @@ class ReplicasTest:
             weights = [weight.numpy() for weight in model.weights]
             statistics = layer.routing_statistics()
             results.append([logs["loss"], *weights, *statistics])
+        for one, two in zip(*results, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+    def test_an_uneven_last_batch_is_weighed_by_keras(self, two_replicas):
+        """Of seven rows, four to a batch, the last three are two and one.
+
+        Keras takes the mean of their means: (y0 + y1) / 4 + y2 / 2, on one
+        device sample weights of 3/4, 3/4 and 3/2 over three rows. The losses
+        of the layer are still those of the whole batch, once.
+        """
+        x, y = (values[:7] for values in small_data())
+        weights = np.ones((7, 5), "float32")
+        weights[4:] = [[0.75], [0.75], [1.5]]
+        results = []
+        for scope, data in (
+            (tf.distribute.get_strategy(), (x, y, weights)),
+            (two_replicas, (x, y)),
+        ):
+            with scope.scope():
+                model, layer = small_model(
+                    gate=PlainGate(E), importance_loss_weight=3.0
+                )
+                model.compile(keras.optimizers.SGD(0.1), "mse")
+            rows = tf.data.Dataset.from_tensor_slices(data)
+            model.fit(rows.batch(4), verbose=0)
+            trained = [weight.numpy() for weight in model.weights]
+            results.append([*trained, *layer.routing_statistics()])
         for one, two in zip(*results, strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
@@ -170,7 +201,7 @@ class OwnPartsTest(tf.test.TestCase):
         total_E = tf.reduce_sum(share, 0)
         self.assertAllClose(
             sum(layer.losses),
-            7 + 0.1 * cv_squared(total_E) + 0.1 * cv_squared(total_E**2),
+            7 + 0.1 * cv_squared(total_E) + 0.1 * cv_squared(total_E * LOAD),
         )
 
     def test_gate_that_ignores_masks_is_masked_all_the_same(self):

@@ -4,13 +4,23 @@ There are noise and dropout, which do not depend on the layout. Tolerance:
 1e-5, because sums in another order differ in float32.
 """
 
+import functools
+
+import keras
 import pytest
+import small_workers
+from model_folders import small_config
 from small_workers import largest_difference, train
 
 from moe_keras import SparseMoE
 from moe_keras.parallel import MeshLayout
+from moe_keras.parallel.replica_placement import ReplicaPlacement
 from moe_keras.parallel.strategies import start_workers
 from moe_keras.parallel.workers import Workers
+from trainers import translation_task
+from trainers.loop import Loop
+from trainers.presets import with_overrides
+from translation.export import load_translator
 
 STEPS = 7  # the average is never young twice: see `MovingAverage`
 
@@ -40,6 +50,75 @@ def test_checkpoints_know_no_layout(undisturbed, tmp_path):
         there = [v for v in variables if v.device.endswith("CPU:1")]
         assert len(there) >= 4
         assert {variable.shape[0] for variable in there} == {2}
+
+
+@pytest.mark.slow
+def test_from_replicas_to_a_mesh_to_one_device(
+    two_replicas, tmp_path, monkeypatch
+):
+    """Without noise and dropout, of which replicas draw their own."""
+    monkeypatch.setattr(keras.random, "normal", small_workers.no_noise)
+    parts = ReplicaPlacement(two_replicas)
+    lines = []
+    train(tmp_path / "all", 3, Workers(two_replicas, placement=parts))
+    mesh = on_mesh("all:4", "batch:all;experts:all")
+    train(tmp_path / "all", 5, mesh, log=lines.append)
+    train(tmp_path / "all", STEPS, log=lines.append)
+    assert {"Resuming after step 3.", "Resuming after step 5."} <= {*lines}
+    train(tmp_path / "one", STEPS)
+    difference, number = largest_difference(tmp_path / "one", tmp_path / "all")
+    assert difference < 1e-5 and number > 30
+
+
+@pytest.mark.slow
+def test_a_translator_of_a_mesh_is_served_like_any_other(tmp_path, monkeypatch):
+    """Trained, evaluated, exported: as without a mesh."""
+    lines = {
+        "en": "one dog\ntwo dogs\none cat\ntwo cats\n",
+        "fr": "un chien\ndeux chiens\nun chat\ndeux chats\n",
+    }
+    for language, text in lines.items():
+        (tmp_path / f"text.{language}").write_text(text)
+    fields = ["steps=4", "evaluate_every=2", "save_every=2", "warmup_steps=1"]
+    fields += [f"{s}={tmp_path / 'text'}" for s in ("train", "dev", "test")]
+    fields += ["tokens_per_batch=64", "static_shapes=False", "pair=en-fr"]
+    config = with_overrides(small_config(300), fields)
+    loops = []
+
+    def keep_loop(*arguments):
+        loops.append(Loop(*arguments))
+        return loops[-1]
+
+    monkeypatch.setattr(translation_task, "Loop", keep_loop)
+    on_mesh = functools.partial(
+        start_workers,
+        devices="2",
+        layout="batch:all;experts:all",
+        mesh_shape="all:2",
+    )
+    results, served = [], []
+    for name, start in (("mesh", on_mesh), ("plain", start_workers)):
+        results.append(
+            translation_task.train_and_evaluate(
+                config, tmp_path / name, lambda line: None, start
+            )
+        )
+        served.append(load_translator(tmp_path / name / "export/1"))
+    devices = {v.value.device[-1] for v in loops[0].optimizer.variables}
+    assert devices == {"0", "1"}
+    difference, number = largest_difference(
+        tmp_path / "mesh", tmp_path / "plain"
+    )
+    assert difference < 1e-5 and number > 100
+    assert results[0]["bleu"] == results[1]["bleu"]
+    served.append(load_translator(translation_task.export(tmp_path / "mesh")))
+    of_mesh, of_plain, exported_again = (
+        each(lines["en"].splitlines()) for each in served
+    )
+    assert of_mesh == exported_again
+    for ours, theirs in zip(of_mesh, of_plain, strict=True):
+        assert ours.text == theirs.text
+        assert ours.score == pytest.approx(theirs.score, abs=1e-4)
 
 
 def test_workers_on_a_mesh():
