@@ -1,6 +1,6 @@
 """Says what a model takes of each device, and which layout to take.
 
-python -m moe_keras.plan --preset=moe_131072_h --devices=128 --memory_gb=12
+python -m moe_keras.plan --preset=moe_131072_h --devices=128 --memory_gb=40
 python -m moe_keras.plan --config=runs/mine/config.json --devices=4
 """
 

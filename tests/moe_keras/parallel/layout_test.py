@@ -144,11 +144,21 @@ def test_gradients_are_computed_where_the_weights_are():
     assert devices == {f"CPU:{i}" for i in range(4)}
 
 
-def test_twenty_steps_of_training():
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[pytest.mark.slow] if name != "exchange_and_hidden" else [],
+        )
+        for name in LAYOUTS
+    ],
+)
+def test_twenty_steps_of_training(name):
     """Adam divides by small numbers: to 1e-4 of the loss, 1e-3 of weights."""
     x = tokens(BATCH)
     histories, layers = [], []
-    for layout in (None, layout_named("exchange_and_hidden")):
+    for layout in (None, layout_named(name)):
         layer = small_moe(layout)
         optimizer = keras.optimizers.Adam(0.01)
         optimizer.build(layer.trainable_variables)
