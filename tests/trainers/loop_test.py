@@ -14,8 +14,9 @@ from small_training import small_task
 from moe_keras import SparseMoE
 from moe_keras.monitoring import WindowFile
 from trainers.bad_steps import TrainingError
+from trainers.best_checkpoints import best_folder, load_best
 from trainers.checkpoint_files import CheckpointError
-from trainers.checkpoints import best_folder, load_best, training_folder
+from trainers.checkpoints import training_folder
 from trainers.interruption import Interrupted
 from trainers.loop import Loop
 from trainers.loop_config import LoopConfig
