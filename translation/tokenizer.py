@@ -250,21 +250,32 @@ def train_tokenizer(
         raise TokenizerError(
             "`sentences` must hold at least one that is not empty."
         )
+    return Tokenizer(
+        _learn(
+            sample,
+            vocab_size=vocab_size,
+            model_type=model_type,
+            character_coverage=character_coverage,
+        )
+    )
+
+
+def _learn(sentences, vocab_size, **options):
+    """Bytes of the model that SentencePiece learns, with our options."""
     model = io.BytesIO()
     try:
         with tempfile.TemporaryDirectory() as folder:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(" " + sentence for sentence in sample),
+                sentence_iterator=(" " + sentence for sentence in sentences),
                 model_writer=model,
                 vocab_size=vocab_size,
-                model_type=model_type,
-                character_coverage=character_coverage,
+                **options,
                 **_escape_rules(pathlib.Path(folder)),
                 **_FIXED_OPTIONS,
             )
     except RuntimeError as error:
         raise TokenizerError(_explain(error, vocab_size)) from error
-    return Tokenizer(_without_paths(model.getvalue()))
+    return _without_paths(model.getvalue())
 
 
 _FIXED_OPTIONS = {
