@@ -184,12 +184,7 @@ class Tokenizer(tf.Module):
             TokenizerError: if there is no such file, or it holds no
                 tokenizer of ours.
         """
-        try:
-            model_proto = pathlib.Path(path).read_bytes()
-        except OSError as error:
-            raise TokenizerError(
-                f"Cannot read a tokenizer from {path}: {error.strerror}."
-            ) from error
+        model_proto = read_model(path)
         try:
             return cls(model_proto)
         except TokenizerError as error:
@@ -200,6 +195,20 @@ class Tokenizer(tf.Module):
         if EOS_ID in row:
             row = row[: row.index(EOS_ID)]
         return [index for index in row if UNK_ID < index < self.vocab_size]
+
+
+def read_model(path):
+    """Bytes of a file, of any SentencePiece model.
+
+    Raises:
+        TokenizerError: if it cannot be read.
+    """
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise TokenizerError(
+            f"Cannot read a tokenizer from {path}: {error.strerror}."
+        ) from error
 
 
 def train_tokenizer(
