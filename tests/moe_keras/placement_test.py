@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_experts import C, D, E, H, built_experts
 
 from moe_keras import FeedForwardExperts, SparseMoE
 from moe_keras.dispatch import plan_dispatch
@@ -16,19 +17,6 @@ from moe_keras.placement import (
     current_placement,
     read,
 )
-
-E, C, D, H, OUT = 4, 3, 2, 6, 5
-
-
-def built_experts(**kwargs):
-    """Experts in float64, with random weights that are not zero."""
-    kwargs = {"output_dim": OUT, "dtype": "float64", **kwargs}
-    experts = FeedForwardExperts(E, H, **kwargs)
-    experts.build((E, None, D))
-    rng = np.random.default_rng(0)
-    for weight in experts.weights:
-        weight.assign(rng.normal(size=weight.shape))
-    return experts
 
 
 def random_batches():
@@ -142,7 +130,7 @@ class TestParts:
                 assert read(bias).numpy().tolist() == [5.0]
 
     def test_experts_in_parts_give_their_slices_of_the_whole(self):
-        experts, x_ECD = built_experts(), random_batches()
+        experts, x_ECD = built_experts(FeedForwardExperts), random_batches()
         whole = experts(x_ECD)
         for first, number in ((0, 1), (1, 3)):
             chosen = slice(first, first + number)
@@ -152,7 +140,7 @@ class TestParts:
             np.testing.assert_allclose(part, whole[chosen], rtol=1e-12)
 
     def test_hidden_parts_add_up_to_the_whole(self):
-        experts, x_ECD = built_experts(), random_batches()
+        experts, x_ECD = built_experts(FeedForwardExperts), random_batches()
         total = 0.0
         for number, units in enumerate((slice(0, 2), slice(2, H))):
             tensors = {
@@ -190,14 +178,14 @@ class TestStackedExperts:
         assert experts.read(experts.kernel_in).dtype == tf.bfloat16
 
     def test_store_holds_the_weights_in_the_order_of_their_making(self):
-        experts, store = built_experts(), {}
+        experts, store = built_experts(FeedForwardExperts), {}
         experts.save_own_variables(store)
         names = ("kernel_in", "bias_in", "kernel_out", "bias_out")
         for number, name in enumerate(names):
             np.testing.assert_array_equal(
                 store[str(number)], getattr(experts, name)
             )
-        other = built_experts()
+        other = built_experts(FeedForwardExperts)
         for weight in other.weights:
             weight.assign(tf.zeros(weight.shape))
         other.load_own_variables(store)
@@ -206,6 +194,8 @@ class TestStackedExperts:
 
     def test_file_with_other_weights_is_refused(self):
         store = {}
-        built_experts(use_bias=False).save_own_variables(store)
+        built_experts(FeedForwardExperts, use_bias=False).save_own_variables(
+            store
+        )
         with pytest.raises(ValueError, match="has 4 weights. Received: 2 in"):
-            built_experts().load_own_variables(store)
+            built_experts(FeedForwardExperts).load_own_variables(store)
