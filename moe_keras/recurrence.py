@@ -123,18 +123,8 @@ def _differentiable(loops, compiled, mask_TB1, constants):
     @tf.custom_gradient
     def run(*inputs):
         # An eager tape would record the loop's own operations otherwise.
-        gates, feedback_BR, cell_BH, kernel, *parameters = map(
-            tf.stop_gradient, inputs
-        )
-        problem = Problem(
-            gates,
-            feedback_BR,
-            cell_BH,
-            kernel,
-            tuple(parameters),
-            mask_TB1,
-            constants,
-        )
+        apart = tuple(map(tf.stop_gradient, inputs))
+        problem = Problem(*apart[:4], apart[4:], mask_TB1, constants)
         outputs, final, trace = _run(loops, "forward", compiled, problem)
 
         @tf.custom_gradient
