@@ -9,7 +9,8 @@ import pytest
 
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
-from trainers.checkpoints import read_weights, training_folder
+from trainers.checkpoint_contents import read_weights
+from trainers.checkpoints import training_folder
 from trainers.filters import LineTranslator
 from trainers.loop_config import LoopConfig
 from trainers.model_folder import FolderError, ModelFolder, measure
