@@ -126,33 +126,20 @@ class FactoredAdam(keras.optimizers.Optimizer):
             self._update(gradient, variable, learning_rate)
 
     def _update(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        moments = [moment.value for moment in self._moments[index]]
+        moments = self._moments[self._get_variable_index(variable)]
+        if not is_factored(variable.shape):
+            fused_adam(self, gradient, variable, moments, learning_rate)
+            return
         dtype = tf.as_dtype(variable.dtype)
         gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
         step = tf.cast(self.iterations + 1, dtype)
-        if is_factored(gradient.shape):
-            # As in Adam: the averages start at zero, and this makes up.
-            rate = tf.cast(learning_rate, dtype)
-            rate *= tf.sqrt(1.0 - tf.cast(self.beta_2, dtype) ** step)
-            root = self._factored_root(gradient, *moments)
-            tf.raw_ops.AssignSubVariableOp(
-                resource=variable.handle,  # Keras hands over the tf.Variable
-                value=rate * gradient / (root + self.epsilon),
-            )
-            return
-        beta_1, beta_2 = (tf.cast(b, dtype) for b in (self.beta_1, self.beta_2))
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=moments[0].handle,
-            v=moments[1].handle,
-            beta1_power=beta_1**step,
-            beta2_power=beta_2**step,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=tf.cast(self.epsilon, dtype),
-            grad=gradient,
+        # As in Adam: the averages start at zero, and this makes up.
+        rate = tf.cast(learning_rate, dtype)
+        rate *= tf.sqrt(1.0 - tf.cast(self.beta_2, dtype) ** step)
+        root = self._factored_root(gradient, *(m.value for m in moments))
+        tf.raw_ops.AssignSubVariableOp(
+            resource=variable.handle,  # Keras hands over the tf.Variable
+            value=rate * gradient / (root + self.epsilon),
         )
 
     def _factored_root(self, gradient, row, column):
@@ -179,6 +166,36 @@ class FactoredAdam(keras.optimizers.Optimizer):
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
         }
+
+
+def fused_adam(optimizer, gradient, variable, moments, learning_rate):
+    """Adam's update of a variable, in one pass over memory.
+
+    Args:
+        optimizer: Keras optimizer with `iterations`, `beta_1`, `beta_2` and
+            `epsilon`.
+        gradient: Tensor of the variable's shape.
+        variable: `tf.Variable`; within replicas their copy.
+        moments: Pair of Keras variables, the first and the second moment.
+        learning_rate: float or scalar tensor.
+    """
+    first, second = moments
+    dtype = tf.as_dtype(variable.dtype)
+    step = tf.cast(optimizer.iterations + 1, dtype)
+    beta_1 = tf.constant(optimizer.beta_1, dtype)
+    beta_2 = tf.constant(optimizer.beta_2, dtype)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=first.value.handle,
+        v=second.value.handle,
+        beta1_power=beta_1**step,
+        beta2_power=beta_2**step,
+        lr=tf.cast(learning_rate, dtype),
+        beta1=beta_1,
+        beta2=beta_2,
+        epsilon=tf.constant(optimizer.epsilon, dtype),
+        grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+    )
 
 
 def is_factored(shape):

@@ -98,23 +98,40 @@ def recurrence(
     if compiled == "auto":
         static = gates.shape[:2].is_fully_defined()
         compiled = static and not tf.executing_eagerly()
-    loops = Loops(feedback, go_backwards)
-    extras = (None if mask is None else mask[:, :, tf.newaxis], constants)
+    run = _differentiable(
+        Loops(feedback, go_backwards),
+        compiled,
+        None if mask is None else mask[:, :, tf.newaxis],
+        constants,
+    )
+    inputs = (gates, *state, kernel, *parameters)
+    outputs, final_feedback, final_cell, *saved = run(
+        *map(tf.convert_to_tensor, inputs)
+    )
+    saved = tuple(map(tf.stop_gradient, saved))
+    return outputs, (final_feedback, final_cell), saved
 
-    def problem(gates, feedback_BR, cell_BH, kernel, *parameters):
-        return Problem(gates, feedback_BR, cell_BH, kernel, parameters, *extras)
+
+def _differentiable(loops, compiled, mask_TB1, constants):
+    """The forward loop, with the backward loop for its gradient.
+
+    Returns:
+        Function `(gates, feedback, cell, kernel, *parameters)`, as `Problem`
+        has them, `-> (outputs, feedback, cell, *saved)`.
+    """
 
     @tf.custom_gradient
-    def differentiable(*inputs):
+    def run(*inputs):
         # An eager tape would record the loop's own operations otherwise.
-        here = problem(*map(tf.stop_gradient, inputs))
-        outputs, final, trace = _run(loops, "forward", compiled, here)
+        apart = tuple(map(tf.stop_gradient, inputs))
+        problem = Problem(*apart[:4], apart[4:], mask_TB1, constants)
+        outputs, final, trace = _run(loops, "forward", compiled, problem)
 
         @tf.custom_gradient
         def first_order(*tensors):
             d_results = [tf.stop_gradient(x) for x in tensors[len(inputs) :]]
             d_inputs = _run(
-                loops, "backward", compiled, here, trace, *d_results
+                loops, "backward", compiled, problem, trace, *d_results
             )
             return d_inputs, _no_second_order
 
@@ -123,12 +140,7 @@ def recurrence(
 
         return (outputs, *final, *trace.saved), gradient
 
-    inputs = (gates, *state, kernel, *parameters)
-    outputs, final_feedback, final_cell, *saved = differentiable(
-        *map(tf.convert_to_tensor, inputs)
-    )
-    saved = tuple(map(tf.stop_gradient, saved))
-    return outputs, (final_feedback, final_cell), saved
+    return run
 
 
 def _no_second_order(*_):

@@ -99,6 +99,26 @@ def put_together(variables):
     return whole
 
 
+def share_out(value, variables):
+    """Sets shards of a weight from a value of the whole; each takes its part.
+
+    Args:
+        value: Array-like of the shape of the whole.
+        variables: List of shards, all of them or some.
+
+    Raises:
+        ValueError: for another shape.
+    """
+    value, whole = np.asarray(value), shard_of(variables[0])
+    if value.shape != whole.shape:
+        raise ValueError(
+            f"`value` must have the shape {whole.shape} of {whole.path}. "
+            f"Received: value.shape={value.shape}"
+        )
+    for variable in variables:
+        variable.assign(shard_of(variable).take(value))
+
+
 def device_of(variable):
     """A context for what is made of a shard, which is to stay beside it.
 

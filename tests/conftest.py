@@ -8,6 +8,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest  # noqa: E402  after the log level
 import tensorflow as tf  # noqa: E402
 
+# Tests run side by side. Also what `trainers.nmt` sets, too late when it is
+# called here.
+tf.config.threading.set_intra_op_parallelism_threads(1)
 (_cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(
     _cpu, [tf.config.LogicalDeviceConfiguration()] * 4

@@ -3,7 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from trainers.checkpoints import best_folder, training_folder, weights_by_path
+from trainers.best_checkpoints import best_folder
+from trainers.checkpoint_contents import weights_by_path
+from trainers.checkpoints import training_folder
 from trainers.loop import seed_everything
 from trainers.loop_config import LoopConfig
 from trainers.model_folder import ModelFolder, build_model, identity

@@ -65,7 +65,7 @@ class MovingAverage(tf.Module):
             for copy, part in pairs:
                 copy.assign(part)
 
-    @tf.function
+    @tf.function(autograph=False)
     def update(self):
         """Moves the averages towards the weights of now."""
         self._strategy.run(self._update)
@@ -95,7 +95,7 @@ class MovingAverage(tf.Module):
         finally:
             self._swap()
 
-    @tf.function
+    @tf.function(autograph=False)
     def _swap(self):
         self._strategy.run(self._swap_on_replica)
 

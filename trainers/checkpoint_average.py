@@ -2,13 +2,10 @@
 
 import numpy as np
 
+from trainers.best_checkpoints import best_folder, by_score
+from trainers.checkpoint_contents import read_weights
 from trainers.checkpoint_files import CheckpointError
-from trainers.checkpoints import (
-    best_folder,
-    by_score,
-    read_weights,
-    training_folder,
-)
+from trainers.checkpoints import training_folder
 
 
 def average_checkpoints(model_dir, model, which="best"):

@@ -3,13 +3,14 @@
 import pathlib
 
 from trainers.checkpoint_average import choose_checkpoints
-from trainers.checkpoints import check_identity, read_weights
+from trainers.checkpoint_contents import read_weights
 from trainers.model_folder import (
     FolderError,
     ModelFolder,
     build_model,
     identity,
 )
+from trainers.run_identity import check_identity
 from translation.ensemble import Ensemble
 
 

@@ -84,7 +84,9 @@ def route_corpus(model, tokenizer, batches, label_of=None):
         dict of `RoutedTokens`, by the name of the layer.
     """
     route = tf.function(
-        lambda batch: _route(model, batch), reduce_retracing=True
+        lambda batch: _route(model, batch),
+        reduce_retracing=True,
+        autograph=False,
     )
     encoder = {layer.name for layer in routing_layers(model.encoder)}
     routed = {

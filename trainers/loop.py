@@ -22,7 +22,8 @@ from moe_keras.replicas import spread_random_states
 from trainers.averaging import MovingAverage
 from trainers.bad_steps import BadSteps
 from trainers.best_score import BestScore
-from trainers.checkpoints import Checkpoints, copy_weights
+from trainers.checkpoint_contents import copy_weights
+from trainers.checkpoints import Checkpoints
 from trainers.interruption import Interrupted, Interruption
 from trainers.loss_scale import LossScale
 from trainers.optimizer import OPTIMIZERS

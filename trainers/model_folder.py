@@ -26,12 +26,9 @@ import keras
 import tensorflow as tf
 
 from moe_keras.monitoring import uncounted
+from trainers.best_checkpoints import best_folder, load_best
+from trainers.checkpoint_contents import weights_by_path
 from trainers.checkpoint_files import flush_to_disk
-from trainers.checkpoints import (
-    best_folder,
-    load_best,
-    weights_by_path,
-)
 from trainers.presets import NmtConfig, field_paths, with_overrides
 from translation.model import Translator
 from translation.tokenizer import Tokenizer

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras import FactoredAdam
+from moe_keras.optimizers import fused_adam
 
 
 @keras.saving.register_keras_serializable(package="trainers")
@@ -25,28 +26,11 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        self._update(index, gradient, variable, learning_rate)
-
-    def _update(self, index, gradient, variable, learning_rate):
         if self.amsgrad:
             raise ValueError("`amsgrad` is not supported. Received: True")
-        dtype = tf.as_dtype(variable.dtype)
-        step = tf.cast(self.iterations + 1, dtype)
-        beta_1 = tf.constant(self.beta_1, dtype)
-        beta_2 = tf.constant(self.beta_2, dtype)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,  # a tf.Variable: within replicas their copy
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=beta_1**step,
-            beta2_power=beta_2**step,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=tf.constant(self.epsilon, dtype),
-            grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
-        )
+        index = self._get_variable_index(variable)
+        moments = self._momentums[index], self._velocities[index]
+        fused_adam(self, gradient, variable, moments, learning_rate)
 
 
 # By the name of `LoopConfig.optimizer`.

@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from trainers.checkpoints import weights_by_path
+from trainers.checkpoint_contents import weights_by_path
 from trainers.model_folder import build_translator
 from translation.ensemble import Ensemble
 from translation.export import export_translator, load_translator

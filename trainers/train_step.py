@@ -115,11 +115,11 @@ class TrainStep:
         self._strategy = model.distribute_strategy
         if accumulate_steps > 1:
             self._add_sums()
-        compiled = {"reduce_retracing": not static_shapes}
+        compiled = {"reduce_retracing": not static_shapes, "autograph": False}
         self._update = tf.function(self._on_replicas(self._step), **compiled)
         self._add = tf.function(self._on_replicas(self._add_batch), **compiled)
         self._update_by_sums = tf.function(
-            self._on_replicas(self._step_by_sums)
+            self._on_replicas(self._step_by_sums), autograph=False
         )
 
     def _add_sums(self):

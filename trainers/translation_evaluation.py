@@ -38,7 +38,9 @@ class DevEvaluation:
         self._translate = TextTranslator(model, tokenizer, search)
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
         self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
-        self._loss = tf.function(self._loss_eagerly, reduce_retracing=True)
+        self._loss = tf.function(
+            self._loss_eagerly, reduce_retracing=True, autograph=False
+        )
 
     def __call__(self, check=lambda: None):
         """Evaluates the model as it is.

@@ -15,7 +15,6 @@ from moe_keras.parallel.cluster import ClusterError
 from moe_keras.parallel.strategies import start_workers
 from trainers import report
 from trainers.checkpoint_average import average_checkpoints
-from trainers.checkpoints import as_json
 from trainers.ensembles import open_translator
 from trainers.loop import Loop, seed_everything
 from trainers.losses import (
@@ -30,6 +29,7 @@ from trainers.model_folder import (
     measure,
 )
 from trainers.presets import field_paths
+from trainers.run_identity import as_json
 from trainers.serving import export_and_check, export_model
 from trainers.task import Task
 from trainers.translation_evaluation import DevEvaluation, final_figures

@@ -6,13 +6,11 @@ before the first word, is as ours have it (`tokenizer.py`). Ordinary text gets
 the very pieces that the model itself would give.
 """
 
-import pathlib
-
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from translation.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
-from translation.tokenizer import Tokenizer, TokenizerError
+from translation.tokenizer import Tokenizer, TokenizerError, read_model
 
 _Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
 _Trainer = sentencepiece_model_pb2.TrainerSpec
@@ -36,12 +34,7 @@ def adopt_tokenizer(path):
     Raises:
         TokenizerError: if there is no such file, or it holds no such model.
     """
-    try:
-        model_proto = pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise TokenizerError(
-            f"Cannot read a tokenizer from {path}: {error.strerror}."
-        ) from error
+    model_proto = read_model(path)
     try:
         return Tokenizer(model_proto)
     except TokenizerError:

@@ -59,9 +59,14 @@ class ServedTranslator(tf.Module):
         self.weights = []
         self.tokenizer = tokenizer
         self.options = options or BeamOptions()
-        # Not attributes: of a Keras model that is one, saving would want its
-        # `call` as well.
-        self._search = functools.partial(translate_batch, translator)
+        # The model is no attribute: of a Keras model that is one, saving would
+        # want its `call` as well.
+        self._best = functools.partial(
+            translate_batch, translator, options=self._options(1)
+        )
+        self._n_best = _shared_search(
+            translator, self._options(self.options.beam_width)
+        )
         self._score = functools.partial(score_batch, translator)
         self.max_source_length = max_source_length
         self.max_target_length = int(
@@ -78,7 +83,10 @@ class ServedTranslator(tf.Module):
         Returns:
             dict of `outputs` `(B,)` string and `scores` `(B,)` float32.
         """
-        found = self._translations(inputs, 1)
+        size = tf.size(inputs)
+        inputs = _never_empty(inputs)
+        found = self._best(self.source_ids(inputs))
+        found = self._texts(found, inputs, size)
         return {
             "outputs": found["outputs"][:, 0],
             "scores": found["scores"][:, 0],
@@ -95,7 +103,9 @@ class ServedTranslator(tf.Module):
             `lengths` `(B, n)` int32, in subwords with eos. Where there are
             fewer than n, the rest is empty, with scores of `NO_SCORE`.
         """
-        return self._translations(inputs, self.options.beam_width)
+        return self._several(
+            inputs, same_for_all(self.options, tf.size(inputs))
+        )
 
     def translate_with_options(
         self,
@@ -132,7 +142,7 @@ class ServedTranslator(tf.Module):
             _penalty(coverage_penalty, default.coverage_penalty),
         )
         language_B = tf.broadcast_to(target_language, size)
-        found = self._translations(inputs, width, wishes)
+        found = self._several(inputs, wishes)
         known = ["", *self.target_languages]
         is_known_B1 = tf.reduce_any(
             language_B[:, tf.newaxis] == tf.constant(known), 1, keepdims=True
@@ -206,23 +216,26 @@ class ServedTranslator(tf.Module):
         """
         return {"outputs": self.tokenizer.detokenize(ids)}
 
-    def _translations(self, inputs, count, wishes=None):
-        options = dataclasses.replace(self.options, num_translations=count)
+    def _several(self, inputs, wishes):
         size = tf.size(inputs)
         inputs = _never_empty(inputs)
-        if wishes is not None:
-            # For the blank that stands in an empty batch.
-            more = same_for_all(self.options, tf.size(inputs) - size)
-            wishes = Wishes(
-                *(tf.concat(pair, 0) for pair in zip(wishes, more, strict=True))
-            )
-        found = self._search(self.source_ids(inputs), options, wishes=wishes)
+        # For the blank that stands in an empty batch.
+        more = same_for_all(self.options, tf.size(inputs) - size)
+        wishes = [tf.concat(pair, 0) for pair in zip(wishes, more, strict=True)]
+        found = self._n_best(self.source_ids(inputs), *wishes)
+        return self._texts(found, inputs, size)
+
+    def _options(self, count):
+        return dataclasses.replace(self.options, num_translations=count)
+
+    def _texts(self, found, inputs, size):
+        """Hypotheses for `inputs` as text, for the first `size` of them."""
         flat_ids = tf.reshape(found.ids, [-1, tf.shape(found.ids)[2]])
         outputs = tf.reshape(
             self.tokenizer.detokenize(flat_ids), tf.shape(found.scores)
         )
         blank = tf.equal(tf.strings.strip(inputs), "")[:, tf.newaxis]
-        first_score = tf.one_hot(0, count, 0.0, NO_SCORE)
+        first_score = tf.one_hot(0, found.scores.shape[1], 0.0, NO_SCORE)
         scores = tf.maximum(found.scores, NO_SCORE)
         return {
             "outputs": tf.where(blank, "", outputs)[:size],
@@ -272,6 +285,27 @@ class ServedTranslator(tf.Module):
         ids = self.tokenizer.tokenize(strings)[:, : longest - 1]
         eos_B1 = tf.fill([tf.size(strings), 1], EOS_ID)
         return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
+
+
+def _shared_search(translator, options):
+    """A search with wishes, as a graph of its own.
+
+    Signatures that call it have it once between them: tracing, the file and
+    what a server loads grow with each copy of a search.
+    """
+
+    def search(source_ids, *wishes):
+        return translate_batch(
+            translator, source_ids, options, wishes=Wishes(*wishes)
+        )
+
+    ids = tf.TensorSpec([None, None], tf.int32)
+    widths = tf.TensorSpec([None], tf.int32)
+    return tf.function(
+        search,
+        input_signature=[ids, widths, _FLOATS(), _FLOATS()],
+        autograph=False,
+    )
 
 
 def _never_empty(strings):

@@ -184,12 +184,7 @@ class Tokenizer(tf.Module):
             TokenizerError: if there is no such file, or it holds no
                 tokenizer of ours.
         """
-        try:
-            model_proto = pathlib.Path(path).read_bytes()
-        except OSError as error:
-            raise TokenizerError(
-                f"Cannot read a tokenizer from {path}: {error.strerror}."
-            ) from error
+        model_proto = read_model(path)
         try:
             return cls(model_proto)
         except TokenizerError as error:
@@ -200,6 +195,20 @@ class Tokenizer(tf.Module):
         if EOS_ID in row:
             row = row[: row.index(EOS_ID)]
         return [index for index in row if UNK_ID < index < self.vocab_size]
+
+
+def read_model(path):
+    """Bytes of a file, of any SentencePiece model.
+
+    Raises:
+        TokenizerError: if it cannot be read.
+    """
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise TokenizerError(
+            f"Cannot read a tokenizer from {path}: {error.strerror}."
+        ) from error
 
 
 def train_tokenizer(
@@ -250,21 +259,32 @@ def train_tokenizer(
         raise TokenizerError(
             "`sentences` must hold at least one that is not empty."
         )
+    return Tokenizer(
+        _learn(
+            sample,
+            vocab_size=vocab_size,
+            model_type=model_type,
+            character_coverage=character_coverage,
+        )
+    )
+
+
+def _learn(sentences, vocab_size, **options):
+    """Bytes of the model that SentencePiece learns, with our options."""
     model = io.BytesIO()
     try:
         with tempfile.TemporaryDirectory() as folder:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(" " + sentence for sentence in sample),
+                sentence_iterator=(" " + sentence for sentence in sentences),
                 model_writer=model,
                 vocab_size=vocab_size,
-                model_type=model_type,
-                character_coverage=character_coverage,
+                **options,
                 **_escape_rules(pathlib.Path(folder)),
                 **_FIXED_OPTIONS,
             )
     except RuntimeError as error:
         raise TokenizerError(_explain(error, vocab_size)) from error
-    return Tokenizer(_without_paths(model.getvalue()))
+    return _without_paths(model.getvalue())
 
 
 _FIXED_OPTIONS = {

@@ -115,17 +115,12 @@ def measure_information(expert, factor, shuffles=20, seed=0, possible=None):
             f"Received: shuffles={shuffles}"
         )
     random = np.random.default_rng(seed)
-    nothing = np.zeros(len(expert), "int64")
-    given = nothing if factor.given is None else factor.given
-
-    def by_expert(values_U):
-        bits_A = pointwise_information(expert, values_U[factor.unit], given)
-        return np.bincount(expert, bits_A) / len(expert)  # sums to the mean
-
-    measured_E = by_expert(factor.values)
+    measured_E = _bits_by_expert(expert, factor, factor.values)
     shuffled = np.stack(
         [
-            by_expert(shuffle(factor.values, factor.within, random))
+            _bits_by_expert(
+                expert, factor, shuffle(factor.values, factor.within, random)
+            )
             for _ in range(shuffles)
         ]
     )
@@ -142,6 +137,14 @@ def measure_information(expert, factor, shuffles=20, seed=0, possible=None):
     load_E = np.bincount(expert) / len(expert)
     corrected_E = measured_E - shuffled.mean(axis=0)
     return information, corrected_E / np.where(load_E > 0, load_E, 1.0)
+
+
+def _bits_by_expert(expert, factor, values_U):
+    """What each expert adds to the mutual information, `(E,)`."""
+    nothing = np.zeros(len(expert), "int64")
+    given = nothing if factor.given is None else factor.given
+    bits_A = pointwise_information(expert, values_U[factor.unit], given)
+    return np.bincount(expert, bits_A) / len(expert)  # sums to the mean
 
 
 def pointwise_information(x, y, given):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from moe_keras.dispatch import dispatch, plan_dispatch
 from moe_keras.gating.noisy_top_k import NoisyTopKGate, noisy_top_k
-from moe_keras.gating.routing import Routing
+from moe_keras.gating.routing import Routing, sum_by_expert
 from moe_keras.replicas import sum_over_replicas
 from moe_keras.segments import multiply_segments
 
@@ -138,11 +138,13 @@ class HierarchicalGate(keras.layers.Layer):
         if training:
             load_E = self._smooth_load(primary, secondary.chance, plan)
         else:
-            load_E = self._sum_by_expert(tf.ones_like(gate_NK), expert_NK)
+            load_E = sum_by_expert(
+                tf.ones_like(gate_NK), expert_NK, self.num_experts
+            )
         return Routing(
             expert_index=expert_NK,
             gate=gate_NK,
-            importance=self._sum_by_expert(gate_NK, expert_NK),
+            importance=sum_by_expert(gate_NK, expert_NK, self.num_experts),
             load=load_E,
             loss=tf.zeros((), gate_NK.dtype),
             figures={},
@@ -195,12 +197,6 @@ class HierarchicalGate(keras.layers.Layer):
             self.k[1] / self.experts_per_group,
         )
         return tf.reshape(primary.load[:, None] * share_GM, [-1])
-
-    def _sum_by_expert(self, values_NK, expert_NK):
-        # Rows of expert -1 are left out; the gradient is a gather.
-        return tf.math.unsorted_segment_sum(
-            values_NK, expert_NK, self.num_experts
-        )
 
     def compute_mask(self, inputs, previous_mask):
         return None

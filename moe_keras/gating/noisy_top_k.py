@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from moe_keras.gating.routing import Routing
+from moe_keras.gating.routing import Routing, sum_by_expert
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -151,12 +151,14 @@ class NoisyTopKGate(keras.layers.Layer):
             load_E = tf.reduce_sum(chance_NE, axis=0)
             figures = self._noise_against_gap(clean_NE, stddev_NE, mask)
         else:
-            load_E = self._sum_by_expert(tf.ones_like(gate_NK), expert_NK)
+            load_E = sum_by_expert(
+                tf.ones_like(gate_NK), expert_NK, self.num_experts
+            )
             figures = {name: tf.constant(0.0) for name in self.figure_names}
         return Routing(
             expert_index=expert_NK,
             gate=gate_NK,
-            importance=self._sum_by_expert(gate_NK, expert_NK),
+            importance=sum_by_expert(gate_NK, expert_NK, self.num_experts),
             load=load_E,
             loss=tf.zeros((), self.router_dtype),
             figures=figures,
@@ -183,12 +185,6 @@ class NoisyTopKGate(keras.layers.Layer):
             "noise": tf.stop_gradient(tf.reduce_sum(noise_N)),
             "gap": tf.stop_gradient(tf.reduce_sum(gap_N)),
         }
-
-    def _sum_by_expert(self, values_NK, expert_NK):
-        # Rows of expert -1 are left out; the gradient is a gather.
-        return tf.math.unsorted_segment_sum(
-            values_NK, expert_NK, self.num_experts
-        )
 
     def compute_mask(self, inputs, previous_mask):
         return None

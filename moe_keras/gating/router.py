@@ -6,7 +6,7 @@ N: tokens    D: depth    E: experts    K: experts per token
 import keras
 import tensorflow as tf
 
-from moe_keras.gating.routing import Routing
+from moe_keras.gating.routing import Routing, sum_by_expert
 from moe_keras.losses import balance_loss, z_loss
 from moe_keras.replicas import sum_over_replicas
 
@@ -121,16 +121,12 @@ class Router(keras.layers.Layer):
         return Routing(
             expert_index=expert_index,
             gate=gate,
-            importance=self._sum_by_expert(gate, expert_index),
-            load=self._sum_by_expert(tf.ones_like(gate), expert_index),
+            importance=sum_by_expert(gate, expert_index, self.num_experts),
+            load=sum_by_expert(
+                tf.ones_like(gate), expert_index, self.num_experts
+            ),
             loss=tf.zeros([], gate.dtype),
             figures={},
-        )
-
-    def _sum_by_expert(self, values_NK, expert_NK):
-        # Rows of expert -1 are left out; the gradient is a gather.
-        return tf.math.unsorted_segment_sum(
-            values_NK, expert_NK, self.num_experts
         )
 
     def compute_mask(self, inputs, previous_mask):

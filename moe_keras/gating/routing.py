@@ -6,6 +6,8 @@ N: tokens    E: experts    K: experts per token
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import tensorflow as tf
+
 
 class Routing(NamedTuple):
     """Where each token goes, and the batch totals that keep experts balanced.
@@ -55,3 +57,22 @@ class Routing(NamedTuple):
     load: Any
     loss: Any = 0.0
     figures: Any = MappingProxyType({})
+
+
+def sum_by_expert(values, expert_index, num_experts):
+    """Sums what the choices of a batch have over the experts they chose.
+
+    Args:
+        values: Tensor `(N, K)`, such as the gates.
+        expert_index: int32 tensor `(N, K)`; -1 for no expert, left out.
+        num_experts: int. Number of experts E.
+
+    Returns:
+        Tensor `(E,)`, whose gradient is a gather.
+
+    Example:
+
+    >>> sum_by_expert([[0.75, 0.25], [1.0, 0.5]], [[2, 0], [2, -1]], 3).numpy()
+    array([0.25, 0.  , 1.75], dtype=float32)
+    """
+    return tf.math.unsorted_segment_sum(values, expert_index, num_experts)

@@ -80,7 +80,9 @@ class LayerWatch:
             tf.zeros(PROBE_TOKENS, "bool"), "ONLY_FIRST_REPLICA"
         )
         self._last = None  # tokens, mask and first choices of the last probe
-        self._first_choice = tf.function(self._first_choice_eagerly)
+        self._first_choice = tf.function(
+            self._first_choice_eagerly, autograph=False
+        )
 
     def update(
         self, tokens_ND, mask_N, importance, load, tokens, overflow, figures

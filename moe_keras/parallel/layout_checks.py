@@ -56,31 +56,7 @@ def mesh_axes(text, shape):
     >>> mesh_axes("batch:data", mesh_shape("data:2;model:2"))
     {'batch': 0, 'experts': None, 'hidden': None}
     """
-    names = shape.dimension_names
-    try:
-        rules = mtf.convert_to_layout_rules(text)
-    except ValueError as error:
-        raise ValueError(
-            "`layout_rules` must be pairs of a dimension of tensors and one "
-            f'of the mesh, as "batch:data;experts:model". Received: {text!r}'
-        ) from error
-    known = {(dim, name) for dim in DIMENSIONS for name in names}
-    given = {
-        (dim, name)
-        for name in names
-        for dim in rules.mesh_dimension_name_to_tensor_dimension_names(name)
-    }
-    strangers = given - known
-    if isinstance(text, str):
-        pairs = text.replace(",", ";").replace(" ", ";").replace(".", ";")
-        given = {tuple(p.split(":")) for p in pairs.split(";") if p}
-        strangers = given - known
-    if strangers:
-        shown = ", ".join(sorted(":".join(pair) for pair in strangers))
-        raise ValueError(
-            f"`layout_rules` can split {', '.join(DIMENSIONS)} over the "
-            f"mesh's {', '.join(names)}. Received: {shown}"
-        )
+    rules = _layout_rules(text, shape.dimension_names)
     axes = {}
     for dim in DIMENSIONS:
         try:
@@ -100,6 +76,38 @@ def mesh_axes(text, shape):
                 f"Received: {text!r}"
             )
     return axes
+
+
+def _layout_rules(text, names):
+    """`mtf.LayoutRules` that name nothing but `DIMENSIONS` and `names`."""
+    try:
+        rules = mtf.convert_to_layout_rules(text)
+    except ValueError as error:
+        raise ValueError(
+            "`layout_rules` must be pairs of a dimension of tensors and one "
+            f'of the mesh, as "batch:data;experts:model". Received: {text!r}'
+        ) from error
+    known = {(dim, name) for dim in DIMENSIONS for name in names}
+    strangers = _pairs(text, rules, names) - known
+    if strangers:
+        shown = ", ".join(sorted(":".join(pair) for pair in strangers))
+        raise ValueError(
+            f"`layout_rules` can split {', '.join(DIMENSIONS)} over the "
+            f"mesh's {', '.join(names)}. Received: {shown}"
+        )
+    return rules
+
+
+def _pairs(text, rules, names):
+    """Set of what is split over what; rules tell of the mesh's names only."""
+    if isinstance(text, str):
+        pairs = text.replace(",", ";").replace(" ", ";").replace(".", ";")
+        return {tuple(p.split(":")) for p in pairs.split(";") if p}
+    return {
+        (dim, name)
+        for name in names
+        for dim in rules.mesh_dimension_name_to_tensor_dimension_names(name)
+    }
 
 
 def devices(names, shape):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from moe_keras.replicas import gather_over_replicas
-from moe_keras.shards import Shard, mark, shard_of
+from moe_keras.shards import Shard, mark, put_together, shard_of, share_out
 
 
 class ReplicaWeight:
@@ -58,21 +58,11 @@ class ReplicaWeight:
             ValueError: if other processes have parts of it.
         """
         self._check_all_are_here("read")
-        whole = np.empty(self.shape, self.dtype)
-        for shard in self.shards:
-            shard_of(shard).put(shard.numpy(), whole)
-        return whole
+        return put_together(self.shards)
 
     def assign(self, value):
         """Sets the parts that are here from a value of the whole."""
-        value = np.asarray(value)
-        if value.shape != self.shape:
-            raise ValueError(
-                f"`value` must have the shape {self.shape} of {self.path}. "
-                f"Received: value.shape={value.shape}"
-            )
-        for shard in self.shards:
-            shard.assign(shard_of(shard).take(value))
+        share_out(value, self.shards)
 
     def __array__(self, dtype=None, copy=None):
         del copy  # it always is one

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.shards import Shard, put_together, shard_of
+from moe_keras.shards import Shard, put_together, shard_of, share_out
 
 
 class ShardedWeight:
@@ -46,14 +46,7 @@ class ShardedWeight:
 
     def assign(self, value):
         """Sets all shards from a value of the whole."""
-        value = np.asarray(value)
-        if value.shape != self.shape:
-            raise ValueError(
-                f"`value` must have the shape {self.shape} of {self.path}. "
-                f"Received: value.shape={value.shape}"
-            )
-        for variable in self.shards:
-            variable.assign(shard_of(variable).take(value))
+        share_out(value, self.shards)
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self.numpy(), dtype)

@@ -62,6 +62,19 @@ def start_workers(
         )
     if mesh_shape is not None:
         return _start_on_mesh(strategy, mesh_shape, layout, devices, cluster)
+    _check_replicas(strategy, devices, cluster, layout)
+    if strategy == "none":
+        return Workers()
+    if strategy == "mirrored":
+        made = _mirrored(_device_names(devices))
+    else:
+        meet(cluster, {**(about or {}), "layout": layout})
+        made = _multi_worker(cluster)
+    return Workers(made, cluster, ReplicaPlacement(made) if layout else None)
+
+
+def _check_replicas(strategy, devices, cluster, layout):
+    """Raises a ValueError for what does not go with a strategy."""
     if devices is not None and strategy != "mirrored":
         raise ValueError(
             "`devices` is for the strategy mirrored; a worker of several takes "
@@ -79,14 +92,6 @@ def start_workers(
             "replicas; with `mesh_shape` it says what is split over a mesh. "
             f"Received: layout={layout!r}, strategy={strategy}"
         )
-    if strategy == "none":
-        return Workers()
-    if strategy == "mirrored":
-        made = _mirrored(_device_names(devices))
-    else:
-        meet(cluster, {**(about or {}), "layout": layout})
-        made = _multi_worker(cluster)
-    return Workers(made, cluster, ReplicaPlacement(made) if layout else None)
 
 
 def _start_on_mesh(strategy, mesh_shape, layout, devices, cluster):

@@ -52,7 +52,9 @@ class Workers:
         self.is_chief = self._index == 0
         watched = helpers or (cluster if self.count > 1 else None)
         self._heartbeat = Heartbeat(watched) if watched else None
-        self._sum = tf.function(self._sum_eagerly, reduce_retracing=True)
+        self._sum = tf.function(
+            self._sum_eagerly, reduce_retracing=True, autograph=False
+        )
 
     @contextlib.contextmanager
     def scope(self):

@@ -6,48 +6,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from batchwise_gates import (
+    D,
+    E,
+    N,
+    built_gate,
+    gate_of_scores,
+    scores,
+)
+from small_gates import dense_gates
 
 from moe_keras import BatchwiseGate, FeedForwardExperts, SparseMoE
-
-N, D, E = 7, 4, 5
-
-
-def built_gate(k=2, seed=0, dtype="float64", **kwargs):
-    """A gate with random weights, and tokens for it."""
-    rng = np.random.default_rng(seed)
-    gate = BatchwiseGate(E, k=k, dtype=dtype, **kwargs)
-    gate.build((None, D))
-    gate.gate_kernel.assign(rng.normal(size=(D, E)))
-    set_thresholds(gate, rng.uniform(0.1, 0.4, E))
-    return gate, tf.constant(rng.normal(size=(N, D)))
-
-
-def set_thresholds(gate, thresholds):
-    gate.log_threshold.assign(np.log(thresholds) / 10)
-
-
-def gate_of_scores(score_NE, k, thresholds=0.25, **kwargs):
-    """A gate, and tokens whose scores are the rows given."""
-    num_experts = np.shape(score_NE)[1]
-    gate = BatchwiseGate(num_experts, k=k, dtype="float64", **kwargs)
-    gate.build((None, num_experts))
-    gate.gate_kernel.assign(np.eye(num_experts))
-    set_thresholds(gate, np.broadcast_to(thresholds, num_experts))
-    return gate, tf.math.log(tf.constant(score_NE, tf.float64))
-
-
-def scores(gate, x_ND):
-    powers = np.exp(x_ND.numpy() @ gate.gate_kernel.numpy())
-    return powers / powers.sum(1, keepdims=True)
-
-
-def dense_gates(routing, num_experts=E):
-    """(N, E): the gate of each expert, 0 where it is not chosen."""
-    gates = np.zeros((len(routing.gate), num_experts))
-    for n, j in np.ndindex(*routing.gate.shape):
-        if routing.expert_index[n, j] >= 0:
-            gates[n, routing.expert_index[n, j]] += routing.gate[n, j]
-    return gates
 
 
 class WorkedExampleTest(tf.test.TestCase):
@@ -137,7 +106,7 @@ class EquationsTest(tf.test.TestCase, parameterized.TestCase):
         kept_NE = score_NE * taken_NE
         if k > 1:
             kept_NE /= np.maximum(kept_NE.sum(1, keepdims=True), 1e-300)
-        self.assertAllClose(dense_gates(routing), kept_NE)
+        self.assertAllClose(dense_gates(routing, E), kept_NE)
         self.assertAllClose(routing.importance, kept_NE.sum(0))
         counts_N = taken_NE.sum(1)
         # As many places as the token with most experts needs, the best first.
@@ -225,9 +194,9 @@ class ThresholdsTest(tf.test.TestCase):
 class TokensTest(tf.test.TestCase):
     def test_at_inference_a_token_does_not_depend_on_its_batch(self):
         gate, x_ND = built_gate()
-        together = dense_gates(gate(x_ND))
+        together = dense_gates(gate(x_ND), E)
         for n in range(N):
-            alone = dense_gates(gate(x_ND[n : n + 1]))
+            alone = dense_gates(gate(x_ND[n : n + 1]), E)
             self.assertAllClose(alone[0], together[n])
 
     def test_while_training_later_tokens_take_experts_from_earlier_ones(self):
@@ -262,57 +231,6 @@ class TokensTest(tf.test.TestCase):
         routing = gate(tf.constant([[300.0], [200.0]]), training=True)
         self.assertAllEqual(routing.expert_index, [[1], [0]])
         self.assertAllEqual(routing.gate, [[1.0], [0.0]])
-
-
-class GradientTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.product(k=(1, 2, E), what=("gates", "importance", "loss"))
-    def test_equals_finite_differences(self, k, what):
-        gate, x_ND = built_gate(k)
-
-        weights = [gate.gate_kernel]
-        if what == "loss":
-            weights.append(gate.log_threshold)
-
-        def run(x_ND, *values):
-            with keras.StatelessScope(zip(weights, values, strict=True)):
-                routing = gate(x_ND, training=True)
-            if what == "loss":
-                return routing.loss
-            if what == "importance":
-                return tf.reduce_sum(tf.sin(routing.importance))
-            # As if expert i returned (i + 1)^2.
-            values = tf.cast(routing.expert_index + 1, tf.float64) ** 2
-            return tf.reduce_sum(tf.sin(routing.gate * values))
-
-        start = [x_ND, *map(tf.convert_to_tensor, weights)]
-        theory, numeric = tf.test.compute_gradient(run, start, delta=1e-6)
-        for ours, theirs in zip(theory, numeric, strict=True):
-            self.assertAllClose(ours, theirs, 1e-5, 1e-7)
-            self.assertGreater(np.abs(theirs).max(), 1e-4)
-
-    @parameterized.product(
-        num_tokens=(0, 1, 3), k=(1, 2, E), capacity_factor=(None, 1.0)
-    )
-    def test_finite_and_never_none(self, num_tokens, k, capacity_factor):
-        gate, _ = built_gate(k, dtype="float32")
-        layer = SparseMoE(
-            E, hidden_dim=3, gate=gate, capacity_factor=capacity_factor
-        )
-        x = tf.ones((num_tokens, D))
-        with tf.GradientTape() as tape:
-            y = layer(x, training=True)
-            loss = tf.reduce_sum(y**2) + sum(layer.losses)
-        self.assertAllEqual(np.isfinite(loss), True)
-        for gradient in tape.gradient(loss, layer.trainable_variables):
-            finite = np.isfinite(gradient)
-            self.assertAllEqual(finite, np.ones(gradient.shape))
-
-    def test_one_expert_per_token_still_teaches_the_gate(self):
-        gate, x_ND = built_gate(k=1)
-        with tf.GradientTape() as tape:
-            task = tf.reduce_sum(gate(x_ND, training=True).gate)
-        gradient = tape.gradient(task, gate.gate_kernel.value)
-        self.assertGreater(np.linalg.norm(gradient), 0.1)
 
 
 class MaskTest(tf.test.TestCase):
@@ -356,77 +274,6 @@ class MaskTest(tf.test.TestCase):
             self.assertAllEqual(routing.expert_index, -np.ones((N, 1)))
             for tensor in (routing.gate, routing.load, routing.loss):
                 self.assertAllEqual(tensor, np.zeros(tensor.shape))
-
-
-class SparseMoETest(tf.test.TestCase, parameterized.TestCase):
-    """K depends on the batch: in a graph nobody knows it beforehand."""
-
-    @parameterized.product(
-        training=(False, True), capacity_factor=(None, 1.0, 4.0)
-    )
-    def test_graph_equals_eager_call(self, training, capacity_factor):
-        gate, _ = built_gate(dtype="float32")
-        layer = SparseMoE(
-            E, hidden_dim=3, gate=gate, capacity_factor=capacity_factor
-        )
-
-        def results(x, mask):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                y = layer(x, mask=mask, training=training)
-                loss = tf.reduce_sum(tf.sin(y)) + sum(layer.losses)
-            weights = [weight.value for weight in layer.trainable_variables]
-            return y, *tape.gradient(
-                loss, [x, *weights], unconnected_gradients="zero"
-            )
-
-        graph = tf.function(
-            results,
-            input_signature=[
-                tf.TensorSpec((None, D)),
-                tf.TensorSpec((None,), "bool"),
-            ],
-        )
-        rng = np.random.default_rng(0)
-        for num_tokens in (N, 1, 12, 0):
-            x = tf.constant(rng.normal(size=(num_tokens, D)), "float32")
-            mask = tf.constant(np.arange(num_tokens) % 4 != 2)
-            for ours, theirs in zip(
-                graph(x, mask), results(x, mask), strict=True
-            ):
-                self.assertAllClose(ours, theirs, 1e-5, 1e-6)
-
-    def test_equals_equation_1_token_by_token(self):
-        gate, x_ND = built_gate(dtype="float32")
-        layer = SparseMoE(E, hidden_dim=3, gate=gate)
-        for training in (False, True):
-            gates_NE = dense_gates(gate(x_ND, training=training))
-            y_ND = layer(x_ND, training=training)
-            for n, x_D in enumerate(x_ND):
-                outputs_E1D = layer.experts(np.tile(x_D, (E, 1, 1))).numpy()
-                expected_D = gates_NE[n] @ outputs_E1D[:, 0]
-                self.assertAllClose(y_ND[n], expected_D, 1e-5, 1e-5)
-
-    def test_statistics_show_the_experts_per_token(self):
-        gate, x_ND = built_gate(dtype="float32")
-        layer = SparseMoE(E, hidden_dim=3, gate=gate)
-        layer(x_ND)
-        counted = layer.routing_statistics()
-        self.assertAllEqual(
-            counted.load.sum(), gate(x_ND).figures["experts_per_token"]
-        )
-        self.assertEqual(counted.tokens, N)
-
-
-class PrecisionTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.parameters("mixed_bfloat16", "mixed_float16", "bfloat16")
-    def test_router_is_float32_under_every_policy(self, policy):
-        gate = BatchwiseGate(E, k=2, dtype=policy)
-        routing = gate(tf.ones((N, D), "bfloat16"), training=True)
-        for weight in gate.trainable_variables:
-            self.assertEqual(weight.dtype, "float32")
-        for tensor in (*routing[1:5], *routing.figures.values()):
-            self.assertEqual(tensor.dtype, tf.float32)
 
 
 class ArgumentsTest(tf.test.TestCase):

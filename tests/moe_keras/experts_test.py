@@ -4,24 +4,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from small_experts import (
+    COUNTS,
+    OUT,
+    ROWS,
+    C,
+    D,
+    E,
+    assert_equals_one_network_at_a_time,
+    assert_segments_have_gradients_of_batches,
+    built_experts,
+    random_rows,
+)
 
 from moe_keras import FeedForwardExperts
 from moe_keras.experts import ExpertList
 
-E, C, D, H, OUT = 4, 3, 5, 6, 2
-COUNTS = [3, 0, 1, 2]  # one idle expert; 2 more rows belong to nobody
-ROWS = 8
 
-
-def built_experts(**kwargs):
-    """Experts with biases that are not zero."""
-    kwargs = {"output_dim": OUT, "dtype": "float64", "seed": 0, **kwargs}
-    experts = FeedForwardExperts(E, H, **kwargs)
-    experts.build((E, None, D))
-    rng = np.random.default_rng(0)
-    for weight in experts.weights:
-        weight.assign(rng.normal(size=weight.shape))
-    return experts
+def built(**kwargs):
+    return built_experts(FeedForwardExperts, **{"seed": 0, **kwargs})
 
 
 def one_expert(experts, e, x):
@@ -31,10 +32,6 @@ def one_expert(experts, e, x):
     return hidden @ w["kernel_out"] + w.get("bias_out", 0)
 
 
-def random_rows():
-    return np.random.default_rng(1).normal(size=(ROWS, D))
-
-
 class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(
         activation=("relu", "gelu"),
@@ -42,17 +39,7 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
         recompute=(True, False),
     )
     def test_batches_and_segments_equal_one_network_at_a_time(self, **kwargs):
-        experts = built_experts(**kwargs)
-        x_ECD = np.random.default_rng(1).normal(size=(E, C, D))
-        expected = [one_expert(experts, e, x_ECD[e]) for e in range(E)]
-        self.assertAllClose(experts(x_ECD), expected)
-        x_SD = random_rows()
-        parts = np.split(x_SD, np.cumsum(COUNTS))
-        expected = [one_expert(experts, e, parts[e]) for e in range(E)]
-        nobody = np.zeros((2, OUT))
-        self.assertAllClose(
-            experts(x_SD, counts=COUNTS), np.concatenate([*expected, nobody])
-        )
+        assert_equals_one_network_at_a_time(built(**kwargs), one_expert)
 
     @parameterized.product(
         activation=("relu", "gelu", "tanh", "sigmoid"),
@@ -63,43 +50,17 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
     def test_gradients_of_segments_equal_those_of_batches(
         self, as_function, **kwargs
     ):
-        experts = built_experts(**kwargs)
-        x_SD = tf.constant(random_rows())
-        d_SD = np.random.default_rng(2).normal(size=(ROWS, OUT))
-
-        def as_segments(x_SD):
-            return experts(x_SD, counts=COUNTS, training=True)
-
-        def as_batches(x_SD):
-            parts = tf.split(x_SD, [*COUNTS, 2])[:-1]
-            batches = [tf.pad(x, [[0, C - len(x)], [0, 0]]) for x in parts]
-            outputs = experts(tf.stack(batches))
-            rows = [outputs[e, :count] for e, count in enumerate(COUNTS)]
-            return tf.concat([*rows, np.zeros((2, OUT))], 0)
-
-        def gradients(run):
-            with tf.GradientTape() as tape:
-                tape.watch(x_SD)
-                loss = tf.reduce_sum(run(x_SD) * d_SD)
-            return tape.gradient(loss, [x_SD, *experts.trainable_variables])
-
-        if as_function:
-            gradients = tf.function(gradients)
-        for ours, theirs in zip(
-            gradients(as_segments), gradients(as_batches), strict=True
-        ):
-            self.assertAllClose(ours, theirs)
-            self.assertGreater(np.abs(ours).max(), 0)
+        assert_segments_have_gradients_of_batches(built(**kwargs), as_function)
 
     def test_idle_expert_has_a_gradient_of_zero(self):
-        experts = built_experts()
+        experts = built()
         with tf.GradientTape() as tape:
             y = experts(random_rows(), counts=COUNTS)
         for gradient in tape.gradient(y, experts.trainable_variables):
             self.assertAllEqual(gradient[1], np.zeros(gradient.shape[1:]))
 
     def test_no_rows_at_all(self):
-        experts = built_experts()
+        experts = built()
         with tf.GradientTape() as tape:
             y = experts(tf.zeros((0, D)), counts=[0] * E)
         self.assertEqual(y.shape, (0, OUT))
@@ -107,7 +68,7 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllEqual(gradient, np.zeros(gradient.shape))
 
     def test_rows_of_nobody_have_no_gradient_even_if_they_are_nan(self):
-        experts = built_experts()
+        experts = built()
         x_SD = random_rows()
         x_SD[-2:] = np.nan
         x_SD = tf.constant(x_SD)
@@ -124,7 +85,7 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
         x = tf.ones((E, 50, D) if counts is None else (ROWS, D), tf.float64)
 
         def run(recompute):
-            experts = built_experts(dropout=0.5, recompute=recompute)
+            experts = built(dropout=0.5, recompute=recompute)
             with tf.GradientTape() as tape:
                 y = experts(x, counts=counts, training=True)
             gradients = tape.gradient(y, experts.trainable_variables)

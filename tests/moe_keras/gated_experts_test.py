@@ -3,22 +3,21 @@
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from small_experts import (
+    COUNTS,
+    E,
+    H,
+    assert_equals_one_network_at_a_time,
+    assert_segments_have_gradients_of_batches,
+    built_experts,
+    random_rows,
+)
 
 from moe_keras import GatedFeedForwardExperts, SparseMoE, TopKGate
 
-E, C, D, H, OUT = 4, 3, 5, 6, 2
-COUNTS = [3, 0, 1, 2]  # one idle expert; 2 more rows belong to nobody
-ROWS = 8
 
-
-def built_experts(**kwargs):
-    kwargs = {"output_dim": OUT, "dtype": "float64", **kwargs}
-    experts = GatedFeedForwardExperts(E, H, **kwargs)
-    experts.build((E, None, D))
-    rng = np.random.default_rng(0)
-    for weight in experts.weights:
-        weight.assign(rng.normal(size=weight.shape))
-    return experts
+def built(**kwargs):
+    return built_experts(GatedFeedForwardExperts, **kwargs)
 
 
 def one_expert(experts, e, x):
@@ -27,10 +26,6 @@ def one_expert(experts, e, x):
     gate, linear = x @ both[:, :H], x @ both[:, H:]
     hidden = gate / (1 + np.exp(-gate)) * linear
     return hidden @ experts.kernel_out.numpy()[e]
-
-
-def random_rows():
-    return np.random.default_rng(1).normal(size=(ROWS, D))
 
 
 class GatedFeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
@@ -46,17 +41,8 @@ class GatedFeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(False, True)
     def test_batches_and_segments_equal_one_network_at_a_time(self, recompute):
-        experts = built_experts(recompute=recompute)
-        x_ECD = np.random.default_rng(1).normal(size=(E, C, D))
-        expected = [one_expert(experts, e, x_ECD[e]) for e in range(E)]
-        self.assertAllClose(experts(x_ECD), expected)
-        x_SD = random_rows()
-        parts = np.split(x_SD, np.cumsum(COUNTS))
-        expected = [one_expert(experts, e, parts[e]) for e in range(E)]
-        nobody = np.zeros((2, OUT))
-        self.assertAllClose(
-            experts(x_SD, counts=COUNTS), np.concatenate([*expected, nobody])
-        )
+        experts = built(recompute=recompute)
+        assert_equals_one_network_at_a_time(experts, one_expert)
 
     @parameterized.product(
         activation=("silu", "gelu", "relu", "sigmoid"),
@@ -66,36 +52,10 @@ class GatedFeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
     def test_gradients_of_segments_equal_those_of_batches(
         self, as_function, **kwargs
     ):
-        experts = built_experts(**kwargs)
-        x_SD = tf.constant(random_rows())
-        d_SD = np.random.default_rng(2).normal(size=(ROWS, OUT))
-
-        def as_segments(x_SD):
-            return experts(x_SD, counts=COUNTS, training=True)
-
-        def as_batches(x_SD):
-            parts = tf.split(x_SD, [*COUNTS, 2])[:-1]
-            batches = [tf.pad(x, [[0, C - len(x)], [0, 0]]) for x in parts]
-            outputs = experts(tf.stack(batches))
-            rows = [outputs[e, :count] for e, count in enumerate(COUNTS)]
-            return tf.concat([*rows, np.zeros((2, OUT))], 0)
-
-        def gradients(run):
-            with tf.GradientTape() as tape:
-                tape.watch(x_SD)
-                loss = tf.reduce_sum(run(x_SD) * d_SD)
-            return tape.gradient(loss, [x_SD, *experts.trainable_variables])
-
-        if as_function:
-            gradients = tf.function(gradients)
-        for ours, theirs in zip(
-            gradients(as_segments), gradients(as_batches), strict=True
-        ):
-            self.assertAllClose(ours, theirs)
-            self.assertGreater(np.abs(ours).max(), 0)
+        assert_segments_have_gradients_of_batches(built(**kwargs), as_function)
 
     def test_idle_expert_has_a_gradient_of_zero(self):
-        experts = built_experts()
+        experts = built()
         with tf.GradientTape() as tape:
             y = experts(random_rows(), counts=COUNTS, training=True)
         for gradient in tape.gradient(y, experts.trainable_variables):
@@ -136,7 +96,7 @@ class MixtralBlockTest(tf.test.TestCase, parameterized.TestCase):
         # y = sum over the top 2 of softmax(their logits) * SwiGLU(x)
         # (arXiv:2401.04088, section 2.1).
         gate = TopKGate(E, k=2, dtype="float64")
-        experts = built_experts(output_dim=None)
+        experts = built(output_dim=None)
         layer = SparseMoE(
             E,
             gate=gate,

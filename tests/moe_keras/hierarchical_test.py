@@ -1,6 +1,5 @@
-"""The hierarchy of gates against appendix B, written as loops over scalars."""
+"""The hierarchy of gates against appendix B, and what it costs."""
 
-import itertools
 import math
 from unittest import mock
 
@@ -8,6 +7,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from hierarchical_gates import (
+    D,
+    E,
+    G,
+    M,
+    N,
+    brute_force,
+    built_gate,
+    frozen_noise,
+)
+from small_gates import dense_gates
 
 from moe_keras import (
     FeedForwardExperts,
@@ -15,94 +25,8 @@ from moe_keras import (
     NoisyTopKGate,
     SparseMoE,
 )
-from moe_keras.losses import cv_squared, load_loss
 
-N, D, G, M = 7, 3, 4, 5
-E = G * M
 ALL_K = ((1, 1), (1, 3), (2, 1), (2, 2), (3, 2), (2, M), (G, 2), (G, M))
-
-
-def built_gate(k=(2, 2), seed=0, dtype="float64", **kwargs):
-    """A gate with random kernels, and tokens for it."""
-    rng = np.random.default_rng(seed)
-    gate = HierarchicalGate(G, M, k=k, seed=seed, dtype=dtype, **kwargs)
-    gate.build((None, D))
-    for kernel in gate.trainable_variables:
-        kernel.assign(rng.normal(size=kernel.shape))
-    return gate, tf.constant(rng.normal(size=(N, D)))
-
-
-def frozen_noise(gate):
-    """The noise of both levels in the next call, which still draws it."""
-    generator = gate.primary.seed_generator
-    state = generator.state.numpy()
-    noise = [
-        keras.random.normal(shape, dtype="float64", seed=generator).numpy()
-        for shape in ((N, G), (N * gate.k[0], M))
-    ]
-    generator.state.assign(state)
-    return noise
-
-
-def softplus(x):
-    return np.log1p(np.exp(x))
-
-
-class Level:
-    """One noisy top-k for one token: equations 3 to 5 and 9."""
-
-    def __init__(self, x_D, gate_kernel, noise_kernel, noise, k):
-        self.clean = x_D @ gate_kernel
-        self.stddev = softplus(x_D @ noise_kernel)
-        self.noisy = self.clean + noise * self.stddev
-        self.chosen = np.argsort(-self.noisy)[:k]
-        among = self.chosen if k > 1 else np.arange(len(self.noisy))
-        powers = np.exp(self.noisy)
-        self.gates = powers[self.chosen] / powers[among].sum()
-        self.k = k
-
-    def chance(self, i):
-        others = np.sort(np.delete(self.noisy, i))
-        if self.k > len(others):
-            return 1.0
-        z = (self.clean[i] - others[-self.k]) / self.stddev[i]
-        return 0.5 * math.erfc(-z / math.sqrt(2))
-
-
-def brute_force(gate, x_ND, noise):
-    """Gates of all experts (N, E), importance (E,) and load (E,)."""
-    w_DG, s_DG = (kernel.numpy() for kernel in gate.primary.weights[:2])
-    w_GDM, s_GDM = gate.gate_kernel.numpy(), gate.noise_kernel.numpy()
-    first, second = noise
-    top = [
-        Level(x, w_DG, s_DG, noise_G, gate.k[0])
-        for x, noise_G in zip(x_ND, first, strict=True)
-    ]
-    gates_NGM, load_GM, slot = np.zeros((N, G, M)), np.zeros((G, M)), 0
-    for g in range(G):
-        load_primary = sum(level.chance(g) for level in top)
-        sent, chances_M = 0, np.zeros(M)
-        # Noise is drawn slot by slot: groups, then choices, then tokens.
-        for j, n in itertools.product(range(gate.k[0]), range(N)):
-            if top[n].chosen[j] != g:
-                continue
-            inner = Level(x_ND[n], w_GDM[g], s_GDM[g], second[slot], gate.k[1])
-            slot, sent = slot + 1, sent + 1
-            gates_NGM[n, g, inner.chosen] = top[n].gates[j] * inner.gates
-            chances_M += [inner.chance(i) for i in range(M)]
-        share_M = chances_M / sent if sent else np.full(M, gate.k[1] / M)
-        load_GM[g] = load_primary * share_M
-    gates_NE = gates_NGM.reshape(N, E)
-    return gates_NE, gates_NE.sum(0), load_GM.reshape(E)
-
-
-def dense_gates(routing):
-    """(N, E): the gate of each expert, 0 where it is not chosen."""
-    gates = np.zeros((len(routing.gate), E))
-    for n, j in np.ndindex(*routing.gate.shape):
-        if routing.expert_index[n, j] >= 0:
-            gates[n, routing.expert_index[n, j]] += routing.gate[n, j]
-    return gates
 
 
 class EquationsTest(tf.test.TestCase, parameterized.TestCase):
@@ -113,7 +37,7 @@ class EquationsTest(tf.test.TestCase, parameterized.TestCase):
         gates_NE, importance_E, load_E = brute_force(gate, x_ND.numpy(), noise)
         routing = gate(x_ND, training=True)
         self.assertEqual(routing.gate.shape, (N, k[0] * k[1]))
-        self.assertAllClose(dense_gates(routing), gates_NE)
+        self.assertAllClose(dense_gates(routing, E), gates_NE)
         self.assertAllClose(routing.importance, importance_E)
         self.assertAllClose(routing.load, load_E)
 
@@ -279,139 +203,6 @@ class TrainingAndInferenceTest(tf.test.TestCase):
 
         self.assertAllEqual(run(3), run(3))
         self.assertNotAllEqual(run(3), run(4))
-
-
-class ExtremesTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.product(
-        num_tokens=(0, 1, 30),
-        collapsed=(False, True),
-        k=((1, 1), (2, 2), (G, M)),
-        training=(False, True),
-    )
-    def test_everything_is_finite_and_no_gradient_none(
-        self, num_tokens, collapsed, k, training
-    ):
-        gate, _ = built_gate(k)
-        if collapsed:  # all tokens for the first groups and their first experts
-            gate.primary.gate_kernel.assign(100 * np.eye(D, G))
-            gate.gate_kernel.assign(np.tile(100 * np.eye(D, M), (G, 1, 1)))
-            gate.primary.noise_kernel.assign(np.full((D, G), -100.0))
-            gate.noise_kernel.assign(np.full((G, D, M), -100.0))
-        x_ND = tf.ones((num_tokens, D), tf.float64) * [1.0, 0.0, 0.0]
-        with tf.GradientTape() as tape:
-            tape.watch(x_ND)
-            routing = gate(x_ND, training=training)
-            loss = cv_squared(routing.importance) + tf.reduce_sum(
-                routing.gate**2
-            )
-            if training:  # at inference the load is a count
-                loss += cv_squared(routing.load)
-        kernels = gate.trainable_variables if training else []
-        for tensor in routing[1:4]:
-            self.assertAllEqual(np.isfinite(tensor), np.ones(tensor.shape))
-        for gradient in tape.gradient(loss, [x_ND, *kernels]):
-            self.assertAllEqual(np.isfinite(gradient), np.ones(gradient.shape))
-
-    def test_group_without_a_token_is_called_back_by_the_load(self):
-        # Group 2 is several standard deviations of the noise below the others.
-        gate = HierarchicalGate(3, 2, k=(1, 1), seed=0, dtype="float64")
-        gate.build((None, 1))
-        gate.primary.gate_kernel.assign([[0.0, 0.0, -2.5]])
-        with tf.GradientTape() as tape:
-            routing = gate(tf.ones((20, 1), tf.float64), training=True)
-            loss = load_loss(routing.load)
-        chosen = np.ravel(routing.expert_index) // 2
-        self.assertAllEqual(np.bincount(chosen, minlength=3) > 0, [1, 1, 0])
-        # Its two experts share what chance gives the group.
-        self.assertGreater(routing.load[4], 0)
-        self.assertAllEqual(routing.load[4], routing.load[5])
-        gradient = tape.gradient(loss, gate.primary.gate_kernel.value)
-        self.assertLess(gradient[0, 2], -1e-6)  # up with it
-
-    def test_all_groups_and_experts_give_everybody_a_gate(self):
-        gate, x_ND = built_gate((G, M))
-        routing = gate(x_ND, training=True)
-        for experts in routing.expert_index.numpy():
-            self.assertAllEqual(np.sort(experts), np.arange(E))
-        self.assertAllClose(routing.load, [N] * E)
-
-    def test_huge_gap_of_logits_still_chooses_all(self):
-        gate = HierarchicalGate(3, 2, k=(2, 2))
-        gate.build((None, 1))
-        gate.primary.gate_kernel.assign([[0.0, 200.0, 100.0]])
-        gate.gate_kernel.assign([[[0.0, 0.0]], [[0.0, 9.0]], [[9.0, 0.0]]])
-        routing = gate(tf.ones((1, 1)))
-        # e^-100 underflows, and is chosen all the same.
-        self.assertAllEqual(routing.expert_index, [[3, 2, 4, 5]])
-        self.assertAllEqual(routing.gate[0, 2:], [0.0, 0.0])
-
-    @parameterized.parameters(0, 1)
-    def test_one_choice_at_a_level_still_teaches_that_level(self, level):
-        k = (1, 2) if level == 0 else (2, 1)
-        gate, x_ND = built_gate(k)
-        owner = (gate.primary, gate)[level]
-        with tf.GradientTape() as tape:
-            task = tf.reduce_sum(gate(x_ND, training=True).gate)
-        gradient = tape.gradient(task, owner.gate_kernel.value)
-        self.assertGreater(np.linalg.norm(gradient), 0.1)
-
-
-class MaskTest(tf.test.TestCase):
-    def test_padding_counts_nowhere_whatever_it_holds(self):
-        mask = np.array([True, False, True, True, False, True, True])
-        for training in (False, True):
-            for filling in (0.0, 1e30, np.nan):
-                gate, x_ND = built_gate()
-                x = x_ND.numpy()
-                x[~mask] = filling
-                with tf.GradientTape() as tape:
-                    routing = gate(tf.constant(x), mask=mask, training=training)
-                    loss = cv_squared(routing.importance)
-                    loss += tf.reduce_sum(routing.gate[:, 0])
-                kernels = [gate.gate_kernel, gate.primary.gate_kernel]
-                for gradient in tape.gradient(loss, [w.value for w in kernels]):
-                    finite = np.isfinite(gradient)
-                    self.assertAllEqual(finite, np.ones(gradient.shape))
-                self.assertAllEqual(routing.expert_index[1], [-1] * 4)
-                self.assertAllEqual(routing.gate[4], [0.0] * 4)
-                self.assertAllClose(np.sum(routing.importance), 5.0)
-                self.assertAllClose(np.sum(routing.load), 4 * 5, rtol=0.3)
-
-    def test_real_tokens_are_routed_as_if_alone(self):
-        gate, x_ND = built_gate()
-        mask = np.array([True, True, False, True, False, False, True])
-        padded, alone = gate(x_ND, mask=mask), gate(x_ND[mask])
-        self.assertAllEqual(padded.expert_index[mask], alone.expert_index)
-        self.assertAllClose(padded.gate[mask], alone.gate)
-        self.assertAllClose(padded.importance, alone.importance)
-        self.assertAllClose(padded.load, alone.load)
-
-    def test_true_number_of_tokens_of_a_group_leaves_padding_out(self):
-        # One group of two experts, both chosen: with the padding as well in
-        # the denominator, it would be 3 * 3 / 8.
-        gate = HierarchicalGate(1, 2, k=(1, 2), seed=0)
-        mask = np.arange(8) < 3
-        routing = gate(tf.ones((8, D)), mask=mask, training=True)
-        self.assertAllEqual(routing.load, [3.0, 3.0])
-
-    def test_everything_masked(self):
-        gate, x_ND = built_gate()
-        routing = gate(x_ND, mask=np.zeros(N, bool), training=True)
-        self.assertAllEqual(routing.expert_index, -np.ones((N, 4)))
-        for tensor in (routing.gate, routing.importance, routing.load):
-            self.assertAllEqual(tensor, np.zeros(tensor.shape))
-
-
-class PrecisionTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.parameters("mixed_bfloat16", "mixed_float16", "bfloat16")
-    def test_router_is_float32_under_every_policy(self, policy):
-        gate = HierarchicalGate(G, M, dtype=policy)
-        routing = gate(tf.ones((N, D), "bfloat16"), training=True)
-        for kernel in gate.trainable_variables:
-            self.assertEqual(kernel.dtype, "float32")
-        self.assertLen(gate.trainable_variables, 4)
-        for tensor in (routing.gate, routing.importance, routing.load):
-            self.assertEqual(tensor.dtype, tf.float32)
 
 
 class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):

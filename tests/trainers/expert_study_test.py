@@ -26,6 +26,9 @@ SMALL = [
     "vocab_size=300",
     "depth=8",
     "lstm_units=8",
+    "encoder_layers=2",
+    "encoder_moe_after=1",
+    "decoder_layers=1",
     "num_experts=4",
     "expert_hidden_dim=8",
     "attention_units=8",
@@ -62,7 +65,7 @@ def test_each_token_is_routed_once_and_as_the_model_does(folder):
     corpus = open_corpus(config.test, config.pair, "test")
     batches = evaluation_batches(corpus, tokenizer, config.batches)
     routed = route_corpus(model, tokenizer, batches)
-    assert list(routed) == ["encoder_moe_2_layer", "decoder_moe_1_layer"]
+    assert list(routed) == ["encoder_moe_1_layer", "decoder_moe_1_layer"]
     for layer in routing_layers(model):
         layer.reset_routing_statistics()
     run = tf.function(model, reduce_retracing=True)
@@ -107,7 +110,7 @@ def test_files_of_a_study(folder, tmp_path):
     lines = []
     studies = study_experts(folder, labels=labels, log=lines.append)
     assert [study.layer for study in studies] == [
-        "encoder_moe_2_layer",
+        "encoder_moe_1_layer",
         "decoder_moe_1_layer",
     ]
     values = json.loads((folder / "experts.json").read_text("utf-8"))

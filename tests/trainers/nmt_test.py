@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from trainers import nmt
 
 
 def _run(*arguments, **kwargs):
@@ -56,11 +60,19 @@ def test_help_teaches_every_mode_and_flag():
         ("--devices=2", "`devices` is for the strategy mirrored"),
     ],
 )
-def test_mistakes_are_one_line_without_a_traceback(flag, message, tmp_path):
-    process = _run(flag, f"--model_dir={tmp_path / 'model'}")
+def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
+    given = ["nmt", flag, f"--model_dir={tmp_path / 'model'}"]
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+        nmt.main(flags.FLAGS(given))
+    (line,) = ended.value.code.splitlines()
+    assert line.startswith("Error: ") and message in line
+
+
+def test_mistakes_end_the_program_without_a_traceback(tmp_path):
+    process = _run("--preset=large", f"--model_dir={tmp_path / 'model'}")
     assert process.returncode == 1
     last = process.stderr.strip().splitlines()[-1]
-    assert last.startswith("Error: ") and message in last
+    assert last.startswith("Error: Unknown preset 'large'")
     assert "Traceback" not in process.stderr
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
-from trainers.checkpoints import read_weights, training_folder
+from trainers.checkpoint_contents import read_weights
+from trainers.checkpoints import training_folder
 from trainers.filters import LineTranslator
 from trainers.loop_config import LoopConfig
 from trainers.model_folder import FolderError, ModelFolder, measure
@@ -27,6 +28,9 @@ SMALL = NmtConfig(
         vocab_size=300,
         depth=8,
         lstm_units=8,
+        encoder_layers=2,
+        encoder_moe_after=(1,),
+        decoder_layers=1,
         num_experts=2,
         expert_hidden_dim=8,
         attention_units=8,
@@ -76,7 +80,7 @@ def test_main_job_shows_what_it_does(trained):
         "Ops per timestep: ",
         "dev at step 2",
         "reference    un chien",
-        "encoder_moe_2",
+        "encoder_moe_1",
         "tok:13a",
         "gives 4 of 4 of these translations",
         "--mode=translate",
