@@ -64,8 +64,8 @@ class ServedTranslator(tf.Module):
         self._best = functools.partial(
             translate_batch, translator, options=self._options(1)
         )
-        self._n_best = _shared_search(
-            translator, self._options(self.options.beam_width)
+        self._make_n_best = functools.partial(
+            _searching, translator, self._options(self.options.beam_width)
         )
         self._score = functools.partial(score_batch, translator)
         self.max_source_length = max_source_length
@@ -216,6 +216,15 @@ class ServedTranslator(tf.Module):
         """
         return {"outputs": self.tokenizer.detokenize(ids)}
 
+    @functools.cached_property
+    def _n_best(self):
+        """Traced once, for all signatures that give several translations.
+
+        Tracing, the file and what a server loads grow with each copy.
+        """
+        with tf.init_scope():
+            return self._make_n_best()
+
     def _several(self, inputs, wishes):
         size = tf.size(inputs)
         inputs = _never_empty(inputs)
@@ -287,12 +296,8 @@ class ServedTranslator(tf.Module):
         return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
 
 
-def _shared_search(translator, options):
-    """A search with wishes, as a graph of its own.
-
-    Signatures that call it have it once between them: tracing, the file and
-    what a server loads grow with each copy of a search.
-    """
+def _searching(translator, options):
+    """A search with wishes, as a graph of its own."""
 
     def search(source_ids, *wishes):
         return translate_batch(
@@ -305,7 +310,7 @@ def _shared_search(translator, options):
         search,
         input_signature=[ids, widths, _FLOATS(), _FLOATS()],
         autograph=False,
-    )
+    ).get_concrete_function()
 
 
 def _never_empty(strings):
