@@ -126,7 +126,9 @@ class Judge:
         if now < drifting and self._ahead(limits.fall_windows) < collapsed:
             ahead = self._ahead(limits.fall_windows)
             return Verdict("collapsing", AHEAD, ahead, collapsed)
-        if self.level == "healthy" and self._low < limits.drifting_windows:
+        is_mending = now < drifting <= self._ahead(limits.trend_windows)
+        is_short = self._low < limits.drifting_windows
+        if self.level == "healthy" and (is_short or is_mending):
             return Verdict("healthy", SPREAD, now, drifting)
         if now < drifting:
             return Verdict("drifting", SPREAD, now, drifting)

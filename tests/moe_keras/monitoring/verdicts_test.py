@@ -54,6 +54,15 @@ def test_dip_that_stays_is_one():
     assert levels(*interrupted) == ["healthy"] * 14
 
 
+def test_dip_that_is_about_to_end_is_none():
+    # 0.03 a window: 0.73 + 4 * 0.03 = 0.85, above 0.75; 0.01 leads to 0.74.
+    low = [0.6] * 5
+    mending = levels(*low, 0.58, 0.61, 0.64, 0.67, 0.7, 0.73)
+    assert mending == ["healthy"] * 11
+    staying = levels(*low, 0.65, 0.66, 0.67, 0.68, 0.69, 0.7)
+    assert staying[-1] == "drifting"
+
+
 def test_collapse_is_called_at_once():
     assert levels(1.0, 0.8, 0.49)[-1] == "collapsing"
 
