@@ -26,6 +26,7 @@ setuptools.setup(
     python_requires=">=3.11",
     install_requires=[
         "absl-py",
+        "grpcio",
         "keras>=3.15,<4",
         "mesh-tensorflow>=0.1.21",
         "numpy",
