@@ -42,7 +42,7 @@ def meet(cluster, about, timeout=120.0):
         if cluster.is_chief:
             error = _receive(cluster, hello, server, deadline)
         else:
-            error = _report(cluster, hello, deadline)
+            error = _report(cluster, hello, deadline, timeout)
     if error:
         raise ClusterError(error)
 
@@ -108,14 +108,18 @@ def _objection(cluster, hello, other, heard):
     return None
 
 
-def _report(cluster, hello, deadline):
-    """The others' side: tells the chief and waits for its answer."""
+def _report(cluster, hello, deadline, patience):
+    """The others' side: tells the chief and waits for its answer.
+
+    A chief that can be reached may have begun to wait later than this worker
+    and answers when its own time is over.
+    """
     while True:
         left = deadline - time.monotonic()
         try:
             address = split_address(cluster.addresses[0])
             with socket.create_connection(address, timeout=5.0) as connection:
-                connection.settimeout(max(left, 1.0))
+                connection.settimeout(patience + 10.0)
                 _write(connection, hello)
                 return _read(connection)["error"]
         except ValueError:

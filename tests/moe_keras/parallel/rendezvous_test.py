@@ -65,10 +65,20 @@ def test_other_addresses_are_another_cluster():
 
 def test_who_does_not_come_is_named():
     clusters = _clusters(3)
-    outcomes = _outcomes([clusters[0], clusters[2]], [{}] * 2, timeout=4.0)
+    outcomes = _outcomes([clusters[0], clusters[2]], [{}] * 2, timeout=1.0)
     assert clusters[0].name(1) in outcomes[0]
     assert clusters[0].name(2) not in outcomes[0]
     assert outcomes[0] == outcomes[1]
+
+
+def test_a_worker_waits_for_the_answer_of_a_chief_that_came_later():
+    clusters = _clusters(3)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        early = pool.submit(_outcomes, [clusters[2]], [{}], timeout=1.2)
+        time.sleep(0.6)  # the chief gives up 0.6 s after the worker would
+        (chief,) = _outcomes([clusters[0]], [{}], timeout=1.2)
+    assert clusters[0].name(1) in chief
+    assert early.result() == [chief]
 
 
 def test_a_chief_that_does_not_answer_is_named():
