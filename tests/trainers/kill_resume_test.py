@@ -52,6 +52,7 @@ def test_killed_run_ends_as_one_left_alone(alone, tmp_path):
     assert compared > 40 and not differing
 
 
+@pytest.mark.slow
 def test_difference_would_be_seen(alone):
     earlier = training_folder(alone.parents[1]).stored()[-2]
     assert earlier.step == STEPS - small_training.CONFIG.save_every

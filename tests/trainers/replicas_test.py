@@ -181,7 +181,9 @@ def test_replicas_draw_numbers_of_their_own(two_replicas):
     assert abs(np.mean(one == other) - 0.5) < 0.05
 
 
-@pytest.mark.parametrize("has_parts_first", [True, False])
+@pytest.mark.parametrize(
+    "has_parts_first", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_checkpoint_knows_no_strategy(
     has_parts_first, two_replicas, tmp_path, monkeypatch
 ):

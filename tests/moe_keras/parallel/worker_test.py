@@ -59,7 +59,8 @@ def train_on(addresses, folder, steps, rules):
     )
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [2, 4])
 def test_shards_on_workers_train_like_one_device(number, tmp_path):
     addresses = free_addresses(number + 1)
     with workers(addresses):
