@@ -115,7 +115,7 @@ def left(model, average):
 @pytest.mark.parametrize(
     "number, gate, capacity_factor, accumulate_steps, has_parts",
     [
-        (2, "flat", None, 1, False),
+        pytest.param(2, "flat", None, 1, False, marks=pytest.mark.slow),
         (2, "hierarchical", 0.75, 2, True),
         pytest.param(4, "flat", 0.75, 1, False, marks=pytest.mark.slow),
         pytest.param(4, "hierarchical", None, 1, True, marks=pytest.mark.slow),
@@ -181,9 +181,8 @@ def test_replicas_draw_numbers_of_their_own(two_replicas):
     assert abs(np.mean(one == other) - 0.5) < 0.05
 
 
-@pytest.mark.parametrize(
-    "has_parts_first", [True, pytest.param(False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("has_parts_first", [True, False])
 def test_checkpoint_knows_no_strategy(
     has_parts_first, two_replicas, tmp_path, monkeypatch
 ):

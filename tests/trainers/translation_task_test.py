@@ -106,6 +106,7 @@ def test_second_run_says_that_it_is_done(trained, config):
     assert again["bleu"] == results["bleu"]
 
 
+@pytest.mark.slow
 def test_more_steps_resume(trained, config, tmp_path, monkeypatch):
     folder = tmp_path / "moved"
     shutil.copytree(trained[0], folder)
@@ -133,6 +134,7 @@ def test_evaluate_translate_and_export_use_the_folder(trained):
     assert translations[1] == ""
 
 
+@pytest.mark.slow
 def test_an_export_in_bfloat16_tells_its_figures(trained):
     folder, _, results = trained
     path = translation_task.export(
@@ -274,6 +276,7 @@ class TestCorporaOfARun:
         with pytest.raises(FolderError, match="filters.max_ratio"):
             translation_task.train_and_evaluate(other, folder, print)
 
+    @pytest.mark.slow
     def test_a_given_vocabulary(self, trained, config, tmp_path, monkeypatch):
         monkeypatch.setattr(
             translation_task, "export_and_check", lambda *_: None
