@@ -158,6 +158,7 @@ def two_workers(tmp_path_factory):
     return _train_undisturbed(folder, 2, layout="experts:replica")
 
 
+@pytest.mark.slow
 def test_two_workers_equal_one_device(two_workers, tmp_path, monkeypatch):
     """After 9 steps, weights, averages and moments agree to 1e-5."""
     largest, compared = _compare_with_one_device(
