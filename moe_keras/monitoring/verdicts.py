@@ -123,8 +123,8 @@ class Judge:
             return Verdict("collapsed", SPREAD, now, collapsed)
         if now < collapsing and self._ahead(limits.trend_windows) < collapsing:
             return Verdict("collapsing", SPREAD, now, collapsing)
-        if now < drifting and self._ahead(limits.fall_windows) < collapsed:
-            ahead = self._ahead(limits.fall_windows)
+        ahead = self._ahead(limits.fall_windows)
+        if now < drifting and ahead < collapsed:
             return Verdict("collapsing", AHEAD, ahead, collapsed)
         is_mending = now < drifting <= self._ahead(limits.trend_windows)
         is_short = self._low < limits.drifting_windows

@@ -176,7 +176,6 @@ def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
     assert lines[0] == f"The mean of checkpoints/step-2 is in {averaged}."
     config = ModelFolder(averaged).load_config()  # of the whole vocabulary
     # It is the only one, so that the mean is the weights themselves.
-    config = ModelFolder(averaged).load_config()
     mean, _ = ModelFolder(averaged).load_model(config)
     last, _ = ModelFolder(folder).load_model(config)
     read_weights(training_folder(folder).stored()[-1], last)
