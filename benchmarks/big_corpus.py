@@ -45,7 +45,8 @@ from translation.input_pipeline import training_batches  # noqa: E402
 from translation.pair_filters import FilterOptions  # noqa: E402
 from translation.phrasebook import phrasebook  # noqa: E402
 from translation.special_ids import PAD_ID  # noqa: E402
-from translation.tokenizer import Tokenizer, train_tokenizer  # noqa: E402
+from translation.tokenizer import Tokenizer  # noqa: E402
+from translation.tokenizer_training import train_tokenizer  # noqa: E402
 
 MOST_SECONDS = 60.0  # until the first batch
 MOST_BYTES = 2e9  # resident, before training

@@ -41,7 +41,8 @@ from trainers.translation_task import training_loss  # noqa: E402
 from translation.config import GATE_NAMES  # noqa: E402
 from translation.corpus import open_corpus  # noqa: E402
 from translation.input_pipeline import training_batches  # noqa: E402
-from translation.tokenizer import Tokenizer, train_tokenizer  # noqa: E402
+from translation.tokenizer import Tokenizer  # noqa: E402
+from translation.tokenizer_training import train_tokenizer  # noqa: E402
 
 SMALLER = (
     "vocab_size=2000",

@@ -12,7 +12,7 @@ from trainers.model_folder import ModelFolder, build_model, identity
 from trainers.presets import NmtConfig
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 
 SENTENCES = ["a small dog", "the dog sleeps", "a cat sees the small dog", "oh"]
 

@@ -4,7 +4,8 @@ import dataclasses
 
 from trainers.model_folder import FolderError
 from translation.adopted_tokenizer import adopt_tokenizer
-from translation.tokenizer import Tokenizer, TokenizerError, train_tokenizer
+from translation.tokenizer import Tokenizer, TokenizerError
+from translation.tokenizer_training import train_tokenizer
 
 
 def given_tokenizer(config, folder):

@@ -59,7 +59,7 @@ def export_translator(
 
     Example:
 
-    >>> from translation.tokenizer import train_tokenizer
+    >>> from translation.tokenizer_training import train_tokenizer
     >>> class Echo:  # says the source again; the state is the place
     ...     def encode(self, source_ids):
     ...         return source_ids, tf.zeros(tf.shape(source_ids))

@@ -142,13 +142,11 @@ def training_batches(corpus, tokenizer, options):
         fits_N = rows["length"] <= options.max_length
         return {name: rows[name][fits_N] for name in rows}
 
-    rows = (
-        corpus.training_dataset(options.shuffle_buffer, options.shuffle_seed)
-        .batch(_CHUNK)
-        .enumerate()
-        .map(tokenize)
-        .unbatch()
+    pairs = corpus.training_dataset(
+        options.shuffle_buffer, options.shuffle_seed
     )
+    chunks = untuned(pairs).batch(_CHUNK).enumerate()
+    rows = chunks.map(tokenize).unbatch()
     return _batches(rows, shapes, options.static_shapes).prefetch(4)
 
 
@@ -169,7 +167,7 @@ def evaluation_batches(corpus, tokenizer, options):
         With `static_shapes` a batch that is not full ends in rows of
         padding, whose `index` is -1.
     """
-    chunks = corpus.dataset().batch(_CHUNK)
+    chunks = untuned(corpus.dataset()).batch(_CHUNK)
     longest = chunks.reduce(
         tf.constant(1, tf.int64),
         lambda longest, pair: tf.maximum(
@@ -180,6 +178,29 @@ def evaluation_batches(corpus, tokenizer, options):
     rows = chunks.map(lambda *pair: _rows(tokenizer, *pair, shapes)).unbatch()
     rows = rows.enumerate().map(lambda index, row: {**row, "index": index})
     return _batches(rows, shapes, options.static_shapes).prefetch(4)
+
+
+def untuned(dataset):
+    """Keeps TensorFlow from tuning a dataset that leaves it nothing to tune.
+
+    The thread of the tuner looks up ever more rarely, and may miss the call to
+    end: whoever lets go of an iterator then waits for up to a minute.
+
+    Args:
+        dataset: `tf.data.Dataset`.
+
+    Returns:
+        `tf.data.Dataset` of the same elements. Those made of it are untuned
+        as well.
+
+    Example:
+
+    >>> untuned(tf.data.Dataset.range(3)).options().autotune.enabled
+    False
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _batch_size(options, length):

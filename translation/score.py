@@ -145,7 +145,7 @@ class TextScorer:
 
     Example:
 
-    >>> from translation.tokenizer import train_tokenizer
+    >>> from translation.tokenizer_training import train_tokenizer
     >>> class Even:
     ...     def encode(self, source_ids):
     ...         return (), tf.zeros(tf.shape(source_ids))

@@ -140,7 +140,7 @@ class TextTranslator:
 
     Example:
 
-    >>> from translation.tokenizer import train_tokenizer
+    >>> from translation.tokenizer_training import train_tokenizer
     >>> class Copy:  # writes one "a", then eos
     ...     def encode(self, source_ids):
     ...         return (), tf.zeros(tf.shape(source_ids))

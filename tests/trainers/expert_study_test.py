@@ -15,7 +15,7 @@ from trainers.model_folder import ModelFolder, build_model
 from trainers.presets import NmtConfig, with_overrides
 from translation.corpus import CorpusError, open_corpus
 from translation.input_pipeline import evaluation_batches
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 
 PAIRS = [
     ("one dog", "un chien"),

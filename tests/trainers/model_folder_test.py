@@ -20,7 +20,8 @@ from trainers.model_folder import (
 )
 from trainers.presets import NmtConfig, with_overrides
 from translation.config import TranslatorConfig
-from translation.tokenizer import Tokenizer, train_tokenizer
+from translation.tokenizer import Tokenizer
+from translation.tokenizer_training import train_tokenizer
 
 CONFIG = NmtConfig(
     model=TranslatorConfig(

@@ -7,7 +7,8 @@ import sentencepiece
 import tensorflow as tf
 
 from translation.adopted_tokenizer import adopt_tokenizer
-from translation.tokenizer import TokenizerError, train_tokenizer
+from translation.tokenizer import TokenizerError
+from translation.tokenizer_training import train_tokenizer
 
 SENTENCES = [
     "the old man sees the green garden",

@@ -10,7 +10,7 @@ from translation.beam_options import BeamOptions
 from translation.ensemble import Ensemble
 from translation.export import export_translator, load_translator
 from translation.score import score_batch
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 from translation.translate import TextTranslator, translate_batch
 
 SOURCE = np.array([[5, 6, 2], [4, 2, 0]], "int32")

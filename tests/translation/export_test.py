@@ -19,7 +19,7 @@ from translation.export import (
     load_translator,
     versions,
 )
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 from translation.translate import TextTranslator
 
 # What a stranger would write, without this project.

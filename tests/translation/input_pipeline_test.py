@@ -17,7 +17,7 @@ from translation.input_pipeline import (
     evaluation_batches,
     training_batches,
 )
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 
 LETTERS = "abcdefghij"
 # No vocabulary beyond single characters: an id for each, and one for the

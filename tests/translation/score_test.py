@@ -10,7 +10,7 @@ from translation.config import TranslatorConfig
 from translation.model import Translator
 from translation.score import TextScorer, score_batch
 from translation.special_ids import BOS_ID
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 from translation.translate import translate_batch
 
 SENTENCES = ["a small dog", "the dog sleeps", "a cat sees the small dog", "oh"]

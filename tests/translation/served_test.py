@@ -8,7 +8,7 @@ from table_model import SENTENCES, Table
 from translation.beam_options import BeamOptions
 from translation.score import TextScorer
 from translation.served import NO_SCORE, ServedTranslator
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 from translation.translate import TextTranslator
 
 ODD = [

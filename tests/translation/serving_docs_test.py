@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from translation.beam_options import BeamOptions
 from translation.served import NO_SCORE, ServedTranslator
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 
 PAGE = pathlib.Path(table_model.__file__).parents[1] / "docs/serving.md"
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from translation.beam_options import BeamOptions
 from translation.special_ids import EOS_ID
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 from translation.translate import (
     TextTranslator,
     batches_by_length,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from translation.tokenizer import train_tokenizer
+from translation.tokenizer_training import train_tokenizer
 from translation.word_alignment import pharaoh, word_links, words_of
 
 
