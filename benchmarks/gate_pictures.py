@@ -164,7 +164,7 @@ def watch(make_gate, steps):
     optimizer.build(layer.trainable_variables)
     batch_ND, _ = task.batch()
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(x_ND, y_ND):
         with tf.GradientTape() as tape:
             error = tf.reduce_mean((layer(x_ND, training=True) - y_ND) ** 2)

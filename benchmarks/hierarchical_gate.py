@@ -62,11 +62,11 @@ def flat_gate(num_experts, num_groups):
 def make_steps(gate, x):
     """Functions that call the gate, and that train it, by name."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def forward(x):
         return [gate(x).gate]
 
-    @tf.function
+    @tf.function(autograph=False)
     def forward_and_backward(x):
         with tf.GradientTape() as tape:
             routing = gate(x, training=True)

@@ -105,7 +105,7 @@ def make_layers(tokens, depth, hidden_dim, num_experts, k):
 def make_step(layer, x, d_y, backward):
     """A function that runs the layer once, until the result is there."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(x, d_y):
         if not backward:
             return [layer(x, training=False)]

@@ -93,7 +93,7 @@ class Experiment:
         self._optimizer = keras.optimizers.Adam(rate)
         self._optimizer.build(self._model.trainable_variables)
         self._recorder = RoutingRecorder(self._model, thresholds=THRESHOLDS)
-        self._step = tf.function(self._step_eagerly)
+        self._step = tf.function(self._step_eagerly, autograph=False)
 
     def run(self, seed, steps):
         """Trains from fresh weights.

@@ -38,7 +38,7 @@ def compiled_search(vocabulary, options, **kwargs):
             **kwargs,
         )
 
-    return tf.function(search, reduce_retracing=True)
+    return tf.function(search, reduce_retracing=True, autograph=False)
 
 
 class Markov:

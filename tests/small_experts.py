@@ -62,7 +62,7 @@ def assert_segments_have_gradients_of_batches(experts, as_function):
         return tape.gradient(loss, [x_SD, *experts.trainable_variables])
 
     if as_function:
-        gradients = tf.function(gradients)
+        gradients = tf.function(gradients, autograph=False)
     for ours, theirs in zip(
         gradients(as_segments), gradients(as_batches), strict=True
     ):

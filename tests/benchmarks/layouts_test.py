@@ -32,7 +32,7 @@ def test_each_tensor_counts_once_for_each_device_that_needs_it(load):
     with tf.device("CPU:1"):
         kernel = tf.Variable(tf.ones((3, 5)))
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(x):
         with tf.device("CPU:1"):
             y = tf.matmul(x, kernel)
@@ -67,7 +67,7 @@ def planned(load, name):
     """The planner's layout of this name, and its model of `SIZES`."""
     layer = plan.MoE(64, 128, 8, 2, gate="top_k", bias=True)
     model = Model("", Part(), (layer,), tokens=256)
-    count = 1 if name == load("layouts").ONE else 4
+    count = 1 if name == load("layout_cases").ONE else 4
     known = {layout.name: layout for layout in plan.layouts(model, count)}
     return model, known[name]
 
@@ -75,16 +75,16 @@ def planned(load, name):
 @pytest.fixture(scope="module")
 def traced(load):
     """What a step under a layout sends and holds, by the layout's name."""
-    layouts = load("layouts")
+    cases = load("layout_cases")
     make = {
-        name: functools.partial(layouts.on_mesh, "balanced", SIZES, *rest)
-        for name, *rest in layouts.MESHES
+        name: functools.partial(cases.on_mesh, "balanced", SIZES, *rest)
+        for name, *rest in cases.MESHES
     }
-    make[layouts.ONE] = lambda: layouts.case_of(
-        layouts.make_layer("balanced", SIZES), SIZES
+    make[cases.ONE] = lambda: cases.case_of(
+        cases.make_layer("balanced", SIZES), SIZES
     )
-    make[layouts.REPLICAS] = functools.partial(
-        layouts.on_replicas, "balanced", SIZES
+    make[cases.REPLICAS] = functools.partial(
+        cases.on_replicas, "balanced", SIZES
     )
 
     @functools.cache
@@ -150,10 +150,10 @@ GATES = {
 )
 def test_a_gate_keeps_what_the_planner_says(kind, load):
     """Within 10 %, of a layer of which the gate keeps much."""
-    layouts = load("layouts")
     layer = moe_keras.SparseMoE(64, hidden_dim=32, gate=GATES[kind]())
     layer.build((None, 64))
-    seen = load("crossing").trace(layouts.case_of(layer, SIZES).step)
+    case = load("layout_cases").case_of(layer, SIZES)
+    seen = load("crossing").trace(case.step)
     sizes = plan.MoE(64, 32, 64, 2, gate=kind, groups=8, bias=True)
     model = Model("", Part(), (sizes,), tokens=256)
     held = plan.memory(model, plan.layouts(model, 1)[0], plan.Training())
@@ -182,6 +182,7 @@ def test_gradients_of_shards_stay_where_the_shards_are(accumulate_steps, load):
         assert max(c.bytes for c in crossings) < 4 * 8 * 256
 
 
+@pytest.mark.slow
 def test_pictures_of_layouts_are_drawn_and_the_same_each_time(load, tmp_path):
     pictures = load("layout_pictures")
     files = []

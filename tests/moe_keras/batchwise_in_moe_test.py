@@ -37,6 +37,7 @@ class SparseMoETest(tf.test.TestCase, parameterized.TestCase):
                 tf.TensorSpec((None, D)),
                 tf.TensorSpec((None,), "bool"),
             ],
+            autograph=False,
         )
         rng = np.random.default_rng(0)
         for num_tokens in (N, 1, 12, 0):

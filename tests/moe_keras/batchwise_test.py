@@ -170,7 +170,7 @@ class ThresholdsTest(tf.test.TestCase):
         gate.gate_kernel.assign(rng.normal(size=(D, 8)))
         optimizer = keras.optimizers.Adam(3e-3)
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(x):
             with tf.GradientTape() as tape:
                 loss = gate(x, training=True).loss

@@ -110,7 +110,7 @@ class DispatchTest(tf.test.TestCase, parameterized.TestCase):
     def test_backward_has_gathers_and_no_scatter(self, capacity):
         expert_NK, gate_NK, x_ND = random_choices()
 
-        @tf.function
+        @tf.function(autograph=False)
         def gradients(x_ND, gate_NK):
             plan = plan_dispatch(expert_NK, E, capacity=capacity)
             with tf.GradientTape() as tape:
@@ -155,6 +155,7 @@ class UnknownNumberOfChoicesTest(tf.test.TestCase, parameterized.TestCase):
                 tf.TensorSpec((None, None), "float64"),
                 tf.TensorSpec((None, D), "float64"),
             ],
+            autograph=False,
         )
         for num_tokens in (N, 2, 0):
             expert_NK, gate_NK, x_ND = (
@@ -170,7 +171,10 @@ class UnknownNumberOfChoicesTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(d_gate[~empty], expected_d_gate[~empty])
 
     def test_segments_have_no_slots_for_empty_places(self):
-        @tf.function(input_signature=[tf.TensorSpec((None, None), "int32")])
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, None), "int32")],
+            autograph=False,
+        )
         def token_index(expert_NK):
             return plan_dispatch(expert_NK, 3).token_index
 
@@ -182,7 +186,10 @@ class UnknownNumberOfChoicesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(token_index([[-1], [-1]]).shape, (1,))
 
     def test_nobody_has_an_expert(self):
-        @tf.function(input_signature=[tf.TensorSpec((None, None), "int32")])
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, None), "int32")],
+            autograph=False,
+        )
         def run(expert_NK):
             plan = plan_dispatch(expert_NK, E)
             gate_NK = tf.ones(tf.shape(expert_NK))

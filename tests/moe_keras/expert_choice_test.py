@@ -110,7 +110,7 @@ class ChoiceTest(tf.test.TestCase, parameterized.TestCase):
         gate = ExpertChoiceGate(num_experts, causal=False)
         gate.build((None, 8))
         graph = (
-            tf.function(gate)
+            tf.function(gate, autograph=False)
             .get_concrete_function(tf.ones((num_tokens, 8)))
             .graph
         )
@@ -152,7 +152,9 @@ class InLayerTest(tf.test.TestCase, parameterized.TestCase):
             return tape.gradient(loss, [x_ND, *layer.trainable_variables])
 
         signature = [tf.TensorSpec((None, 4), tf.float64)]
-        in_graph = tf.function(gradients, input_signature=signature)
+        in_graph = tf.function(
+            gradients, input_signature=signature, autograph=False
+        )
         for ours, theirs in zip(in_graph(x_ND), gradients(x_ND), strict=True):
             self.assertAllClose(ours, theirs)
             self.assertGreater(np.abs(ours).max(), 0)

@@ -239,7 +239,7 @@ def test_two_replicas_equal_one_device(name, two_replicas):
     with two_replicas.scope():
         shared, _ = built_gate(name)
 
-    @tf.function
+    @tf.function(autograph=False)
     def of_replica():
         context = tf.distribute.get_replica_context()
         half = context.replica_id_in_sync_group * N // 2

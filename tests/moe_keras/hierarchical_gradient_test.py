@@ -28,7 +28,7 @@ class GradientTest(tf.test.TestCase, parameterized.TestCase):
         generator = gate.primary.seed_generator
         state = generator.state.numpy()
 
-        @tf.function
+        @tf.function(autograph=False)
         def run():
             generator.state.assign(state)
             return loss(gate(x_ND.value, training=True))

@@ -237,7 +237,7 @@ def test_load_of_two_replicas_is_that_of_their_whole_batch(two_replicas):
             ours.assign(rng.normal(size=ours.shape))
             theirs.assign(ours)
 
-    @tf.function
+    @tf.function(autograph=False)
     def of_replica():
         rank = tf.distribute.get_replica_context().replica_id_in_sync_group
         half_ND = x_ND[rank * N : (rank + 1) * N]

@@ -28,7 +28,7 @@ class GradientTest(tf.test.TestCase, parameterized.TestCase):
         state = gate.seed_generator.state.numpy()
         kernels = [gate.gate_kernel, gate.noise_kernel]
 
-        @tf.function
+        @tf.function(autograph=False)
         def run(x_ND):
             gate.seed_generator.state.assign(state)
             return loss(gate(x_ND, training=True))

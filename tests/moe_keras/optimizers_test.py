@@ -124,7 +124,7 @@ def test_replicas_update_as_one_device_does(two_replicas):
         optimizer = FactoredAdam(0.1)
         optimizer.build([variable])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         two_replicas.run(lambda: optimizer.apply([0.5 * gradient], [variable]))
 

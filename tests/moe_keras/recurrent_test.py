@@ -195,10 +195,11 @@ class ProjectedLSTMTest(testing.TestCase):
             variables = [weight.value for weight in layer.trainable_weights]
             return loss, tape.gradient(loss, variables)
 
-        static = tf.function(loss_and_gradients)
+        static = tf.function(loss_and_gradients, autograph=False)
         dynamic = tf.function(
             loss_and_gradients,
             input_signature=[tf.TensorSpec([None, None, 4])],
+            autograph=False,
         )
         text = str(static.get_concrete_function(SEQUENCE).graph.as_graph_def())
         self.assertIn("_XlaMustCompile", text)
@@ -248,7 +249,9 @@ class ProjectedLSTMTest(testing.TestCase):
         module = tf.Module()
         module.layer = layer
         module.serve = tf.function(
-            layer, input_signature=[tf.TensorSpec([None, None, 4])]
+            layer,
+            input_signature=[tf.TensorSpec([None, None, 4])],
+            autograph=False,
         )
         path = self.get_temp_dir()
         tf.saved_model.save(module, path)
@@ -275,7 +278,7 @@ class ProjectedLSTMTest(testing.TestCase):
             return tape.gradient(loss, x)
 
         x = tf.constant(SEQUENCE)
-        compiled = tf.function(gradient, jit_compile=True)
+        compiled = tf.function(gradient, jit_compile=True, autograph=False)
         self.assertAllClose(compiled(x), gradient(x), atol=1e-6)
 
     def test_sizes_below_one_are_refused(self):

@@ -12,7 +12,7 @@ def test_the_sum_of_two_replicas_and_its_gradient(two_replicas):
     """Replicas hold 1 and 2: both see 3. Of 3**2 summed over both replicas,
     the derivative to either is 2 * (2 * 3) = 12."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def of_replica():
         rank = tf.distribute.get_replica_context().replica_id_in_sync_group
         value = tf.cast(rank + 1, tf.float32)

@@ -144,7 +144,7 @@ class ExtremesTest(tf.test.TestCase, parameterized.TestCase):
         factor = capacity_factor and 1.25
         layer = SparseMoE(num_experts, 2, 4, capacity_factor=factor)
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(x):
             return loss_and_gradients(layer, x)
 

@@ -157,7 +157,7 @@ class BalancingTest(tf.test.TestCase):
         layer.gate.gate_kernel.assign(collapsed)
         optimizer = keras.optimizers.Adam(0.1)
 
-        @tf.function
+        @tf.function(autograph=False)
         def step():
             with tf.GradientTape() as tape:
                 layer(x, training=True)

@@ -68,7 +68,7 @@ def test_each_token_is_routed_once_and_as_the_model_does(folder):
     assert list(routed) == ["encoder_moe_1_layer", "decoder_moe_1_layer"]
     for layer in routing_layers(model):
         layer.reset_routing_statistics()
-    run = tf.function(model, reduce_retracing=True)
+    run = tf.function(model, reduce_retracing=True, autograph=False)
     for batch in batches:
         run(batch)  # and its layers count
     for layer in routing_layers(model):

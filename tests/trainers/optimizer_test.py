@@ -29,7 +29,7 @@ def test_works_in_a_function_and_counts_its_steps():
     variable = keras.Variable([1.0])
     optimizer.build([variable])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         optimizer.apply([2.0 * variable.value], [variable])
 

@@ -172,7 +172,7 @@ def test_replicas_draw_numbers_of_their_own(two_replicas):
     assert state.numpy().tolist() == first
     ones = tf.ones((4, 1000))
 
-    @tf.function
+    @tf.function(autograph=False)
     def kept():
         return two_replicas.run(lambda: model(ones, training=True) > 0)
 

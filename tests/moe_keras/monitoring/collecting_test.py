@@ -36,7 +36,9 @@ def test_routing_is_that_of_the_gate_in_the_shape_of_the_inputs():
 def test_a_graph_returns_what_it_collects():
     layers = [_layer(name=f"moe_{n}") for n in range(2)]
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, 5))])
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, 5))], autograph=False
+    )
     def route(inputs):
         with uncounted(), collected_routing() as routings:
             layers[1](layers[0](inputs))

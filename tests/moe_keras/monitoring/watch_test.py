@@ -97,7 +97,7 @@ class LayerWatchTest(tf.test.TestCase):
 
     def test_graph_counts_as_eager_does(self):
         layer = watched_layer()
-        step = tf.function(lambda x: layer(x, training=True))
+        step = tf.function(lambda x: layer(x, training=True), autograph=False)
         for _ in range(3):
             step(tokens(0, 1))
         self.assertEqual(layer.watch.close().tokens, 6)

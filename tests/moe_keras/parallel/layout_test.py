@@ -123,6 +123,7 @@ def test_graph_of_an_unknown_batch(name):
     run = tf.function(
         lambda x: outputs_and_gradients(split, x),
         input_signature=[tf.TensorSpec((None, DEPTH))],
+        autograph=False,
     )
     for number in (BATCH, 3):
         outputs, _, gradients = run(tokens(number))
@@ -163,7 +164,7 @@ def test_twenty_steps_of_training(name):
         optimizer = keras.optimizers.Adam(0.01)
         optimizer.build(layer.trainable_variables)
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(layer=layer, optimizer=optimizer):
             with tf.GradientTape() as tape:
                 error = layer(x, training=True) - tf.reverse(x, [1])
