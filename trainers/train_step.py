@@ -48,7 +48,10 @@ class TrainStep:
     balancing losses CV(importance)^2 and CV(load)^2 of a mixture of experts,
     is the mean of the k batches' values, and not its value on them together:
     each batch has to be balanced by itself, which asks for more. To have the
-    latter, all k batches would have to be in memory at once.
+    latter, all k batches would have to be in memory at once. Layers that move
+    something by themselves once an update, as the bias of `BiasBalancedGate`,
+    are told of k: it is set as their `batches_per_update`, where they have
+    that attribute.
 
     A step whose loss or gradient is not finite updates nothing: neither
     weights nor the state of the optimizer.
@@ -113,6 +116,9 @@ class TrainStep:
         self._watch = watch
         self._loss_scale = loss_scale
         self._strategy = model.distribute_strategy
+        for layer in model._flatten_layers():
+            if hasattr(layer, "batches_per_update"):
+                layer.batches_per_update = accumulate_steps
         if accumulate_steps > 1:
             self._add_sums()
         compiled = {"reduce_retracing": not static_shapes, "autograph": False}

@@ -14,10 +14,17 @@ class Routing(NamedTuple):
 
     It is the whole contract between gates and `SparseMoE`: any layer that
     maps tokens `(N, D)` and an optional mask `(N,)` to a `Routing`, and has
-    an integer attribute `num_experts`, is a gate. With an attribute
-    `balances_itself = True` it asks `SparseMoE` for no balancing losses by
-    default. A choice is named by its index and never by "gate above zero": a
-    gate that underflows to zero still runs its expert.
+    an integer attribute `num_experts`, is a gate. A choice is named by its
+    index and never by "gate above zero": a gate that underflows to zero still
+    runs its expert.
+
+    A gate may have these attributes as well:
+
+    - `balances_itself = True`: it asks `SparseMoE` for no balancing losses by
+      default.
+    - `batches_per_update`: it moves something once an update, and has to know
+      how many batches, or calls, there are to one. 1 at first, and set by who
+      accumulates gradients, as `trainers.train_step` does.
 
     Attributes:
         expert_index: int32 `(N, K)`. The experts chosen for each token, the

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from moe_keras import BiasBalancedGate, SparseMoE
 from moe_keras.losses import cv_squared
 from trainers.optimizer import FusedAdam
 from trainers.train_step import TrainStep
+from translation.config import TranslatorConfig
+from translation.model import Translator
 
 
 class Balanced(keras.layers.Layer):
@@ -141,6 +144,52 @@ def test_balance_of_each_batch_asks_for_more_than_that_of_the_whole():
     totals = [tf.constant([1.0, 0.0]), tf.constant([0.0, 1.0])]
     assert np.mean([cv_squared(t) for t in totals]) == pytest.approx(1.0)
     assert float(cv_squared(totals[0] + totals[1])) == 0.0
+
+
+def _model_of(gate):
+    """Tokens `(B, 4)` to `(B, 3)` through experts that this gate chooses."""
+    keras.utils.set_random_seed(3)
+    moe = SparseMoE(4, hidden_dim=5, gate=gate, name="moe")
+    return keras.Sequential(
+        [keras.Input((4,)), moe, keras.layers.Dense(3, name="out")]
+    )
+
+
+def test_bias_of_a_gate_moves_once_by_the_load_of_all_batches():
+    gate = BiasBalancedGate(4, k=2, update_rate=0.01)
+    model = _model_of(gate)
+    loads = [gate(inputs).load.numpy() for inputs, _ in BATCHES]
+    _step(model, 3)[0](iter(BATCHES))
+    # 10 tokens with 2 experts each: 5 choices for each of 4 experts.
+    signs = np.sign(5 - sum(loads))
+    expected = 0.01 * (signs - signs.mean())
+    np.testing.assert_allclose(gate.bias, expected, atol=1e-7)
+    one_by_one = sum(np.sign(np.mean(load) - load) for load in loads)
+    assert np.abs(one_by_one - signs).max() >= 1  # it would be another bias
+    np.testing.assert_array_equal(gate.pending_load, np.zeros(4))
+
+
+def test_gates_within_a_translator_are_told_of_accumulated_batches():
+    config = TranslatorConfig(
+        vocab_size=9,
+        depth=4,
+        lstm_units=4,
+        num_experts=4,
+        experts_per_token=2,
+        expert_hidden_dim=4,
+        gate="bias_balanced",
+    )
+    model = Translator(config)
+    model.build()
+    gates = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, BiasBalancedGate)
+    ]
+    _step(model, accumulate_steps=3)
+    assert [gate.batches_per_update for gate in gates] == [3, 3]
+    _step(model)
+    assert [gate.batches_per_update for gate in gates] == [1, 1]
 
 
 def test_gradient_is_cut_to_the_norm():
