@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from moe_keras import BiasBalancedGate, SparseMoE
+from moe_keras import BiasBalancedGate, SparseMoE, ThresholdGate
 from moe_keras.losses import cv_squared
 from trainers.optimizer import FusedAdam
 from trainers.train_step import TrainStep
@@ -225,6 +225,49 @@ def test_step_that_is_not_finite_changes_nothing(value, accumulate_steps):
         step_of_other(iter(batches))
     step(iter(batches))
     np.testing.assert_array_equal(model.weights[0], other.weights[0])
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        # 2 or 10 tokens, one expert each: no load of 4 experts is even.
+        lambda: BiasBalancedGate(4, k=1, update_rate=0.01),
+        lambda: ThresholdGate(4, k_max=3, mass=0.6, target=1.0),
+    ],
+    ids=["bias", "mass"],
+)
+def test_step_that_is_not_finite_leaves_the_state_of_a_gate(
+    gate, accumulate_steps
+):
+    model = _model_of(gate())
+    step, _ = _step(model, accumulate_steps)
+    batches = BATCHES[:accumulate_steps]
+    state = model.non_trainable_weights[0]  # the bias, or the mass's logit
+    new = state.numpy()
+    step(iter(batches))
+    assert np.any(state.numpy() != new)
+    before = [weight.numpy() for weight in model.weights]
+    # The last batch is spoiled: those before have moved the state.
+    figures, _ = step(iter([*batches[:-1], _spoiled(batches[-1], np.nan)]))
+    assert not figures.is_finite
+    for weight, old in zip(model.weights, before, strict=True):
+        assert np.isfinite(old).all()
+        np.testing.assert_array_equal(weight, old, err_msg=weight.path)
+
+
+def test_overflow_of_the_loss_scale_leaves_the_state_of_a_gate():
+    model = _model_of(BiasBalancedGate(4, k=2, update_rate=0.01))
+    optimizer = FusedAdam(0.05)
+    optimizer.build(model.trainable_variables)
+    scale = tf.Variable(3e38)
+    step = TrainStep(model, _loss, optimizer, 1.0, loss_scale=scale)
+    bias = model.get_layer("moe").gate.bias
+    figures, _ = step(iter(BATCHES))
+    assert np.isfinite(figures.loss) and not figures.is_finite
+    np.testing.assert_array_equal(bias, np.zeros(4))
+    scale.assign(1.0)
+    assert step(iter(BATCHES))[0].is_finite and np.any(bias)
 
 
 def test_infinite_gradient_of_a_finite_loss_changes_nothing():
