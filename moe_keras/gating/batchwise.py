@@ -102,6 +102,7 @@ class BatchwiseGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ("threshold_loss_weight",)
 
     def __init__(self, num_experts, k=4, threshold_loss_weight=0.1, **kwargs):
         super().__init__(num_experts, **kwargs)

@@ -77,6 +77,7 @@ class BiasBalancedGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ("update_rate",)
 
     def __init__(
         self, num_experts, k=4, update_rate=1e-3, update_every=1, **kwargs

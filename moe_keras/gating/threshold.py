@@ -93,6 +93,7 @@ class ThresholdGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ("balance_loss_weight",)
 
     def __init__(
         self,
