@@ -46,7 +46,8 @@ class Routing(NamedTuple):
         figures: dict of float scalars. What the gate tells of itself, summed
             over the tokens of the batch, such as the size of its noise; the
             same names in every call. Those that the gate lists in an
-            attribute `figure_names` are watched (`moe_keras.monitoring`).
+            attribute `figure_names` are watched, as means over the tokens
+            (`moe_keras.monitoring`).
 
     Keras takes nothing but tensors for outputs: a gate that may stand in a
     functional model of its own fills in `loss` and `figures`, if with zero
