@@ -23,10 +23,10 @@ class Routing(NamedTuple):
     - `balances_itself = True`: it asks `SparseMoE` for no balancing losses by
       default.
     - `balance_knobs`: tuple of names of the arguments, its own or those of
-      `SparseMoE`, that keep its load even when raised; `noise_knob`: that of
-      its noise. Verdicts on the routing name them in their advice
-      (`moe_keras.monitoring`). Without the first, they are the weights of the
-      losses of `SparseMoE`, or none if the gate balances itself.
+      `SparseMoE`, to be raised where its load is uneven. Without it they are
+      the weights of the losses of `SparseMoE`, or none if it balances itself.
+    - `noise_knob`: name of the argument to be raised where it has too little
+      noise. Verdicts on the routing name both (`moe_keras.monitoring`).
     - `figure_names`: see `figures`.
     - `batches_per_update`: it moves something once an update, and has to know
       how many batches, or calls, there are to one. 1 at first, and set by who
