@@ -69,6 +69,7 @@ class Loop:
             )
         scale = config.loss_scale
         self.loss_scale = LossScale(scale) if scale else None
+        self.batches = task.savable_batches()
         self._train_step = TrainStep(
             model,
             task.loss,
@@ -78,8 +79,8 @@ class Loop:
             task.static_shapes,
             watch=self._watch_gradients,
             loss_scale=self.loss_scale and self.loss_scale.factor,
+            batch_spec=getattr(self.batches, "element_spec", None),
         )
-        self.batches = task.savable_batches()
         self.best = BestScore()
         self.bad_steps = BadSteps(
             model_dir, config.max_bad_steps, task.texts, log, keeps

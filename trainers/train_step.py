@@ -85,6 +85,11 @@ class TrainStep:
             gradients of the whole batch.
         loss_scale: Scalar tensor or variable, or None. The loss is multiplied
             by it, and then the gradient divided: see `trainers.loss_scale`.
+        batch_spec: Nest of `tf.TensorSpec` that fits every batch, or None.
+            With it one graph serves all of them, unless `static_shapes`.
+            Without, the first batch gets a graph of its own, and so does
+            that of a resumed run, which is another: results of two graphs
+            differ in their last bits.
 
     Example:
 
@@ -110,6 +115,7 @@ class TrainStep:
         static_shapes=False,
         watch=None,
         loss_scale=None,
+        batch_spec=None,
     ):
         self._model = model
         self._loss = loss
@@ -125,9 +131,11 @@ class TrainStep:
         self._states = model.non_trainable_weights
         if accumulate_steps > 1:
             self._add_sums()
-        compiled = {"reduce_retracing": not static_shapes, "autograph": False}
-        self._update = tf.function(self._on_replicas(self._step), **compiled)
-        self._add = tf.function(self._on_replicas(self._add_batch), **compiled)
+        traced = {"reduce_retracing": not static_shapes, "autograph": False}
+        if batch_spec is not None and not static_shapes:
+            traced = {"input_signature": [batch_spec], "autograph": False}
+        self._update = tf.function(self._on_replicas(self._step), **traced)
+        self._add = tf.function(self._on_replicas(self._add_batch), **traced)
         self._keep_states = tf.function(
             self._on_replicas(self._keep_states_of_replica), autograph=False
         )
