@@ -39,18 +39,18 @@ def open_translator(folder, config, members=(), mean="probabilities"):
     models = []
     for member in members:
         if member.partition(":")[0] in ("best", "last"):
-            models += _checkpoints(folder, config, member)
+            models += _checkpoints(folder, config, tokenizer, member)
         else:
             models.append(_best_of(pathlib.Path(member), folder, config))
     return Ensemble(models, mean), tokenizer
 
 
-def _checkpoints(folder, config, which):
+def _checkpoints(folder, config, tokenizer, which):
     """A model for each of several checkpoints of a folder."""
     there, chosen = choose_checkpoints(folder.path, which)
     for stored in chosen:
         there.verify(stored)
-        check_identity(stored, identity(config))
+        check_identity(stored, identity(config, tokenizer))
         model = build_model(config)
         read_weights(stored, model)
         yield model

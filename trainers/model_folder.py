@@ -29,6 +29,7 @@ from moe_keras.monitoring import uncounted
 from trainers.best_checkpoints import best_folder, load_best
 from trainers.checkpoint_contents import weights_by_path
 from trainers.checkpoint_files import flush_to_disk
+from trainers.checkpoints import training_folder
 from trainers.presets import NmtConfig, field_paths, with_overrides
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
@@ -36,9 +37,7 @@ from translation.tokenizer import Tokenizer
 # What makes a run: fields that cannot change while it goes on.
 FIXED = (
     "pair",
-    "train",
     "vocabulary_type",
-    "tokenizer_model",
     "label_smoothing",
     "precision",
     "model.",
@@ -131,20 +130,26 @@ class ModelFolder:
             )
         return changed
 
+    def has_config(self):
+        """Whether a run has begun here."""
+        return (self.path / "config.json").exists()
+
     def check_same(self, config):
         """Refuses to go on with another model than the folder's.
 
         Raises:
             FolderError: naming the fields that differ.
         """
-        if not (self.path / "config.json").exists():
+        if not self.has_config():
             return
         if any("averaged" in best.about for best in self._best.stored()):
             raise FolderError(
                 f"{self.path} holds a mean of checkpoints, which cannot be "
                 "trained on; train in the folder that they are from."
             )
-        old, new = _fixed(self.load_config()), _fixed(config)
+        # Checkpoints of earlier versions know their corpus by its place only.
+        fixed = FIXED if self._knows_its_corpus() else ("train", *FIXED)
+        old, new = _fields(self.load_config(), fixed), _fields(config, fixed)
         names = [name for name in new if old[name] != new[name]]
         differing = [
             f"{name} (there {old[name]!r}, now {new[name]!r})" for name in names
@@ -159,6 +164,12 @@ class ModelFolder:
                 f"{', '.join(differing)}. Take another --model_dir."
                 f"{hint * (names == ['train'])}"
             )
+
+    def _knows_its_corpus(self):
+        return any(
+            "train.pairs" in stored.about.get("identity", {})
+            for stored in training_folder(self.path).stored()
+        )
 
     def save_results(self, results):
         """Writes the figures of the finished run."""
@@ -200,14 +211,15 @@ class ModelFolder:
             The `ModelFolder`.
         """
         folder = ModelFolder(self.path / "averaged")
+        tokenizer = self.load_tokenizer()
         folder.save_config(config)
-        folder.save_tokenizer(self.load_tokenizer())
+        folder.save_tokenizer(tokenizer)
         earlier = folder._best.stored()
         folder._best.write(
             max(stored.step for stored in used),
             tf.train.Checkpoint(model=weights_by_path(model)).write,
             {
-                "identity": identity(config),
+                "identity": identity(config, tokenizer),
                 "averaged": [stored.path.name for stored in used],
             },
         )
@@ -224,7 +236,7 @@ class ModelFolder:
         """
         tokenizer = self.load_tokenizer()
         model = build_model(config)
-        if load_best(self.path, model, identity(config)) is None:
+        if load_best(self.path, model, identity(config, tokenizer)) is None:
             raise FolderError(
                 f"No checkpoint in {self.path / 'best'} yet. Train on with "
                 "--mode=train_and_evaluate."
@@ -254,34 +266,56 @@ class ModelFolder:
         file = self.path / name
         if not file.exists():
             return None
-        return json.loads(file.read_text(encoding="utf-8"))
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise FolderError(
+                f"{file} is torn: {error}. Delete it; the command that has "
+                "trained the model writes it anew."
+            ) from error
 
 
-def _fixed(config):
-    """The fields that make a run, by their dotted names."""
+def _fields(config, names):
+    """The fields whose dotted names begin with one of those."""
     fields = field_paths(config)
-    return {n: fields[n] for n in fields if n.startswith(FIXED)}
+    return {n: fields[n] for n in fields if n.startswith(names)}
 
 
-def identity(config):
+def identity(config, tokenizer=None, train=None):
     """What makes a run, for its checkpoints to know.
 
-    The places of the corpus and of a given vocabulary are left out: they may
-    move, and `train` or `tokenizer_model` in config.json be changed by hand.
+    The places of the corpus and of a given vocabulary are left out, since they
+    may move; what they hold counts.
+
+    Args:
+        config: `NmtConfig`.
+        tokenizer: `Tokenizer`, or None where it is not compared.
+        train: The training `Corpus`, or None where it is not compared.
+
+    Returns:
+        dict of what JSON can hold.
     """
-    fields = _fixed(config)
-    del fields["train"], fields["tokenizer_model"]
+    fields = _fields(config, FIXED)
+    if tokenizer is not None:
+        fields["tokenizer.sha256"] = tokenizer.sha256
+    if train is not None:
+        parts = train.contents()
+        fields["train.pairs"] = [part["pairs"] for part in parts]
+        fields["train.characters"] = [part["characters"] for part in parts]
+        fields["train.weights"] = train.weights
     return fields
 
 
-def measure(config):
-    """What the score of an evaluation depends on, besides the weights."""
-    fields = field_paths(config)
-    return {
-        name: fields[name]
-        for name in fields
-        if name.startswith(("dev", "search."))
-    }
+def measure(config, dev_sha256):
+    """What the score of an evaluation depends on, besides the weights.
+
+    Args:
+        config: `NmtConfig`.
+        dev_sha256: str, what the dev corpus holds (`Corpus.digest`): the place
+            of the same pairs may change.
+    """
+    fields = _fields(config, ("dev", "search."))
+    return {**fields, "dev.sha256": dev_sha256}
 
 
 def build_model(config):

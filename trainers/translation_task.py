@@ -11,7 +11,6 @@ import functools
 import tensorflow as tf
 
 from moe_keras import __version__
-from moe_keras.parallel.cluster import ClusterError
 from moe_keras.parallel.strategies import start_workers
 from trainers import report
 from trainers.checkpoint_average import average_checkpoints
@@ -29,6 +28,7 @@ from trainers.model_folder import (
     measure,
 )
 from trainers.presets import field_paths
+from trainers.run_corpora import check_same_corpora, read_corpora
 from trainers.run_identity import as_json
 from trainers.serving import export_and_check, export_model
 from trainers.task import Task
@@ -73,16 +73,16 @@ def train_and_evaluate(config, model_dir, log=print, start=start_workers):
     folder = ModelFolder(model_dir)
     seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
     given = given_tokenizer(config, folder) if workers.is_chief else None
-    corpora, sizes = _open_corpora(config, log)
+    corpora = read_corpora(config, log)
     with folder.lock() if workers.is_chief else contextlib.nullcontext():
         with workers:
-            _check_same_corpora(workers, sizes)
+            check_same_corpora(workers, corpora)
             if workers.is_chief:
-                make_tokenizer(config, folder, corpora["train"], given, log)
+                make_tokenizer(config, folder, corpora.train, given, log)
             workers.everyones(None)  # it is there
             config, loop = _train(config, folder, corpora, workers, log)
         if workers.is_chief:
-            return _finish(config, folder, loop, corpora["test"], log)
+            return _finish(config, folder, loop, corpora.test, log)
     return {}
 
 
@@ -96,35 +96,6 @@ def _about(config):
 
 def _say_nothing(line):
     del line
-
-
-def _open_corpora(config, log):
-    """The corpora by their splits, and their sizes."""
-    names = dict.fromkeys([config.train, config.dev, config.test])
-    log(f"Reading {', '.join(names)} ...")
-    corpora = {
-        "train": open_corpus(config.train, config.pair, filters=config.filters),
-        "dev": open_corpus(config.dev, config.pair, "dev"),
-        "test": open_corpus(config.test, config.pair, "test"),
-    }
-    # What takes longest comes last.
-    sizes = {
-        split: list(corpora[split].check())
-        for split in ("dev", "test", "train")
-    }
-    for filtered in corpora["train"].reports():
-        for line in filtered.lines():
-            log(line)
-    return corpora, sizes
-
-
-def _check_same_corpora(workers, sizes):
-    for index, others in enumerate(workers.everyones(sizes)):
-        if others != sizes:
-            raise ClusterError(
-                "All workers must have the same corpora. Pairs, and those "
-                f"with an empty side: {others} at worker {index}, {sizes} here."
-            )
 
 
 def evaluate(model_dir, test=None, changes=(), log=print):
@@ -214,12 +185,13 @@ def _train(config, folder, corpora, workers, log):
     with workers.scope():
         model = build_model(config)
     if workers.is_chief:
-        folder.save_config(config)
-        folder.save_filter_reports(corpora["train"].reports())
         report.show_config(config, log)
     task = _task(config, model, tokenizer, corpora, workers)
     loop = Loop(task, config.loop, folder.path, log, workers)
     loop.resume()
+    if workers.is_chief:  # not before it is known to be the same run
+        folder.save_config(config)
+        folder.save_filter_reports(corpora.train.reports())
     loop.run()
     return config, loop
 
@@ -256,18 +228,18 @@ def _task(config, model, tokenizer, corpora, workers):
         if workers.strategy.num_replicas_in_sync > 1:
             evaluated = build_model(config)
         evaluate = DevEvaluation(
-            config, evaluated or model, tokenizer, corpora["dev"]
+            config, evaluated or model, tokenizer, corpora.dev
         )
     return Task(
         model,
         functools.partial(training_loss, smoothing=config.label_smoothing),
-        training_batches(corpora["train"], tokenizer, config.batches),
+        training_batches(corpora.train, tokenizer, config.batches),
         evaluate,
         evaluated=evaluated,
         static_shapes=config.batches.static_shapes,
         thresholds=config.verdicts,
-        identity=identity(config),
-        measure=measure(config),
+        identity=identity(config, tokenizer, corpora.train),
+        measure=measure(config, corpora.dev_sha256),
         texts=texts,
     )
 

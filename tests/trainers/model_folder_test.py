@@ -19,6 +19,7 @@ from trainers.model_folder import (
     measure,
 )
 from trainers.presets import NmtConfig, with_overrides
+from trainers.run_identity import agree
 from translation.config import TranslatorConfig
 from translation.tokenizer import Tokenizer
 from translation.tokenizer_training import train_tokenizer
@@ -186,11 +187,20 @@ def test_identity_leaves_out_where_the_corpus_is(folder):
 
 
 def test_measure_is_the_dev_corpus_and_the_search():
-    fields = measure(CONFIG)
+    fields = measure(CONFIG, "01")
     for change in ("dev=other", "dev_sentences=3", "beam_width=2"):
-        assert measure(with_overrides(CONFIG, [change])) != fields
+        assert measure(with_overrides(CONFIG, [change]), "01") != fields
     for change in ("test=other", "steps=9", "learning_rate=0.1"):
-        assert measure(with_overrides(CONFIG, [change])) == fields
+        assert measure(with_overrides(CONFIG, [change]), "01") == fields
+
+
+def test_place_of_the_dev_corpus_is_no_part_of_the_measure():
+    fields = measure(CONFIG, "01")
+    assert agree(measure(with_overrides(CONFIG, ["dev=moved"]), "01"), fields)
+    assert not agree(measure(CONFIG, "02"), fields)
+    assert not agree(
+        measure(with_overrides(CONFIG, ["dev_sentences=3"]), "01"), fields
+    )
 
 
 def test_results_of_a_shorter_run_do_not_count(folder):
@@ -267,6 +277,17 @@ def test_configuration_of_another_version_names_the_fields(folder):
     (folder.path / "config.json").write_text(json.dumps(values))
     with pytest.raises(FolderError, match="momentum"):
         folder.load_config()
+
+
+@pytest.mark.parametrize("text", ["", '{"pair": "en-', "\x00\x00"])
+def test_torn_file_is_named(folder, text):
+    for name, load in (
+        ("results.json", lambda: folder.load_results(CONFIG)),
+        ("config.json", folder.load_config),
+    ):
+        (folder.path / name).write_text(text)
+        with pytest.raises(FolderError, match=f"{name} is torn: .* Delete it"):
+            load()
 
 
 def test_field_that_an_older_version_lacked_has_its_default(folder):

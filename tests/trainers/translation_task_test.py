@@ -6,54 +6,25 @@ import shutil
 
 import numpy as np
 import pytest
+from small_runs import PAIRS, SMALL, write_corpora
 
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoint_contents import read_weights
 from trainers.checkpoints import training_folder
 from trainers.filters import LineTranslator
-from trainers.loop_config import LoopConfig
 from trainers.model_folder import FolderError, ModelFolder, measure
-from trainers.presets import NmtConfig, with_overrides
+from trainers.presets import with_overrides
 from trainers.translation_evaluation import DevEvaluation
-from translation.beam_options import BeamOptions
-from translation.config import TranslatorConfig
 from translation.corpus import open_corpus
 from translation.export import load_translator
-from translation.input_pipeline import PipelineOptions
 from translation.tokenizer import TokenizerError
-
-SMALL = NmtConfig(
-    model=TranslatorConfig(
-        vocab_size=300,
-        depth=8,
-        lstm_units=8,
-        encoder_layers=2,
-        encoder_moe_after=(1,),
-        decoder_layers=1,
-        num_experts=2,
-        expert_hidden_dim=8,
-        attention_units=8,
-    ),
-    loop=LoopConfig(steps=2, warmup_steps=1, evaluate_every=2, save_every=2),
-    batches=PipelineOptions(tokens_per_batch=64, static_shapes=False),
-    search=BeamOptions(beam_width=2, max_length_extra=2),
-)
-PAIRS = [
-    ("one dog", "un chien"),
-    ("two dogs", "deux chiens"),
-    ("one cat", "un chat"),
-    ("two cats", "deux chats"),
-]
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpora")
-    for split in ("train", "dev", "test"):
-        for column, language in enumerate(("en", "fr")):
-            lines = "".join(f"{pair[column]}\n" for pair in PAIRS)
-            (folder / f"{split}.{language}").write_text(lines)
+    write_corpora(folder)
     return folder
 
 
@@ -198,7 +169,7 @@ def test_dev_search_may_be_greedy(trained, config):
         for c in (greedy, narrow)
     ]
     assert found[0] == found[1]
-    assert measure(greedy) != measure(loaded)
+    assert measure(greedy, "") != measure(loaded, "")
 
 
 def test_bad_batch_is_kept_with_its_sentences(
