@@ -6,6 +6,7 @@ averaged weights are being swapped; so the handler only takes a note, and the
 run asks for it where it can stop.
 """
 
+import contextlib
 import signal
 import threading
 
@@ -25,6 +26,42 @@ class Interrupted(Exception):
         self.signal = signal.Signals(number)
         self.exit_code = 128 + number
         super().__init__(self.signal.name)
+
+
+class Terminated(BaseException):
+    """SIGTERM, as KeyboardInterrupt is Ctrl-C: no error, so no `Exception`."""
+
+
+@contextlib.contextmanager
+def sigterm_raises():
+    """Within the block SIGTERM raises `Terminated` wherever the program is.
+
+    What is half done is given up as after an error. `Interruption` is for
+    blocks that come to a good place first.
+
+    Example:
+
+    >>> try:
+    ...     with sigterm_raises():
+    ...         signal.raise_signal(signal.SIGTERM)
+    ... except Terminated:
+    ...     print("ended")
+    ended
+    """
+
+    def end(number, frame):
+        raise Terminated
+
+    handler = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or handler != signal.SIG_DFL:  # ignored, say
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 class Interruption:
