@@ -67,21 +67,24 @@ class ModelFolder:
         self.path = pathlib.Path(path)
         self.tokenizer_path = self.path / "tokenizer.model"
         self.export_path = self.path / "export"
+        self._lock_path = self.path / "lock"
         self._best = best_folder(path)
 
     @contextlib.contextmanager
     def lock(self):
         """Within the block no other process can have the lock.
 
-        The kernel gives it back when the process ends, however it ends.
+        The kernel gives it back when the process ends, however it ends. A
+        folder that was made for it, and got nothing else, is taken away again.
 
         Raises:
             FolderError: if another process has it, or the folder cannot be
                 written to.
         """
+        is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / "lock", "a+", encoding="utf-8")
+            file = open(self._lock_path, "a+", encoding="utf-8")
         except OSError as error:
             raise FolderError(
                 f"{self.path} cannot be written to: {error.strerror}."
@@ -89,7 +92,8 @@ class ModelFolder:
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                self._check_is_there(file)
+            except (BlockingIOError, FileNotFoundError) as error:
                 file.seek(0)
                 raise FolderError(
                     f"{self.path} is in use by {file.read().strip()}. Wait "
@@ -98,7 +102,18 @@ class ModelFolder:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                if is_new and list(self.path.iterdir()) == [self._lock_path]:
+                    self._lock_path.unlink()
+                    self.path.rmdir()
+
+    def _check_is_there(self, file):
+        """The process that had the lock may have taken it away meanwhile."""
+        there, ours = os.stat(self._lock_path), os.fstat(file.fileno())
+        if not os.path.samestat(there, ours):
+            raise FileNotFoundError(self._lock_path)
 
     def save_config(self, config):
         """Writes the configuration, replacing an earlier one."""

@@ -6,6 +6,7 @@ from typing import Any
 from moe_keras.parallel.cluster import ClusterError
 from translation.base_corpus import Corpus
 from translation.corpus import open_corpus
+from translation.input_pipeline import count_too_long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,26 @@ def read_corpora(config, log):
         for line in filtered.lines():
             log(line)
     return RunCorpora(train, dev, test, contents, dev.digest())
+
+
+def tell_too_long(corpora, tokenizer, options, log):
+    """Says how many training pairs have too many subwords.
+
+    Args:
+        corpora: `RunCorpora`.
+        tokenizer: `Tokenizer`.
+        options: `PipelineOptions`.
+        log: Function of one line of text.
+    """
+    for part in corpora.train.parts():
+        count, looked_at = count_too_long(part, tokenizer, options)
+        [contents] = part.contents()
+        is_all = looked_at == contents["pairs"]
+        log(
+            f"{part.name}: of {'all' if is_all else 'the first'} "
+            f"{looked_at:,} pairs {count:,} ({count / looked_at:.1%}) are left "
+            f"out, with over max_length={options.max_length} subwords."
+        )
 
 
 def check_same_corpora(workers, corpora):

@@ -28,7 +28,11 @@ from trainers.model_folder import (
     measure,
 )
 from trainers.presets import field_paths
-from trainers.run_corpora import check_same_corpora, read_corpora
+from trainers.run_corpora import (
+    check_same_corpora,
+    read_corpora,
+    tell_too_long,
+)
 from trainers.run_identity import as_json
 from trainers.serving import export_and_check, export_model
 from trainers.task import Task
@@ -72,9 +76,12 @@ def train_and_evaluate(config, model_dir, log=print, start=start_workers):
         log = _say_nothing
     folder = ModelFolder(model_dir)
     seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
-    given = given_tokenizer(config, folder) if workers.is_chief else None
-    corpora = read_corpora(config, log)
     with folder.lock() if workers.is_chief else contextlib.nullcontext():
+        given = None
+        if workers.is_chief:  # before anything that takes long
+            given = given_tokenizer(config, folder)
+            _check_folder(config, folder)
+        corpora = read_corpora(config, log)
         with workers:
             check_same_corpora(workers, corpora)
             if workers.is_chief:
@@ -82,8 +89,17 @@ def train_and_evaluate(config, model_dir, log=print, start=start_workers):
             workers.everyones(None)  # it is there
             config, loop = _train(config, folder, corpora, workers, log)
         if workers.is_chief:
-            return _finish(config, folder, loop, corpora.test, log)
+            return _finish(config, folder, loop, corpora, log)
     return {}
+
+
+def _check_folder(config, folder):
+    """Refuses a configuration that is not the folder's.
+
+    Without a vocabulary there its size is not known, and nothing trained.
+    """
+    if folder.tokenizer_path.exists():
+        folder.check_same(with_vocabulary(config, folder.load_tokenizer()))
 
 
 def _about(config):
@@ -137,7 +153,8 @@ def average(model_dir, which="best", log=print):
     config = folder.load_config()
     with folder.lock():
         model = build_model(config)
-        used = average_checkpoints(folder.path, model, which)
+        its_identity = identity(config, folder.load_tokenizer())
+        used = average_checkpoints(folder.path, model, which, its_identity)
         averaged = folder.save_average(config, model, used)
     names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
     log(f"The mean of {names} is in {averaged.path}.")
@@ -186,6 +203,7 @@ def _train(config, folder, corpora, workers, log):
         model = build_model(config)
     if workers.is_chief:
         report.show_config(config, log)
+        tell_too_long(corpora, tokenizer, config.batches, log)
     task = _task(config, model, tokenizer, corpora, workers)
     loop = Loop(task, config.loop, folder.path, log, workers)
     loop.resume()
@@ -196,7 +214,7 @@ def _train(config, folder, corpora, workers, log):
     return config, loop
 
 
-def _finish(config, folder, loop, test, log):
+def _finish(config, folder, loop, corpora, log):
     """What the chief does when training is over."""
     if loop is None:
         results = folder.load_results(config)
@@ -205,7 +223,11 @@ def _finish(config, folder, loop, test, log):
         report.show_next_commands(folder, log)
         return results
     model, tokenizer = folder.load_model(config)
-    results = final_figures(config, model, tokenizer, test, log)
+    results = final_figures(config, model, tokenizer, corpora.test, log)
+    results["pairs"] = {
+        split: sum(part["pairs"] for part in parts)
+        for split, parts in corpora.contents.items()
+    }
     results["steps"] = int(loop.step)
     results["training_minutes"] = float(loop.seconds) / 60
     report.show_results(results, log)

@@ -37,6 +37,10 @@ class Corpus:
     weights = None
     _contents = None
 
+    def parts(self):
+        """List of the corpora that this one is made of; else it alone."""
+        return [self]
+
     def sentences(self):
         """Iterator over all sentences of both languages."""
         return itertools.chain.from_iterable(self.pairs())

@@ -39,6 +39,9 @@ class JoinedCorpus(Corpus):
         sizes = [corpus.check() for corpus in self.corpora]
         return CorpusSize(*(sum(column) for column in zip(*sizes, strict=True)))
 
+    def parts(self):
+        return self.corpora
+
     def contents(self):
         return [part for c in self.corpora for part in c.contents()]
 

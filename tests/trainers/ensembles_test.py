@@ -37,6 +37,9 @@ def test_checkpoints_and_folders_in_the_order_given(folder, tmp_path):
     )
     _assert_seeds(folder, ensemble.members, [2, 3, 5])
     assert ensemble.mean == "log_probabilities"
+    checkpoints = folder.path / "checkpoints"
+    names = [checkpoints / "step-2", checkpoints / "step-3", other.path]
+    assert ensemble.names == list(map(str, names))
     assert tokenizer.model_proto == folder.load_tokenizer().model_proto
 
 

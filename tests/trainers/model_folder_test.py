@@ -169,6 +169,33 @@ def test_lock_is_given_back_even_after_an_error(folder):
                 pass
 
 
+def test_folder_made_for_a_lock_alone_goes_with_it(tmp_path):
+    folder = ModelFolder(tmp_path / "run")
+    with pytest.raises(KeyError):
+        with folder.lock():
+            raise KeyError
+    assert not folder.path.exists()
+    with folder.lock():
+        folder.save_config(CONFIG)
+    with folder.lock():
+        pass
+    assert folder.load_config() == CONFIG
+
+
+def test_lock_that_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
+    folder = ModelFolder(tmp_path / "run")
+    flock = model_folder.fcntl.flock
+
+    def late(file, how):
+        flock(file, how)
+        (tmp_path / "run/lock").unlink()  # by the one that had it
+
+    monkeypatch.setattr(model_folder.fcntl, "flock", late)
+    with pytest.raises(FolderError, match="is in use by"):
+        with folder.lock():
+            pass
+
+
 def test_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FolderError, match="cannot be written to: Not a dir"):

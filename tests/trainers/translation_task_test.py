@@ -95,6 +95,21 @@ def test_other_sizes_in_the_same_folder_are_refused(trained, config):
         translation_task.train_and_evaluate(other, trained[0], print)
 
 
+def test_corpora_are_not_read_for_a_folder_that_is_refused(
+    trained, config, monkeypatch
+):
+    def fail(*_):
+        raise AssertionError("a corpus was read")
+
+    monkeypatch.setattr(translation_task, "read_corpora", fail)
+    other = with_overrides(config, ["num_experts=4"])
+    with pytest.raises(FolderError, match="model.num_experts"):
+        translation_task.train_and_evaluate(other, trained[0], print)
+    with ModelFolder(trained[0]).lock():
+        with pytest.raises(FolderError, match="in use by process"):
+            translation_task.train_and_evaluate(config, trained[0], print)
+
+
 def test_evaluate_translate_and_export_use_the_folder(trained):
     folder, _, results = trained
     figures = translation_task.evaluate(folder, log=lambda _: None)
@@ -125,6 +140,10 @@ def test_an_export_in_bfloat16_tells_its_figures(trained):
         assert card["figures"]["signature"] == results["signature"]
         assert card["figures"]["search"]["beam_width"] == 2
         assert card["configuration"]["num_experts"] == 2
+        assert card["training"]["loop"]["seed"] == 1
+        assert card["training"]["batches"]["tokens_per_batch"] == 64
+        assert not card["training"]["filters"]["drop_identical"]
+        assert card["data"]["pairs"] == {"train": 4, "dev": 4, "test": 4}
     assert [card["search"]["beam_width"] for card in cards] == [2, 1]
 
 
