@@ -4,12 +4,8 @@ import pathlib
 
 from trainers.checkpoint_average import choose_checkpoints
 from trainers.checkpoint_contents import read_weights
-from trainers.model_folder import (
-    FolderError,
-    ModelFolder,
-    build_model,
-    identity,
-)
+from trainers.model_folder import FolderError, ModelFolder, build_model
+from trainers.run_fields import identity
 from trainers.run_identity import check_identity
 from translation.ensemble import Ensemble
 

@@ -10,7 +10,11 @@ import contextlib
 import signal
 import threading
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What they do in a program of Python that does not mind them.
+_BY_DEFAULT = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
 
 
 class Interrupted(Exception):
@@ -37,7 +41,7 @@ def sigterm_raises():
     """Within the block SIGTERM raises `Terminated` wherever the program is.
 
     What is half done is given up as after an error. `Interruption` is for
-    blocks that come to a good place first.
+    blocks that come to a good place first. A second one ends the process.
 
     Example:
 
@@ -50,6 +54,7 @@ def sigterm_raises():
     """
 
     def end(number, frame):
+        signal.signal(number, handler)
         raise Terminated
 
     handler = signal.getsignal(signal.SIGTERM)
@@ -94,7 +99,7 @@ class Interruption:
     def __enter__(self):
         # Python allows handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in _BY_DEFAULT:
                 handler = signal.getsignal(number)
                 if handler != signal.SIG_IGN:  # as Ctrl-C in the background
                     self._handlers[number] = handler
@@ -107,4 +112,4 @@ class Interruption:
 
     def _note(self, number, _):
         self.received = number
-        signal.signal(number, self._handlers[number])
+        signal.signal(number, _BY_DEFAULT[number])

@@ -28,25 +28,16 @@ import tensorflow as tf
 from moe_keras.monitoring import uncounted
 from trainers.best_checkpoints import best_folder, load_best
 from trainers.checkpoint_contents import weights_by_path
-from trainers.checkpoint_files import flush_to_disk
+from trainers.checkpoint_files import (
+    CheckpointError,
+    DamagedCheckpoint,
+    flush_to_disk,
+)
 from trainers.checkpoints import training_folder
 from trainers.presets import NmtConfig, field_paths, with_overrides
+from trainers.run_fields import FIXED, fields_of, identity
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
-
-# What makes a run: fields that cannot change while it goes on.
-FIXED = (
-    "pair",
-    "vocabulary_type",
-    "label_smoothing",
-    "precision",
-    "model.",
-    "filters.",
-    "batches.",
-    "loop.optimizer",
-    "loop.seed",
-    "loop.loss_scale",
-)
 
 # Fields of earlier versions, passed over where they were not used.
 _FORMER = ("subword_sampling",)
@@ -164,7 +155,7 @@ class ModelFolder:
             )
         # Checkpoints of earlier versions know their corpus by its place only.
         fixed = FIXED if self._knows_its_corpus() else ("train", *FIXED)
-        old, new = _fields(self.load_config(), fixed), _fields(config, fixed)
+        old, new = (fields_of(c, fixed) for c in (self.load_config(), config))
         names = [name for name in new if old[name] != new[name]]
         differing = [
             f"{name} (there {old[name]!r}, now {new[name]!r})" for name in names
@@ -251,7 +242,15 @@ class ModelFolder:
         """
         tokenizer = self.load_tokenizer()
         model = build_model(config)
-        if load_best(self.path, model, identity(config, tokenizer)) is None:
+        try:
+            found = load_best(self.path, model, identity(config, tokenizer))
+        except DamagedCheckpoint as error:
+            raise CheckpointError(
+                f"{error} No checkpoint in {self.path / 'best'} is whole. "
+                "Train on (delete results.json if training was over), and "
+                "another is made from the last weights."
+            ) from error
+        if found is None:
             raise FolderError(
                 f"No checkpoint in {self.path / 'best'} yet. Train on with "
                 "--mode=train_and_evaluate."
@@ -288,49 +287,6 @@ class ModelFolder:
                 f"{file} is torn: {error}. Delete it; the command that has "
                 "trained the model writes it anew."
             ) from error
-
-
-def _fields(config, names):
-    """The fields whose dotted names begin with one of those."""
-    fields = field_paths(config)
-    return {n: fields[n] for n in fields if n.startswith(names)}
-
-
-def identity(config, tokenizer=None, train=None):
-    """What makes a run, for its checkpoints to know.
-
-    The places of the corpus and of a given vocabulary are left out, since they
-    may move; what they hold counts.
-
-    Args:
-        config: `NmtConfig`.
-        tokenizer: `Tokenizer`, or None where it is not compared.
-        train: The training `Corpus`, or None where it is not compared.
-
-    Returns:
-        dict of what JSON can hold.
-    """
-    fields = _fields(config, FIXED)
-    if tokenizer is not None:
-        fields["tokenizer.sha256"] = tokenizer.sha256
-    if train is not None:
-        parts = train.contents()
-        fields["train.pairs"] = [part["pairs"] for part in parts]
-        fields["train.characters"] = [part["characters"] for part in parts]
-        fields["train.weights"] = train.weights
-    return fields
-
-
-def measure(config, dev_sha256):
-    """What the score of an evaluation depends on, besides the weights.
-
-    Args:
-        config: `NmtConfig`.
-        dev_sha256: str, what the dev corpus holds (`Corpus.digest`): the place
-            of the same pairs may change.
-    """
-    fields = _fields(config, ("dev", "search."))
-    return {**fields, "dev.sha256": dev_sha256}
 
 
 def build_model(config):

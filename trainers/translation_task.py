@@ -21,18 +21,14 @@ from trainers.losses import (
     smoothed_cross_entropy,
     without_smoothing,
 )
-from trainers.model_folder import (
-    ModelFolder,
-    build_model,
-    identity,
-    measure,
-)
+from trainers.model_folder import ModelFolder, build_model
 from trainers.presets import field_paths
 from trainers.run_corpora import (
     check_same_corpora,
     read_corpora,
     tell_too_long,
 )
+from trainers.run_fields import identity, measure
 from trainers.run_identity import as_json
 from trainers.serving import export_and_check, export_model
 from trainers.task import Task

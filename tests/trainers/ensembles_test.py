@@ -61,6 +61,13 @@ def test_what_does_not_go_together_is_refused_by_name(
         open_translator(folder, folder.load_config(), [str(other)])
 
 
+def test_damaged_best_says_how_to_get_another(tmp_path):
+    folder = make_folder(tmp_path / "model")
+    (tmp_path / "model/best/step-1/ckpt.index").unlink()
+    with pytest.raises(CheckpointError, match="index is missing. .* Train on"):
+        open_translator(folder, folder.load_config())
+
+
 def test_more_checkpoints_than_there_are_is_told(folder):
     with pytest.raises(CheckpointError, match="has 3 checkpoints, best:4 asks"):
         open_translator(folder, folder.load_config(), ["best:4"])

@@ -11,14 +11,9 @@ import keras
 import pytest
 
 from trainers import model_folder
-from trainers.model_folder import (
-    FolderError,
-    ModelFolder,
-    build_model,
-    identity,
-    measure,
-)
+from trainers.model_folder import FolderError, ModelFolder, build_model
 from trainers.presets import NmtConfig, with_overrides
+from trainers.run_fields import identity, measure
 from trainers.run_identity import agree
 from translation.config import TranslatorConfig
 from translation.tokenizer import Tokenizer

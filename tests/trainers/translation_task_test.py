@@ -13,8 +13,9 @@ from trainers.bad_steps import TrainingError
 from trainers.checkpoint_contents import read_weights
 from trainers.checkpoints import training_folder
 from trainers.filters import LineTranslator
-from trainers.model_folder import FolderError, ModelFolder, measure
+from trainers.model_folder import FolderError, ModelFolder
 from trainers.presets import with_overrides
+from trainers.run_fields import measure
 from trainers.translation_evaluation import DevEvaluation
 from translation.corpus import open_corpus
 from translation.export import load_translator
