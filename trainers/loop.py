@@ -147,17 +147,17 @@ class Loop:
                 "the best begins anew."
             )
             self._restart_best()
-        self._has_lost_best()
+        self._give_up_lost_best()
 
     def _restart_best(self):
         self.best.restart()
         self.evaluated.assign(0)
 
-    def _has_lost_best(self):
-        """Whether all of the best weights are damaged or gone.
+    def _give_up_lost_best(self):
+        """Goes back to what is left of the best weights, if they are damaged.
 
-        Then the search for the best begins anew; if some are left, it goes on
-        from the best of these.
+        Returns:
+            bool. Whether none are left, and the search begins anew.
         """
         mine = None
         if self.workers.is_chief:
@@ -218,7 +218,7 @@ class Loop:
             if self._is_due(self.config.save_every):
                 self._save()
             if self._is_over():
-                if self._has_lost_best():
+                if self._give_up_lost_best():
                     self.evaluate(interruption.check)
                     self._save()
                 return
