@@ -46,6 +46,8 @@ class RoutingWindow:
     changed_share: float | None = None  # of tokens, in their first choice
     noise_over_gap: float | None = None  # see `NoisyTopKGate`
     gate_gradient: float | None = None  # root mean square norm in a step
+    # What the gate told of itself, by name: means over the tokens.
+    figures: dict = dataclasses.field(default_factory=dict)
     verdict: Verdict | None = None  # None: too few tokens to judge
 
 
@@ -71,8 +73,8 @@ def measure(
         load: float array `(E,)`.
         importance: float array `(E,)`, or None for the load.
         overflow: float. Choices that were dropped.
-        figures: dict. Sums of what the gate told of itself; `noise` and `gap`
-            are understood.
+        figures: dict. Sums over tokens of what the gate told of itself; the
+            ratio of `noise` and `gap` is taken.
         changed_share: float or None.
         gate_gradient: float or None.
 
@@ -109,6 +111,10 @@ def measure(
             figures["noise"] / figures["gap"] if figures.get("gap") else None
         ),
         gate_gradient=gate_gradient,
+        figures={
+            name: float(total / tokens) if tokens else 0.0
+            for name, total in figures.items()
+        },
     )
 
 

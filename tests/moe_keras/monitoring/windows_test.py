@@ -33,6 +33,7 @@ def test_figures_worked_by_hand():
     # Each expert is left out by a token with chance 1/2, by four with 1/16.
     assert window.idle_by_chance == pytest.approx(4 / 16)
     assert window.noise_over_gap == 0.5
+    assert window.figures == {"noise": 3 / 4, "gap": 6 / 4}
 
 
 def test_chance_is_taken_off_the_spread():
@@ -58,7 +59,8 @@ def test_spread_between_even_and_collapsed():
 
 
 def test_window_without_tokens_has_figures_all_the_same():
-    window = measure("moe", 5, 5, tokens=0, load=[0, 0, 0])
+    window = measure("moe", 5, 5, 0, load=[0, 0, 0], figures={"mass": 0.0})
+    assert window.figures == {"mass": 0.0}
     values = [v for v in dataclasses.astuple(window) if type(v) is float]
     assert np.isfinite(values).all()
 
@@ -66,7 +68,7 @@ def test_window_without_tokens_has_figures_all_the_same():
 def test_windows_come_back_from_their_file(tmp_path):
     windows = [
         measure("low", 5, 5, tokens=4, load=[4, 2, 2, 0]),
-        measure("high", 5, 5, tokens=4, load=[2, 2, 2, 2]),
+        measure("high", 5, 5, 4, load=[2, 2, 2, 2], figures={"mass": 2.0}),
     ]
     verdict = Verdict("drifting", "spread of load", 0.7, 0.75, "Try this.")
     windows[0] = dataclasses.replace(windows[0], verdict=verdict)
@@ -75,6 +77,15 @@ def test_windows_come_back_from_their_file(tmp_path):
     assert WindowFile(tmp_path / "new").read() == windows
     lines = (tmp_path / "new/routing.jsonl").read_text().splitlines()
     assert [json.loads(line)["layer"] for line in lines] == ["low", "high"]
+
+
+def test_windows_of_an_earlier_version_have_no_figures_of_the_gate(tmp_path):
+    file, window = WindowFile(tmp_path), measure("moe", 5, 5, 4, [4, 4])
+    file.append([window])
+    values = json.loads(file.path.read_text())
+    del values["figures"]
+    file.path.write_text(json.dumps(values) + "\n")
+    assert file.read() == [window]
 
 
 def test_line_that_was_cut_off_is_left_out(tmp_path):
