@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -94,9 +95,24 @@ def test_line_that_was_cut_off_is_left_out(tmp_path):
     with file.path.open("a") as opened:
         opened.write('{"layer": "mo')
     assert file.read() == [window]
-    file.path.write_text('{"layer": "mo\n' + file.path.read_text())
-    with pytest.raises(ValueError, match="line 1, is no JSON"):
-        file.read()
+
+
+@pytest.mark.parametrize(
+    "broken", [b'{"layer": "mo', b"\xff\x00\x00", b'{"step": 5}', b"7", b""]
+)
+def test_broken_line_is_named_and_passed_over(tmp_path, caplog, broken):
+    file = WindowFile(tmp_path)
+    windows = [measure("moe", n, 5, tokens=4, load=[4, 4]) for n in (5, 10)]
+    file.append(windows)
+    one, two = file.path.read_bytes().splitlines(keepends=True)
+    file.path.write_bytes(one + broken + b"\n" + two)
+    with caplog.at_level(logging.WARNING):
+        assert file.read() == windows
+    (line,) = caplog.messages
+    assert line.startswith(f"{file.path}, line 2, is broken and passed over")
+    assert file.keep_until(10) == windows  # and writes what is left
+    caplog.clear()
+    assert file.read() == windows and not caplog.messages
 
 
 def test_resumed_run_drops_what_it_goes_over_again(tmp_path):
