@@ -1,5 +1,12 @@
 """Layouts of a small model: what they hold and send, and which is best."""
 
+import subprocess
+
+import pytest
+
+from moe_keras.parallel.replica_placement import ReplicaPlacement
+from moe_keras.parallel.strategies import start_workers
+from moe_keras.placement import current_placement
 from moe_keras.plan import (
     PRESETS,
     MoE,
@@ -73,6 +80,26 @@ def test_layouts_divide_what_they_split():
     }
     # Six experts in two parts, not in four; eight hidden units in 2 or 4.
     assert found == {(4, 1, 1), (1, 1, 4), (2, 2, 1), (1, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    "layout", layouts(_language_model(), 4), ids=lambda layout: layout.name
+)
+def test_advice_survives_a_shell_and_starts_the_layout(layout):
+    command = ["sh", "-c", f"printf '%s\\n' {layout.flags}"]
+    lines = subprocess.check_output(command, text=True).splitlines()
+    workers = start_workers(
+        **dict(line.removeprefix("--").split("=", 1) for line in lines)
+    )
+    with workers.scope():
+        placement = current_placement()
+    if layout.is_mirrored:
+        assert workers.strategy.num_replicas_in_sync == 4
+        assert isinstance(placement, ReplicaPlacement) == layout.exchanges
+        return
+    parts = {"batch": layout.batch, "experts": layout.experts}
+    assert placement.parts == {**parts, "hidden": layout.hidden}
+    assert placement.exchanges == layout.exchanges
 
 
 def test_fewest_devices_that_fit_are_found_and_the_next_fewer_do_not():
