@@ -35,8 +35,11 @@ class Layout:
 
     @property
     def exchanges(self):
-        """Whether each token travels to its experts' devices alone."""
-        return self.batch == self.experts == self.devices
+        """Whether each token travels to its experts' devices alone.
+
+        Batch and experts are then split by one dimension of the devices.
+        """
+        return self.batch * self.parts > self.devices
 
     @property
     def copies(self):
@@ -124,6 +127,17 @@ def _of_meshes(devices):
 
 
 def _of_two_dimensions(devices, first, second):
+    yield Layout(
+        f"mesh, batch and experts {first} x hidden {second}",
+        _flags(
+            mesh_shape=f"data:{first};model:{second}",
+            layout="batch:data;experts:data;hidden:model",
+        ),
+        devices,
+        batch=first,
+        experts=first,
+        hidden=second,
+    )
     yield Layout(
         f"mesh, batch {first} x experts {second}",
         _flags(

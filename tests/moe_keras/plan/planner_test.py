@@ -58,6 +58,26 @@ def test_exchange_is_what_a_walk_over_tokens_and_experts_counts():
     assert 2 * halved.exchange == counted.exchange
 
 
+def test_exchange_of_two_dimensions_is_what_a_walk_over_the_mesh_counts():
+    model = _language_model()
+    layout = next(x for x in layouts(model, 4) if "and experts 2 x" in x.name)
+    (layer,) = model.moe
+    # Device (row, column) has a half of the tokens and of the experts, those
+    # of the row, and half of the hidden layer of each, that of the column.
+    crossed = 0
+    for token in range(model.tokens):
+        for column in range(2):
+            row = token % 2
+            crossed += (row, column) != (0, 0)  # all begin on the first device
+            for choice in range(layer.k):
+                expert = (token + token // 8 + 2 * choice) % layer.num_experts
+                crossed += expert // 4 != row
+    assert layout.exchanges and layout.copies == 1
+    counted = traffic(model, layout, Training()).exchange
+    # There and back, forward and backward, 4 bytes.
+    assert counted == 4 * 4 * layer.depth * crossed
+
+
 def test_compute_for_each_byte_grows_with_the_hidden_size_alone():
     def per_byte(depth=8, hidden=16, k=2, tokens=64):
         layer = MoE(depth, hidden, num_experts=8, k=k)
@@ -79,7 +99,13 @@ def test_layouts_divide_what_they_split():
         if not x.is_mirrored
     }
     # Six experts in two parts, not in four; eight hidden units in 2 or 4.
-    assert found == {(4, 1, 1), (1, 1, 4), (2, 2, 1), (1, 2, 2)}
+    assert found == {
+        (4, 1, 1),
+        (1, 1, 4),
+        (2, 2, 1),
+        (1, 2, 2),
+        (2, 2, 2),
+    }
 
 
 @pytest.mark.parametrize(
