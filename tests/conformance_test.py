@@ -9,9 +9,25 @@ import pytest
 import tensorflow as tf
 from layer_cases import LAYER_CASES
 
-all_layers = pytest.mark.parametrize(
-    "case", LAYER_CASES, ids=lambda case: case.name
-)
+from translation.input_pipeline import untuned
+
+
+def _each(slow=lambda case: False):
+    """Runs a test for every case; those that `slow` tells are marked so."""
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(
+                case, id=case.name, marks=[pytest.mark.slow] * slow(case)
+            )
+            for case in LAYER_CASES
+        ],
+    )
+
+
+all_layers = _each()
+# For what takes seconds: of layers composed of others, those alone.
+single_layers = _each(slow=lambda case: case.composed)
 
 
 def inputs_for(case, seed=0):
@@ -36,7 +52,7 @@ def trained_model(case):
     model, x = model_of(case), inputs_for(case)
     model.compile(keras.optimizers.Adam(0.1), "mse")
     y = np.random.default_rng(1).normal(size=model(x).shape)
-    data = tf.data.Dataset.from_tensors((x, y)).repeat(4)
+    data = untuned(tf.data.Dataset.from_tensors((x, y))).repeat(4)
     losses = model.fit(data, epochs=1, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     return model, x
@@ -86,7 +102,7 @@ def test_weights_round_trip(case, tmp_path):
     np.testing.assert_array_equal(fresh(x), model(x))
 
 
-@all_layers
+@single_layers
 def test_exported_model_gives_identical_outputs(case, tmp_path):
     model, x = trained_model(case)
     model.export(tmp_path / "model", verbose=False)
@@ -95,7 +111,7 @@ def test_exported_model_gives_identical_outputs(case, tmp_path):
     np.testing.assert_array_equal(served.serve(x), served.serve(x))
 
 
-@all_layers
+@single_layers
 def test_two_replicas(case, two_replicas):
     if not case.splits:
         pytest.skip("its batch axis is no batch")
@@ -104,8 +120,8 @@ def test_two_replicas(case, two_replicas):
         model.compile(keras.optimizers.SGD(0.1), "mse")
     x = inputs_for(case)
     y = np.zeros(model(x).shape)
-    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(len(x))
-    logs = model.fit(data, epochs=2, verbose=0).history
+    data = untuned(tf.data.Dataset.from_tensor_slices((x, y)))
+    logs = model.fit(data.batch(len(x)).repeat(2), verbose=0).history
     assert np.isfinite(logs["loss"]).all()
     for weight in model.trainable_variables:
         replicas = [np.array(copy) for copy in weight.value.values]

@@ -17,6 +17,7 @@ class LayerCase:
     shape: tuple  # of its input, batch first
     unknown: tuple = (0,)  # axes whose size a model need not know
     splits: bool = True  # whether replicas may share out the batch
+    composed: bool = False  # of layers that all have a case of their own
     choose: Callable = staticmethod(lambda outputs: outputs)  # one tensor
 
 
@@ -57,6 +58,7 @@ LAYER_CASES = [
         ),
         (4, 3, 4),
         unknown=(0, 1),
+        composed=True,
     ),
     LayerCase(
         "sparse_moe_of_keras_layers",
@@ -72,6 +74,7 @@ LAYER_CASES = [
         ),
         (4, 3, 4),
         unknown=(0, 1),
+        composed=True,
     ),
     LayerCase(
         "sparse_moe_of_batchwise_gate",
@@ -80,6 +83,7 @@ LAYER_CASES = [
         ),
         (4, 3, 4),
         unknown=(0, 1),
+        composed=True,
     ),
     LayerCase(
         "hierarchical_gate",
@@ -123,6 +127,7 @@ LAYER_CASES = [
         ),
         (4, 3, 4),
         unknown=(0, 1),
+        composed=True,
     ),
     LayerCase(
         "sparse_moe_of_switch",
@@ -131,6 +136,7 @@ LAYER_CASES = [
         ),
         (4, 3, 4),
         unknown=(0, 1),
+        composed=True,
     ),
     LayerCase(
         "sparse_moe_balanced_by_bias",
@@ -139,6 +145,7 @@ LAYER_CASES = [
         ),
         (4, 3, 4),
         unknown=(0, 1),
+        composed=True,
     ),
     LayerCase(
         "sparse_moe_by_threshold",
@@ -147,6 +154,7 @@ LAYER_CASES = [
         ),
         (4, 3, 4),
         unknown=(0, 1),
+        composed=True,
     ),
     LayerCase(
         "sparse_moe_by_expert_choice",
@@ -155,6 +163,7 @@ LAYER_CASES = [
         ),
         (4, 3, 4),
         unknown=(0, 1),
+        composed=True,
     ),
     LayerCase(
         "top_k_gate",

@@ -171,13 +171,3 @@ def test_program_answers_each_line_while_the_pipe_stays_open(folder, best):
     process.stdin.write(b"oh\n")
     process.stdin.close()
     assert process.wait() == 141
-
-
-def test_flag_that_a_mode_would_pass_over_is_a_mistake(folder):
-    process = subprocess.run(
-        [sys.executable, "-m", "trainers.nmt", "--n_best=2", "--mode=score"],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 1
-    assert "--mode=score does not take --n_best" in process.stderr

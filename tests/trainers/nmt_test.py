@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from absl import flags
+from absl import app, flags
 from absl.testing import flagsaver
 
 from trainers import nmt
@@ -66,6 +66,13 @@ def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
         nmt.main(flags.FLAGS(given))
     (line,) = ended.value.code.splitlines()
     assert line.startswith("Error: ") and message in line
+
+
+def test_flag_that_a_mode_would_pass_over_is_a_mistake():
+    given = ["nmt", "--mode=score", "--n_best=2"]
+    message = "--mode=score does not take --n_best; translate does"
+    with flagsaver.flagsaver(), pytest.raises(app.UsageError, match=message):
+        nmt.main(flags.FLAGS(given))
 
 
 def test_mistakes_end_the_program_without_a_traceback(tmp_path):

@@ -186,6 +186,7 @@ def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
         translation_task.train_and_evaluate(config, averaged, lambda _: None)
 
 
+@pytest.mark.slow
 def test_dev_search_may_be_greedy(trained, config):
     folder = ModelFolder(trained[0])
     loaded = folder.load_config()
@@ -256,6 +257,7 @@ class TestCorporaOfARun:
         train = f"{corpora / 'train'}@2,{noisy}@1"
         return [f"train={train}", "drop_identical=True", "max_ratio=9"]
 
+    @pytest.mark.slow
     def test_filters_tell_what_they_dropped(self, config, changes, tmp_path):
         lines = []
         folder = tmp_path / "run"
