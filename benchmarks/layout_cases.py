@@ -122,6 +122,7 @@ def gradients_of(layer, x, d_y):
         tape.watch(x)
         y = layer(x, training=True)
         auxiliary = sum(layer.losses)
+    # Of replicas, none goes back before the others have what it sent them.
     all_are_there = sum_over_replicas(tf.reduce_sum(tf.stop_gradient(y)))
     d_y = halfway(d_y, [y, auxiliary, all_are_there])
     d_x, *gradients = tape.gradient(
