@@ -13,7 +13,9 @@ expert of each. Afterwards the trained models take turns at training steps on
 the same batches, for the time of a step over that of `noisy_top_k`.
 
 `losses` is table 6 of arXiv:1701.06538 at this scale: `noisy_top_k` with other
-weights of its two losses. The verdict is that of `moe_keras.monitoring`.
+weights of its two losses. The verdict is that of `moe_keras.monitoring`. At the
+end it says whether collapse shows: whether a layer's spread of load falls below
+the threshold of that verdict without the losses, and with both does not.
 """
 
 import argparse
@@ -30,7 +32,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as trainers do
 
 from interleaved import interleaved_times  # noqa: E402  after the log level
 
-from moe_keras.monitoring import routing_layers  # noqa: E402
+from moe_keras.monitoring import Thresholds, routing_layers  # noqa: E402
+from moe_keras.monitoring.windows import spread  # noqa: E402
 from trainers.loop import Loop, seed_everything  # noqa: E402
 from trainers.model_folder import build_model  # noqa: E402
 from trainers.presets import preset, with_overrides  # noqa: E402
@@ -161,7 +164,8 @@ class _Evaluation:
                 "cv_importance": figures.cv_importance,
                 "cv_load": figures.cv_load,
                 "max_over_mean_load": figures.max_over_mean_load,
-                "mean_k": float(figures.load.sum()) / figures.tokens,
+                "spread": spread(figures.load, figures.tokens),
+                "mean_k": figures.mean_k,
             }
         return metrics
 
@@ -223,7 +227,7 @@ def measure_losses(runs):
     rows = {}
     print(head("w_importance, w_load"), flush=True)
     for importance, load in LOSS_WEIGHTS:
-        name = f"{importance:g}, {load:g}"
+        name = losses_name(importance, load)
         _, rows[name] = runs.train(
             [
                 f"importance_loss_weight={importance}",
@@ -231,7 +235,51 @@ def measure_losses(runs):
             ]
         )
         print(line(name, rows[name]), flush=True)
+    print("\n" + "\n".join(collapse_lines(rows)), flush=True)
     return rows
+
+
+def losses_name(importance, load):
+    """The name of a row of the losses."""
+    return f"{importance:g}, {load:g}"
+
+
+def collapse_lines(rows):
+    """Says of each layer whether it collapses without losses only.
+
+    Args:
+        rows: Dict from name to row, of which one has no losses and one or
+            more have both.
+
+    Returns:
+        List of lines of text, three for each layer.
+    """
+    limit = Thresholds().collapsing_spread
+    both = [rows[losses_name(*w)] for w in LOSS_WEIGHTS if all(w)]
+    lines = []
+    for layer, without in rows[losses_name(0.0, 0.0)]["layers"].items():
+        parts = []
+        for field, head in (
+            ("spread", "spread of load"),
+            ("max_over_mean_load", "max/mean load"),
+        ):
+            value = without[field]
+            values = [row["layers"][layer][field] for row in both]
+            parts.append(
+                f"{head} {value:.3f} without losses, "
+                f"{min(values):.3f} to {max(values):.3f} with both "
+                f"({value / statistics.median(values):.2f} times the median)"
+            )
+        held = min(row["layers"][layer]["spread"] for row in both) >= limit
+        if without["spread"] >= limit:
+            verdict = "no collapse without losses"
+        elif held:
+            verdict = "COLLAPSE without losses, none with both"
+        else:
+            verdict = "collapse without losses, and with both as well"
+        lines.append(f"{layer}: {verdict} (spread below {limit:g}).")
+        lines += [f"  {part}" for part in parts]
+    return lines
 
 
 COLUMNS = {

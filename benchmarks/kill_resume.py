@@ -7,9 +7,10 @@ alone, and once killed with SIGKILL, in turn while it trains, while it saves
 and while it evaluates, at a moment drawn at random. After each kill its
 folder is moved and the same command given again. In the end everything that
 the last checkpoints of both hold is compared bit for bit: weights, their
-moving average, Adam's moments, random states, best score and all counters.
-(Seconds are left out, and so is the place in the data as such: after it both
-have drawn the same batches, or the weights would differ.)
+moving average, Adam's moments, random states, best score and all counters; and
+so are the best checkpoints, with their steps and scores. (Seconds are left out,
+and so is the place in the data as such: after it both have drawn the same
+batches, or the weights would differ.)
 
 Prints each kill with the steps that it cost, and all differences; ends with
 code 1 if there is any.
@@ -28,6 +29,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from trainers.best_checkpoints import best_folder
 from translation.corpus import open_corpus
 
 PHASES = ("training", "saving", "evaluating")
@@ -44,7 +46,8 @@ SETTINGS = (
     "attention_units=16",
     "tokens_per_batch=128",
     "shuffle_buffer=200",
-    "dev_sentences=0",
+    "dev_sentences=4",  # so that a kill can fall into a beam search
+    "beam_width=2",
     "log_every=1",
     "keep_best=2",
 )
@@ -224,6 +227,34 @@ def differences(checkpoint, other):
     return [*sorted(names[0] ^ names[1]), *differing], len(compared)
 
 
+def best_differences(run, other):
+    """The same for the best checkpoints of two runs.
+
+    Args:
+        run: `pathlib.Path`, the model folder of one.
+        other: The same of the other.
+
+    Returns:
+        `(names, count)` as `differences`. A step that only one of them has
+        kept, or another score of it, counts as one that differs.
+    """
+    ours, theirs = (
+        {stored.step: stored for stored in best_folder(path).stored()}
+        for path in (run, other)
+    )
+    names, count = [], 0
+    for step in sorted({*ours} ^ {*theirs}):
+        names.append(f"best/step-{step}")
+    for step in sorted({*ours} & {*theirs}):
+        pair = ours[step], theirs[step]
+        if len({stored.about["score"] for stored in pair}) > 1:
+            names.append(f"best/step-{step}: score")
+        differing, compared = differences(*(stored.path for stored in pair))
+        names += [f"best/step-{step}: {name}" for name in differing]
+        count += compared
+    return names, count
+
+
 def _bytes(reader, name):
     value = reader.get_tensor(name)
     return value if isinstance(value, bytes) else value.tobytes()
@@ -302,11 +333,14 @@ def main():
             ),
         )
         differing, count = differences(alone, killed)
+        of_best = best_differences(alone.parents[1], killed.parents[1])
+        differing, count = differing + of_best[0], count + of_best[1]
     met = collections.Counter(kill.phase for kill in kills)
     print(
         f"{len(kills)} kills ({', '.join(f'{n} {p}' for p, n in met.items())}),"
         f" {sum(kill.lost for kill in kills)} steps lost and done again; "
-        f"of {count} tensors after step {steps}, {len(differing)} differ."
+        f"of {count} tensors after step {steps} and in the best checkpoints, "
+        f"{len(differing)} differ."
     )
     for name in differing:
         print(f"  {name}")

@@ -6,13 +6,14 @@ Loads the newest version of a SavedModel as a server would: with tensorflow
 and tensorflow_text, and nothing of this project. First come `--odd` strings
 of all kinds that a service meets, in batches of mixed sizes; a failure is an
 exception, or a result that is not what docs/serving.md promises. Some of them
-are then sent alone and compared. Then come `--seconds` of ordinary sentences
-in batches of 1, 8 and 64, one request after the other.
+are then sent alone and compared, and `--others` of them go to each of the
+other signatures. Then come `--seconds` of ordinary sentences in batches of 1, 8
+and 64, one request after the other.
 
 Prints failures, differences, sentences a second, processor time of a sentence
 (which other programs on the machine change little) and the latency's 50th and
 99th percentile, as a table and as one line of JSON. Ends with code 1 if there
-is any failure.
+is any failure, or another text where a string is alone.
 """
 
 import argparse
@@ -114,6 +115,68 @@ def send_alone(translate, strings, results, count, seed=0):
     return texts, scores
 
 
+def send_to_others(signatures, strings):
+    """Sends strings in batches of 16 to all signatures but the first.
+
+    Args:
+        signatures: dict of the functions of a version, by name.
+        strings: List of bytes.
+
+    Returns:
+        `Counter` of failures by signature and reason.
+    """
+    failures = collections.Counter()
+    for start in range(0, len(strings), 16):
+        batch = strings[start : start + 16]
+        for name, inputs in _other_inputs(batch).items():
+            try:
+                found = signatures[name](**inputs)
+                if name == "tokenize":
+                    ids = {"ids": found["ids"]}
+                    text = signatures["detokenize"](**ids)["outputs"]
+                    found = {**found, "text": text}
+            except tf.errors.OpError as error:
+                reason = f"{type(error).__name__}: {error.message[:60]}"
+                failures[f"{name}: {reason}"] += 1
+                continue
+            for output, tensor in found.items():
+                if reason := _wrong_tensor(tensor.numpy(), len(batch)):
+                    failures[f"{name}: {output}: {reason}"] += 1
+    return failures
+
+
+def _other_inputs(batch):
+    """What the other signatures are sent, but `detokenize`."""
+    texts = tf.constant(batch, tf.string)
+    zeros = tf.zeros([len(batch)])
+    return {
+        "translate_nbest": {"inputs": texts},
+        "translate_with_options": {
+            "inputs": texts,
+            "beam_width": tf.cast(zeros, tf.int32),
+            "length_penalty": zeros + 1.0,
+            "coverage_penalty": zeros - 1.0,
+            "target_language": tf.fill([len(batch)], ""),
+        },
+        "score": {"sources": texts, "targets": texts[::-1]},
+        "tokenize": {"inputs": texts},
+    }
+
+
+def _wrong_tensor(values, rows):
+    """What is wrong with an output, or None."""
+    if len(values) != rows:
+        return "not a row for each string"
+    if values.dtype != object:
+        return None if np.all(np.isfinite(values)) else "not finite"
+    try:
+        for text in values.flat:
+            text.decode()
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    return None
+
+
 def load(translate, texts, batch_size, seconds):
     """Requests of ordinary texts, one after the other.
 
@@ -179,6 +242,7 @@ def parse_flags():
     parser.add_argument("path", help="a version, or the folder of versions")
     parser.add_argument("--odd", type=int, default=10_000)
     parser.add_argument("--alone", type=int, default=200)
+    parser.add_argument("--others", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--texts", help="ordinary sentences, one a line")
     return parser.parse_args()
@@ -194,10 +258,13 @@ def main():
     results, failures = send_odd(translate, strings)
     alone = min(flags.alone, len(strings))
     texts, scores = send_alone(translate, strings, results, alone)
+    others = strings[: flags.others]
+    failures += send_to_others(loaded.signatures, others)
     print(f"{path}: {len(strings):,} odd strings, {failures.total()} failures")
     for reason, count in failures.items():
         print(f"  {count} x {reason}")
     print(f"{alone} of them alone: {texts} other texts, {scores} other scores")
+    print(f"{len(others)} of them sent to the other signatures as well")
     ordinary = read_texts(flags.texts)
     figures = [
         load(translate, ordinary, size, flags.seconds) for size in BATCH_SIZES
@@ -219,13 +286,19 @@ def main():
     figures = {
         "odd_strings": len(strings),
         "failures": failures.total(),
+        "sent_to_others": len(others),
         "sent_alone": alone,
         "other_texts": texts,
         "other_scores": scores,
         "load": figures,
     }
     print("\n" + json.dumps(figures))
-    sys.exit(failures.total() > 0)
+    sys.exit(is_bad(figures))
+
+
+def is_bad(figures):
+    """Whether the exit code says so: a score differs by rounding, no text."""
+    return figures["failures"] > 0 or figures["other_texts"] > 0
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from trainers.checkpoint_contents import weights_by_path
 from trainers.checkpoints import training_folder
 from trainers.loop import seed_everything
 from trainers.loop_config import LoopConfig
-from trainers.model_folder import ModelFolder, build_model, identity
+from trainers.model_folder import ModelFolder, build_model
 from trainers.presets import NmtConfig
+from trainers.run_fields import identity
 from translation.beam_options import BeamOptions
 from translation.config import TranslatorConfig
 from translation.tokenizer_training import train_tokenizer

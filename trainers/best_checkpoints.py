@@ -1,5 +1,6 @@
 """The weights of the best evaluations: which are kept, and which is taken."""
 
+import logging
 import math
 import pathlib
 
@@ -62,12 +63,31 @@ class BestCheckpoints:
             if stored.path not in staying:
                 self._folder.remove(stored)
 
+    def verified_score(self, log):
+        """Reads all of them in full; damaged ones are named and set aside.
+
+        Args:
+            log: Function of one line of text.
+
+        Returns:
+            float. The best score of those that are left, -inf if none is.
+        """
+        for stored in self._folder.stored():
+            try:
+                self._folder.verify(stored)
+            except DamagedCheckpoint as error:
+                self._folder.set_aside(stored)
+                log(f"{error} This checkpoint is set aside.")
+        left = [stored.about["score"] for stored in self._rivals(step=None)]
+        return max(left, default=-math.inf)
+
     def _rivals(self, step):
         """What was kept by the same measure, with the best one last."""
         return [
             stored
             for stored in by_score(self._folder.stored())
             if agree(stored.about.get("measure", {}), self._about["measure"])
+            and "score" in stored.about  # which a torn manifest cannot tell
             and stored.step != step  # reached once more: replaced
         ]
 
@@ -95,7 +115,7 @@ def by_score(checkpoints):
 def load_best(model_dir, model, identity=None):
     """Puts the best weights of a run into a model, without its training state.
 
-    A damaged checkpoint is passed over if there is another.
+    A damaged checkpoint is passed over, with a warning, if there is another.
 
     Args:
         model_dir: str or path.
@@ -120,6 +140,10 @@ def load_best(model_dir, model, identity=None):
         if identity is not None:
             check_identity(stored, identity)
         read_weights(stored, model)
+        for error in errors:
+            logging.getLogger(__name__).warning(
+                "%s %s is taken in its place.", error, stored.path
+            )
         return stored.path
     if folder.stored() != found:  # a training run has replaced them meanwhile
         return load_best(model_dir, model, identity)

@@ -6,9 +6,10 @@ from trainers.best_checkpoints import best_folder, by_score
 from trainers.checkpoint_contents import read_weights
 from trainers.checkpoint_files import CheckpointError
 from trainers.checkpoints import training_folder
+from trainers.run_identity import check_identity
 
 
-def average_checkpoints(model_dir, model, which="best"):
+def average_checkpoints(model_dir, model, which="best", identity=None):
     """Puts the mean of several checkpoints' weights into a model.
 
     The last ones are those of training itself, so that their mean takes the
@@ -20,18 +21,22 @@ def average_checkpoints(model_dir, model, which="best"):
         model: A built Keras model of the same configuration.
         which: str. `best` or `last`, for all that were kept, or with a number
             of them, as `last:5`.
+        identity: dict as for `Checkpoints`, to be compared.
 
     Returns:
         List of the `Stored` checkpoints that went in.
 
     Raises:
         ValueError: for anything else than these two words.
-        CheckpointError: if there are fewer, or one of them is damaged.
+        CheckpointError: if there are fewer, or one of them is damaged or of
+            another configuration.
     """
     folder, chosen = choose_checkpoints(model_dir, which)
     sums = [np.zeros(weight.shape) for weight in model.weights]  # float64
     for stored in chosen:
         folder.verify(stored)
+        if identity is not None:
+            check_identity(stored, identity)
         read_weights(stored, model)
         for total, weight in zip(sums, model.weights, strict=True):
             total += weight.numpy()

@@ -230,5 +230,6 @@ def reason(error):
     """
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    lines = re.sub(r"\{\{.*?\}\} ", "", error.message).splitlines()
+    message = re.sub(r"\{\{.*?\}\} | \[Op:.*", "", error.message)
+    lines = message.splitlines()
     return lines[0].rstrip(".")

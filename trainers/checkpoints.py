@@ -74,6 +74,10 @@ class Checkpoints:
         """Keeps the weights if they are the best; see `BestCheckpoints`."""
         self._best.save(step, score, is_best, self._state.weights.write)
 
+    def best_score_left(self):
+        """Best score whose weights are whole; see `BestCheckpoints`."""
+        return self._best.verified_score(self._log)
+
     def restore(self):
         """Restores the last whole state of training.
 

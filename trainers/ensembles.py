@@ -4,12 +4,8 @@ import pathlib
 
 from trainers.checkpoint_average import choose_checkpoints
 from trainers.checkpoint_contents import read_weights
-from trainers.model_folder import (
-    FolderError,
-    ModelFolder,
-    build_model,
-    identity,
-)
+from trainers.model_folder import FolderError, ModelFolder, build_model
+from trainers.run_fields import identity
 from trainers.run_identity import check_identity
 from translation.ensemble import Ensemble
 
@@ -36,24 +32,27 @@ def open_translator(folder, config, members=(), mean="probabilities"):
     if not members:
         return folder.load_model(config)
     tokenizer = folder.load_tokenizer()
-    models = []
+    models, names = [], []
     for member in members:
         if member.partition(":")[0] in ("best", "last"):
-            models += _checkpoints(folder, config, member)
+            found = _checkpoints(folder, config, tokenizer, member)
         else:
-            models.append(_best_of(pathlib.Path(member), folder, config))
-    return Ensemble(models, mean), tokenizer
+            found = [(_best_of(pathlib.Path(member), folder, config), member)]
+        for model, name in found:
+            models.append(model)
+            names.append(name)
+    return Ensemble(models, mean, names), tokenizer
 
 
-def _checkpoints(folder, config, which):
-    """A model for each of several checkpoints of a folder."""
+def _checkpoints(folder, config, tokenizer, which):
+    """A model for each of several checkpoints of a folder, and its name."""
     there, chosen = choose_checkpoints(folder.path, which)
     for stored in chosen:
         there.verify(stored)
-        check_identity(stored, identity(config))
+        check_identity(stored, identity(config, tokenizer))
         model = build_model(config)
         read_weights(stored, model)
-        yield model
+        yield model, str(stored.path)
 
 
 def _best_of(path, folder, config):

@@ -6,10 +6,15 @@ averaged weights are being swapped; so the handler only takes a note, and the
 run asks for it where it can stop.
 """
 
+import contextlib
 import signal
 import threading
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# What they do in a program of Python that does not mind them.
+_BY_DEFAULT = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
 
 
 class Interrupted(Exception):
@@ -25,6 +30,43 @@ class Interrupted(Exception):
         self.signal = signal.Signals(number)
         self.exit_code = 128 + number
         super().__init__(self.signal.name)
+
+
+class Terminated(BaseException):
+    """SIGTERM, as KeyboardInterrupt is Ctrl-C: no error, so no `Exception`."""
+
+
+@contextlib.contextmanager
+def sigterm_raises():
+    """Within the block SIGTERM raises `Terminated` wherever the program is.
+
+    What is half done is given up as after an error. `Interruption` is for
+    blocks that come to a good place first. A second one ends the process.
+
+    Example:
+
+    >>> try:
+    ...     with sigterm_raises():
+    ...         signal.raise_signal(signal.SIGTERM)
+    ... except Terminated:
+    ...     print("ended")
+    ended
+    """
+
+    def end(number, frame):
+        signal.signal(number, handler)
+        raise Terminated
+
+    handler = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or handler != signal.SIG_DFL:  # ignored, say
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 class Interruption:
@@ -57,7 +99,7 @@ class Interruption:
     def __enter__(self):
         # Python allows handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in _BY_DEFAULT:
                 handler = signal.getsignal(number)
                 if handler != signal.SIG_IGN:  # as Ctrl-C in the background
                     self._handlers[number] = handler
@@ -70,4 +112,4 @@ class Interruption:
 
     def _note(self, number, _):
         self.received = number
-        signal.signal(number, self._handlers[number])
+        signal.signal(number, _BY_DEFAULT[number])

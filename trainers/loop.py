@@ -10,6 +10,7 @@ and started again ends with the weights of one that was left alone, bit for
 bit (benchmarks/kill_resume.py).
 """
 
+import math
 import time
 
 import keras
@@ -69,6 +70,7 @@ class Loop:
             )
         scale = config.loss_scale
         self.loss_scale = LossScale(scale) if scale else None
+        self.batches = task.savable_batches()
         self._train_step = TrainStep(
             model,
             task.loss,
@@ -78,8 +80,8 @@ class Loop:
             task.static_shapes,
             watch=self._watch_gradients,
             loss_scale=self.loss_scale and self.loss_scale.factor,
+            batch_spec=getattr(self.batches, "element_spec", None),
         )
-        self.batches = task.savable_batches()
         self.best = BestScore()
         self.bad_steps = BadSteps(
             model_dir, config.max_bad_steps, task.texts, log, keeps
@@ -145,8 +147,40 @@ class Loop:
                 "The dev corpus or the search has changed: the search for "
                 "the best begins anew."
             )
-            self.best.restart()
-            self.evaluated.assign(0)
+            self._restart_best()
+        self._give_up_lost_best()
+
+    def _restart_best(self):
+        self.best.restart()
+        self.evaluated.assign(0)
+
+    def _give_up_lost_best(self):
+        """Goes back to what is left of the best weights, if they are damaged.
+
+        Returns:
+            bool. Whether none are left, and the search begins anew.
+        """
+        mine = None
+        if self.workers.is_chief:
+            mine = self.checkpoints.best_score_left()
+        left = self.workers.everyones(mine)[0]
+        lost = float(self.best.score)
+        if left >= lost:
+            return False
+        self._is_saved = False
+        if left == -math.inf:
+            self._log(
+                f"The best weights, of score {lost:.2f}, are lost: the search "
+                "for the best begins anew."
+            )
+            self._restart_best()
+            return True
+        self._log(
+            f"The best weights, of score {lost:.2f}, are lost: the best that "
+            f"are left have {left:.2f}."
+        )
+        self.best.score.assign(left)
+        return False
 
     def run(self):
         """Trains until the steps, the minutes or the patience are used up.
@@ -185,6 +219,9 @@ class Loop:
             if self._is_due(self.config.save_every):
                 self._save()
             if self._is_over():
+                if self._give_up_lost_best():
+                    self.evaluate(interruption.check)
+                    self._save()
                 return
             self._train(progress)
 

@@ -28,26 +28,16 @@ import tensorflow as tf
 from moe_keras.monitoring import uncounted
 from trainers.best_checkpoints import best_folder, load_best
 from trainers.checkpoint_contents import weights_by_path
-from trainers.checkpoint_files import flush_to_disk
+from trainers.checkpoint_files import (
+    CheckpointError,
+    DamagedCheckpoint,
+    flush_to_disk,
+)
+from trainers.checkpoints import training_folder
 from trainers.presets import NmtConfig, field_paths, with_overrides
+from trainers.run_fields import FIXED, fields_of, identity
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
-
-# What makes a run: fields that cannot change while it goes on.
-FIXED = (
-    "pair",
-    "train",
-    "vocabulary_type",
-    "tokenizer_model",
-    "label_smoothing",
-    "precision",
-    "model.",
-    "filters.",
-    "batches.",
-    "loop.optimizer",
-    "loop.seed",
-    "loop.loss_scale",
-)
 
 # Fields of earlier versions, passed over where they were not used.
 _FORMER = ("subword_sampling",)
@@ -68,21 +58,24 @@ class ModelFolder:
         self.path = pathlib.Path(path)
         self.tokenizer_path = self.path / "tokenizer.model"
         self.export_path = self.path / "export"
+        self._lock_path = self.path / "lock"
         self._best = best_folder(path)
 
     @contextlib.contextmanager
     def lock(self):
         """Within the block no other process can have the lock.
 
-        The kernel gives it back when the process ends, however it ends.
+        The kernel gives it back when the process ends, however it ends. A
+        folder that was made for it, and got nothing else, is taken away again.
 
         Raises:
             FolderError: if another process has it, or the folder cannot be
                 written to.
         """
+        is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / "lock", "a+", encoding="utf-8")
+            file = open(self._lock_path, "a+", encoding="utf-8")
         except OSError as error:
             raise FolderError(
                 f"{self.path} cannot be written to: {error.strerror}."
@@ -90,7 +83,8 @@ class ModelFolder:
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                self._check_is_there(file)
+            except (BlockingIOError, FileNotFoundError) as error:
                 file.seek(0)
                 raise FolderError(
                     f"{self.path} is in use by {file.read().strip()}. Wait "
@@ -99,7 +93,18 @@ class ModelFolder:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                if is_new and list(self.path.iterdir()) == [self._lock_path]:
+                    self._lock_path.unlink()
+                    self.path.rmdir()
+
+    def _check_is_there(self, file):
+        """The process that had the lock may have taken it away meanwhile."""
+        there, ours = os.stat(self._lock_path), os.fstat(file.fileno())
+        if not os.path.samestat(there, ours):
+            raise FileNotFoundError(self._lock_path)
 
     def save_config(self, config):
         """Writes the configuration, replacing an earlier one."""
@@ -131,20 +136,26 @@ class ModelFolder:
             )
         return changed
 
+    def has_config(self):
+        """Whether a run has begun here."""
+        return (self.path / "config.json").exists()
+
     def check_same(self, config):
         """Refuses to go on with another model than the folder's.
 
         Raises:
             FolderError: naming the fields that differ.
         """
-        if not (self.path / "config.json").exists():
+        if not self.has_config():
             return
         if any("averaged" in best.about for best in self._best.stored()):
             raise FolderError(
                 f"{self.path} holds a mean of checkpoints, which cannot be "
                 "trained on; train in the folder that they are from."
             )
-        old, new = _fixed(self.load_config()), _fixed(config)
+        # Checkpoints of earlier versions know their corpus by its place only.
+        fixed = FIXED if self._knows_its_corpus() else ("train", *FIXED)
+        old, new = (fields_of(c, fixed) for c in (self.load_config(), config))
         names = [name for name in new if old[name] != new[name]]
         differing = [
             f"{name} (there {old[name]!r}, now {new[name]!r})" for name in names
@@ -159,6 +170,12 @@ class ModelFolder:
                 f"{', '.join(differing)}. Take another --model_dir."
                 f"{hint * (names == ['train'])}"
             )
+
+    def _knows_its_corpus(self):
+        return any(
+            "train.pairs" in stored.about.get("identity", {})
+            for stored in training_folder(self.path).stored()
+        )
 
     def save_results(self, results):
         """Writes the figures of the finished run."""
@@ -200,14 +217,15 @@ class ModelFolder:
             The `ModelFolder`.
         """
         folder = ModelFolder(self.path / "averaged")
+        tokenizer = self.load_tokenizer()
         folder.save_config(config)
-        folder.save_tokenizer(self.load_tokenizer())
+        folder.save_tokenizer(tokenizer)
         earlier = folder._best.stored()
         folder._best.write(
             max(stored.step for stored in used),
             tf.train.Checkpoint(model=weights_by_path(model)).write,
             {
-                "identity": identity(config),
+                "identity": identity(config, tokenizer),
                 "averaged": [stored.path.name for stored in used],
             },
         )
@@ -224,7 +242,15 @@ class ModelFolder:
         """
         tokenizer = self.load_tokenizer()
         model = build_model(config)
-        if load_best(self.path, model, identity(config)) is None:
+        try:
+            found = load_best(self.path, model, identity(config, tokenizer))
+        except DamagedCheckpoint as error:
+            raise CheckpointError(
+                f"{error} No checkpoint in {self.path / 'best'} is whole. "
+                "Train on (delete results.json if training was over), and "
+                "another is made from the last weights."
+            ) from error
+        if found is None:
             raise FolderError(
                 f"No checkpoint in {self.path / 'best'} yet. Train on with "
                 "--mode=train_and_evaluate."
@@ -254,34 +280,13 @@ class ModelFolder:
         file = self.path / name
         if not file.exists():
             return None
-        return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _fixed(config):
-    """The fields that make a run, by their dotted names."""
-    fields = field_paths(config)
-    return {n: fields[n] for n in fields if n.startswith(FIXED)}
-
-
-def identity(config):
-    """What makes a run, for its checkpoints to know.
-
-    The places of the corpus and of a given vocabulary are left out: they may
-    move, and `train` or `tokenizer_model` in config.json be changed by hand.
-    """
-    fields = _fixed(config)
-    del fields["train"], fields["tokenizer_model"]
-    return fields
-
-
-def measure(config):
-    """What the score of an evaluation depends on, besides the weights."""
-    fields = field_paths(config)
-    return {
-        name: fields[name]
-        for name in fields
-        if name.startswith(("dev", "search."))
-    }
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise FolderError(
+                f"{file} is torn: {error}. Delete it; the command that has "
+                "trained the model writes it anew."
+            ) from error
 
 
 def build_model(config):

@@ -54,7 +54,7 @@ from trainers.filters import (
     line_groups,
     pair_groups,
 )
-from trainers.interruption import Interrupted
+from trainers.interruption import Interrupted, Terminated, sigterm_raises
 from trainers.presets import PRESETS, preset, with_overrides
 from trainers.serving import PRECISIONS
 from translation.ensemble import MEANS
@@ -298,7 +298,8 @@ def main(argv):
     tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
     tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
     try:
-        _run(argv[1:])
+        with sigterm_raises():
+            _run(argv[1:])
     except BrokenPipeError:  # as of `... | head`; nobody is there to be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
@@ -315,14 +316,25 @@ def main(argv):
         tf.errors.PermissionDeniedError,
     ) as error:
         sys.exit(f"Error: {reason(error)}")
+    except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
+        sys.exit(
+            "Error: a file cannot be read any more: "
+            f"{reason(error)}. What was saved is kept; when the file is there, "
+            "give the same command again."
+        )
     except Interrupted as interrupted:
         sys.exit(interrupted.exit_code)
     except KeyboardInterrupt:
-        print(
-            "Stopped by Ctrl-C. Nothing that was saved is lost.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+        _end("Ctrl-C", signal.SIGINT)
+    except Terminated:
+        _end("SIGTERM", signal.SIGTERM)
+
+
+def _end(what, number):
+    print(
+        f"Stopped by {what}. Nothing that was saved is lost.", file=sys.stderr
+    )
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

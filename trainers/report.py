@@ -1,5 +1,6 @@
 """What a run tells the person who started it."""
 
+import math
 import shlex
 
 from trainers.presets import field_paths
@@ -10,6 +11,7 @@ ROUTING_FIGURES = (
     "cv_load",
     "max_over_mean_load",
     "idle_share",
+    "mean_k",
 )
 
 
@@ -47,9 +49,12 @@ def show_results(results, log):
         log("")
     log("Experts on the test set:")
     heads = ("CV(importance)", "CV(load)", "max/mean load", "idle experts")
+    heads += ("experts/token",)
     log(f"  {'layer':24}" + "".join(f"{head:>16}" for head in heads))
     for name, figures in results["routing"].items():
-        shown = "".join(f"{figures[key]:16.3f}" for key in ROUTING_FIGURES)
+        # A folder of an earlier version may lack some.
+        values = (figures.get(key, math.nan) for key in ROUTING_FIGURES)
+        shown = "".join(f"{value:16.3f}" for value in values)
         log(f"  {name:24}{shown}")
     log("")
     log(f"Perplexity {results['perplexity']:.3f} for each subword")

@@ -32,12 +32,25 @@ def check_identity(stored, identity):
 def agree(fields, others):
     """Whether all fields are equal that both have; versions may add some.
 
+    Where both have the `.sha256` of what a field names, that counts, and the
+    name itself does not.
+
     Example:
 
     >>> agree({"dev": "a", "beam": 5}, {"dev": "a", "prune": None})
     True
+    >>> there = {"dev": "a", "dev.sha256": "01"}
+    >>> agree(there, {"dev": "moved/a", "dev.sha256": "01"})
+    True
+    >>> agree(there, {"dev": "a", "dev.sha256": "23"})
+    False
     """
-    return all(fields[name] == others[name] for name in {*fields} & {*others})
+    common = {*fields} & {*others}
+    return all(
+        fields[name] == others[name]
+        for name in common
+        if f"{name}.sha256" not in common
+    )
 
 
 def as_json(values):

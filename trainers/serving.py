@@ -11,6 +11,9 @@ from translation.export import export_translator, load_translator
 
 PRECISIONS = ("float32", "bfloat16")
 
+# Fields of the configuration that a card tells with the data.
+_DATA = ("pair", "train", "dev", "test", "vocabulary_type", "tokenizer_model")
+
 # What a card says of the evaluation, in the words of results.json.
 _FIGURES = (
     "bleu",
@@ -44,7 +47,7 @@ def export_model(config, folder, model, tokenizer, results, precision):
         folder.export_path,
         config.search,
         target_languages=config.pair.split("-")[1:],
-        about=_about(config, results),
+        about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],
     )
 
@@ -87,7 +90,7 @@ def served_model(model, precision="float32"):
         )
     if isinstance(model, Ensemble):
         members = [served_model(member, precision) for member in model.members]
-        return Ensemble(members, model.mean)
+        return Ensemble(members, model.mean, model.names)
     dropless = dataclasses.replace(model.config, capacity_factor=None)
     served = build_translator(dropless, precision)
     trained = weights_by_path(model)
@@ -96,21 +99,30 @@ def served_model(model, precision="float32"):
     return served
 
 
-def _about(config, results):
+def _about(config, folder, model, tokenizer, results):
     """What a card says beyond the SavedModel itself."""
-    figures = {}
+    figures, about = {}, {}
     if results:
         # As it was measured, which need not be as it is served.
         measured = results.get("config") or dataclasses.asdict(config)
         figures = {name: results[name] for name in _FIGURES}
         for name in ("test", "precision", "search"):
             figures[name] = measured[name]
+    if isinstance(model, Ensemble):
+        about["ensemble"] = {"mean": model.mean, "members": model.names}
+    fields = dataclasses.asdict(config)
+    data = {name: fields.pop(name) for name in _DATA}
+    del fields["search"]  # the card has it, as it is served
+    known = results or folder.load_results(folder.load_config()) or {}
     return {
         "data": {
-            name: getattr(config, name)
-            for name in ("pair", "train", "dev", "test", "vocabulary_type")
+            **data,
+            **({"pairs": known["pairs"]} if "pairs" in known else {}),
+            "tokenizer_sha256": tokenizer.sha256,
         },
         "figures": figures,
         "examples": results["examples"] if results else [],
-        "configuration": dataclasses.asdict(config.model),
+        **about,
+        "configuration": fields.pop("model"),
+        "training": fields,
     }

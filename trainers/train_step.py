@@ -48,10 +48,16 @@ class TrainStep:
     balancing losses CV(importance)^2 and CV(load)^2 of a mixture of experts,
     is the mean of the k batches' values, and not its value on them together:
     each batch has to be balanced by itself, which asks for more. To have the
-    latter, all k batches would have to be in memory at once.
+    latter, all k batches would have to be in memory at once. Layers that move
+    something by themselves once an update, as the bias of `BiasBalancedGate`,
+    are told of k: it is set as their `batches_per_update`, where they have
+    that attribute.
 
     A step whose loss or gradient is not finite updates nothing: neither
-    weights nor the state of the optimizer.
+    weights nor the state of the optimizer. Weights without a gradient, which
+    the forward pass moves (a gate's bias, say), go back to where they were
+    before the first batch of the step. Random generators go on, for they
+    must not draw the same numbers again, and statistics are not weights.
 
     A model that was made under the scope of a `tf.distribute` strategy is
     trained by all its replicas. Each takes its share of the rows of a batch,
@@ -79,6 +85,11 @@ class TrainStep:
             gradients of the whole batch.
         loss_scale: Scalar tensor or variable, or None. The loss is multiplied
             by it, and then the gradient divided: see `trainers.loss_scale`.
+        batch_spec: Nest of `tf.TensorSpec` that fits every batch, or None.
+            With it one graph serves all of them, unless `static_shapes`.
+            Without, the first batch gets a graph of its own, and so does
+            that of a resumed run, which is another: results of two graphs
+            differ in their last bits.
 
     Example:
 
@@ -104,6 +115,7 @@ class TrainStep:
         static_shapes=False,
         watch=None,
         loss_scale=None,
+        batch_spec=None,
     ):
         self._model = model
         self._loss = loss
@@ -113,11 +125,20 @@ class TrainStep:
         self._watch = watch
         self._loss_scale = loss_scale
         self._strategy = model.distribute_strategy
+        for layer in model._flatten_layers():
+            if hasattr(layer, "batches_per_update"):
+                layer.batches_per_update = accumulate_steps
+        self._states = model.non_trainable_weights
         if accumulate_steps > 1:
             self._add_sums()
-        compiled = {"reduce_retracing": not static_shapes, "autograph": False}
-        self._update = tf.function(self._on_replicas(self._step), **compiled)
-        self._add = tf.function(self._on_replicas(self._add_batch), **compiled)
+        traced = {"reduce_retracing": not static_shapes, "autograph": False}
+        if batch_spec is not None and not static_shapes:
+            traced = {"input_signature": [batch_spec], "autograph": False}
+        self._update = tf.function(self._on_replicas(self._step), **traced)
+        self._add = tf.function(self._on_replicas(self._add_batch), **traced)
+        self._keep_states = tf.function(
+            self._on_replicas(self._keep_states_of_replica), autograph=False
+        )
         self._update_by_sums = tf.function(
             self._on_replicas(self._step_by_sums), autograph=False
         )
@@ -137,6 +158,7 @@ class TrainStep:
         with self._strategy.scope():
             self._sums = [zeros(v) for v in self._model.trainable_variables]
             self._totals = zeros(tf.constant([0.0, 0.0, 0.0]))
+            self._kept = [zeros(v) for v in self._states]
 
     def _on_replicas(self, function):
         """`function` run by every replica; what the first one returns."""
@@ -165,6 +187,7 @@ class TrainStep:
         if self._accumulate_steps == 1:
             figures = self._update(taken[0])
         else:
+            self._keep_states()
             for batch in taken:
                 self._add(batch)
             figures = self._update_by_sums()
@@ -197,8 +220,11 @@ class TrainStep:
         nll = (*nll_sum, loss_sum)[0] / tf.maximum(tokens, 1.0)
         return tf.stack([loss, nll]), tokens, gradients
 
-    def _apply(self, losses, tokens, gradients):
-        """Sums the parts of replicas; updates the weights if all is finite."""
+    def _apply(self, losses, tokens, gradients, states):
+        """Sums the parts of replicas; updates the weights if all is finite.
+
+        Otherwise weights that have no gradient get their `states` back.
+        """
         variables = self._model.trainable_variables
         losses, gradients, norm = _sum_parts(losses, gradients, variables)
         loss, nll = tf.unstack(losses)
@@ -214,7 +240,11 @@ class TrainStep:
             update(cut, variables)
             return True
 
-        tf.cond(is_finite, apply, lambda: False)
+        def restore():
+            self._assign_states(states)
+            return False
+
+        tf.cond(is_finite, apply, restore)
         return StepFigures(loss, tokens, norm, is_finite, nll)
 
     def _beside_weights(self, function, gradients):
@@ -227,8 +257,22 @@ class TrainStep:
                 results.append(function(gradient))
         return results
 
+    def _assign_states(self, values):
+        """For each replica its own: in a branch they must not talk."""
+        for variable, value in zip(self._states, values, strict=True):
+            with device_of(variable):
+                tf.raw_ops.AssignVariableOp(
+                    resource=variable.value.handle, value=value
+                )
+
+    def _keep_states_of_replica(self):
+        for variable, kept in zip(self._states, self._kept, strict=True):
+            with device_of(variable):
+                kept.assign(variable.value)
+
     def _step(self, batch):
-        return self._apply(*self._gradients(batch))
+        states = [tf.convert_to_tensor(v) for v in self._states]
+        return self._apply(*self._gradients(batch), states)
 
     def _add_batch(self, batch):
         losses, tokens, gradients = self._gradients(batch)
@@ -247,7 +291,9 @@ class TrainStep:
         gradients = self._beside_weights(
             lambda total: total / divisor, self._sums
         )
-        figures = self._apply(totals[:2] / divisor, tokens, gradients)
+        figures = self._apply(
+            totals[:2] / divisor, tokens, gradients, self._kept
+        )
         self._beside_weights(
             lambda total: total.assign(tf.zeros_like(total)), self._sums
         )

@@ -39,7 +39,9 @@ class DevEvaluation:
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
         self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
         self._loss = tf.function(
-            self._loss_eagerly, reduce_retracing=True, autograph=False
+            self._loss_eagerly,
+            input_signature=[self._batches.element_spec],
+            autograph=False,
         )
 
     def __call__(self, check=lambda: None):

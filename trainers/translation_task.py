@@ -11,7 +11,6 @@ import functools
 import tensorflow as tf
 
 from moe_keras import __version__
-from moe_keras.parallel.cluster import ClusterError
 from moe_keras.parallel.strategies import start_workers
 from trainers import report
 from trainers.checkpoint_average import average_checkpoints
@@ -22,13 +21,14 @@ from trainers.losses import (
     smoothed_cross_entropy,
     without_smoothing,
 )
-from trainers.model_folder import (
-    ModelFolder,
-    build_model,
-    identity,
-    measure,
-)
+from trainers.model_folder import ModelFolder, build_model
 from trainers.presets import field_paths
+from trainers.run_corpora import (
+    check_same_corpora,
+    read_corpora,
+    tell_too_long,
+)
+from trainers.run_fields import identity, measure
 from trainers.run_identity import as_json
 from trainers.serving import export_and_check, export_model
 from trainers.task import Task
@@ -72,18 +72,30 @@ def train_and_evaluate(config, model_dir, log=print, start=start_workers):
         log = _say_nothing
     folder = ModelFolder(model_dir)
     seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
-    given = given_tokenizer(config, folder) if workers.is_chief else None
-    corpora, sizes = _open_corpora(config, log)
     with folder.lock() if workers.is_chief else contextlib.nullcontext():
+        given = None
+        if workers.is_chief:  # before anything that takes long
+            given = given_tokenizer(config, folder)
+            _check_folder(config, folder)
+        corpora = read_corpora(config, log)
         with workers:
-            _check_same_corpora(workers, sizes)
+            check_same_corpora(workers, corpora)
             if workers.is_chief:
-                make_tokenizer(config, folder, corpora["train"], given, log)
+                make_tokenizer(config, folder, corpora.train, given, log)
             workers.everyones(None)  # it is there
             config, loop = _train(config, folder, corpora, workers, log)
         if workers.is_chief:
-            return _finish(config, folder, loop, corpora["test"], log)
+            return _finish(config, folder, loop, corpora, log)
     return {}
+
+
+def _check_folder(config, folder):
+    """Refuses a configuration that is not the folder's.
+
+    Without a vocabulary there its size is not known, and nothing trained.
+    """
+    if folder.tokenizer_path.exists():
+        folder.check_same(with_vocabulary(config, folder.load_tokenizer()))
 
 
 def _about(config):
@@ -96,35 +108,6 @@ def _about(config):
 
 def _say_nothing(line):
     del line
-
-
-def _open_corpora(config, log):
-    """The corpora by their splits, and their sizes."""
-    names = dict.fromkeys([config.train, config.dev, config.test])
-    log(f"Reading {', '.join(names)} ...")
-    corpora = {
-        "train": open_corpus(config.train, config.pair, filters=config.filters),
-        "dev": open_corpus(config.dev, config.pair, "dev"),
-        "test": open_corpus(config.test, config.pair, "test"),
-    }
-    # What takes longest comes last.
-    sizes = {
-        split: list(corpora[split].check())
-        for split in ("dev", "test", "train")
-    }
-    for filtered in corpora["train"].reports():
-        for line in filtered.lines():
-            log(line)
-    return corpora, sizes
-
-
-def _check_same_corpora(workers, sizes):
-    for index, others in enumerate(workers.everyones(sizes)):
-        if others != sizes:
-            raise ClusterError(
-                "All workers must have the same corpora. Pairs, and those "
-                f"with an empty side: {others} at worker {index}, {sizes} here."
-            )
 
 
 def evaluate(model_dir, test=None, changes=(), log=print):
@@ -166,7 +149,8 @@ def average(model_dir, which="best", log=print):
     config = folder.load_config()
     with folder.lock():
         model = build_model(config)
-        used = average_checkpoints(folder.path, model, which)
+        its_identity = identity(config, folder.load_tokenizer())
+        used = average_checkpoints(folder.path, model, which, its_identity)
         averaged = folder.save_average(config, model, used)
     names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
     log(f"The mean of {names} is in {averaged.path}.")
@@ -214,17 +198,19 @@ def _train(config, folder, corpora, workers, log):
     with workers.scope():
         model = build_model(config)
     if workers.is_chief:
-        folder.save_config(config)
-        folder.save_filter_reports(corpora["train"].reports())
         report.show_config(config, log)
+        tell_too_long(corpora, tokenizer, config.batches, log)
     task = _task(config, model, tokenizer, corpora, workers)
     loop = Loop(task, config.loop, folder.path, log, workers)
     loop.resume()
+    if workers.is_chief:  # not before it is known to be the same run
+        folder.save_config(config)
+        folder.save_filter_reports(corpora.train.reports())
     loop.run()
     return config, loop
 
 
-def _finish(config, folder, loop, test, log):
+def _finish(config, folder, loop, corpora, log):
     """What the chief does when training is over."""
     if loop is None:
         results = folder.load_results(config)
@@ -233,7 +219,11 @@ def _finish(config, folder, loop, test, log):
         report.show_next_commands(folder, log)
         return results
     model, tokenizer = folder.load_model(config)
-    results = final_figures(config, model, tokenizer, test, log)
+    results = final_figures(config, model, tokenizer, corpora.test, log)
+    results["pairs"] = {
+        split: sum(part["pairs"] for part in parts)
+        for split, parts in corpora.contents.items()
+    }
     results["steps"] = int(loop.step)
     results["training_minutes"] = float(loop.seconds) / 60
     report.show_results(results, log)
@@ -256,18 +246,18 @@ def _task(config, model, tokenizer, corpora, workers):
         if workers.strategy.num_replicas_in_sync > 1:
             evaluated = build_model(config)
         evaluate = DevEvaluation(
-            config, evaluated or model, tokenizer, corpora["dev"]
+            config, evaluated or model, tokenizer, corpora.dev
         )
     return Task(
         model,
         functools.partial(training_loss, smoothing=config.label_smoothing),
-        training_batches(corpora["train"], tokenizer, config.batches),
+        training_batches(corpora.train, tokenizer, config.batches),
         evaluate,
         evaluated=evaluated,
         static_shapes=config.batches.static_shapes,
         thresholds=config.verdicts,
-        identity=identity(config),
-        measure=measure(config),
+        identity=identity(config, tokenizer, corpora.train),
+        measure=measure(config, corpora.dev_sha256),
         texts=texts,
     )
 

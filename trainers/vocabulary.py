@@ -1,6 +1,7 @@
 """The vocabulary of a run: given, learned from its corpus, or there already."""
 
 import dataclasses
+import pathlib
 
 from trainers.model_folder import FolderError
 from translation.adopted_tokenizer import adopt_tokenizer
@@ -9,9 +10,16 @@ from translation.tokenizer_training import train_tokenizer
 
 
 def given_tokenizer(config, folder):
-    """The vocabulary that the configuration names, if it is needed."""
+    """The vocabulary that the configuration names, if it is needed.
+
+    A run has a copy of its own: the file that it is from may move, or go.
+
+    Raises:
+        TokenizerError: if it cannot be used.
+        FolderError: if the folder has another one.
+    """
     path = config.tokenizer_model
-    if not path or folder.tokenizer_path.exists():
+    if not path or _is_gone(path, folder):
         return None
     tokenizer = adopt_tokenizer(path)
     if tokenizer.vocab_size != config.model.vocab_size:
@@ -21,7 +29,24 @@ def given_tokenizer(config, folder):
             f"--set vocab_size={tokenizer.vocab_size}. "
             f"Received: vocab_size={config.model.vocab_size}"
         )
-    return tokenizer
+    if not folder.tokenizer_path.exists():
+        return tokenizer
+    there, here = folder.load_tokenizer().sha256, tokenizer.sha256
+    if there != here:
+        raise FolderError(
+            f"{folder.path} holds a model of another vocabulary than {path}: "
+            f"tokenizer.sha256 (there {there!r}, now {here!r}). Take another "
+            "--model_dir."
+        )
+    return None
+
+
+def _is_gone(path, folder):
+    """Whether it is the file that a run had, and is not there any more."""
+    if not folder.has_config() or not folder.tokenizer_path.exists():
+        return False
+    is_same = folder.load_config().tokenizer_model == path
+    return is_same and not pathlib.Path(path).exists()
 
 
 def make_tokenizer(config, folder, corpus, given, log):

@@ -1,6 +1,8 @@
 """What every corpus is: a stream of sentence pairs that is read anew."""
 
+import hashlib
 import itertools
+import json
 from typing import NamedTuple
 
 from translation.reservoir import reservoir
@@ -31,6 +33,14 @@ class Corpus:
       the same pairs, of which nothing is checked.
     """
 
+    # Shares of the parts of a corpus that is mixed by them, a list of float.
+    weights = None
+    _contents = None
+
+    def parts(self):
+        """List of the corpora that this one is made of; else it alone."""
+        return [self]
+
     def sentences(self):
         """Iterator over all sentences of both languages."""
         return itertools.chain.from_iterable(self.pairs())
@@ -60,6 +70,17 @@ class Corpus:
         """
         return self.dataset().shuffle(shuffle_buffer, seed=seed).repeat()
 
+    def digest(self):
+        """SHA-256 of all pairs in their order, wherever they are read from.
+
+        Returns:
+            str of 64 hexadecimal digits.
+        """
+        found = hashlib.sha256()
+        for pair in self.pairs():
+            found.update(json.dumps(pair).encode())
+        return found.hexdigest()
+
     def reports(self):
         """A `FilterReport` for each part of the corpus that is filtered."""
         return []
@@ -73,14 +94,33 @@ class Corpus:
         Raises:
             CorpusError: if the corpus cannot be used.
         """
-        pairs = empty = 0
+        pairs = empty = characters = 0
         for source, target in self.pairs():
+            lengths = len(source.strip(BLANK)), len(target.strip(BLANK))
             pairs += 1
-            empty += not source.strip(BLANK) or not target.strip(BLANK)
+            empty += not all(lengths)
+            characters += sum(lengths)
         if pairs == empty:
             found = f"{pairs} empty lines" if pairs else "no lines"
             raise CorpusError(
                 f"{self.name} must hold sentences with their translations; "
                 f"it has {found}."
             )
-        return CorpusSize(pairs, empty)
+        size = CorpusSize(pairs, empty)
+        self._contents = [{**size._asdict(), "characters": characters}]
+        return size
+
+    def contents(self):
+        """Figures by which the corpus is known again, after `check` for free.
+
+        Returns:
+            A list with a dict for each part of it: `pairs` and `empty` as of
+            `CorpusSize`, and `characters` of both sides, blanks around them
+            not counted. Filtered, of what is kept.
+
+        Raises:
+            CorpusError: as `check`.
+        """
+        if self._contents is None:
+            self.check()
+        return self._contents

@@ -22,6 +22,7 @@ class Ensemble:
         mean: str. What is averaged: `"probabilities"`, where each member can
             bring up what it is sure of, or `"log_probabilities"`, where each
             can rule out what it finds impossible.
+        names: Sequence of str, what a card calls the members, or None.
 
     Raises:
         ValueError: if there is no member, or no such mean.
@@ -44,7 +45,7 @@ class Ensemble:
     [[0.5, 0.5]]
     """
 
-    def __init__(self, members, mean="probabilities"):
+    def __init__(self, members, mean="probabilities", names=None):
         if not members:
             raise ValueError("`members` must hold a model. Received none.")
         if mean not in MEANS:
@@ -53,6 +54,7 @@ class Ensemble:
             )
         self.members = tuple(members)
         self.mean = mean
+        self.names = None if names is None else list(names)
 
     def encode(self, source_ids):
         """Lets each member read the sources `(B, S)`."""

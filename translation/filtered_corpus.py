@@ -78,4 +78,6 @@ class FilteredCorpus(Corpus):
                 f"The filters leave nothing of {self.name}: of "
                 f"{report.pairs:,} pairs they drop {reasons}."
             )
-        return CorpusSize(report.kept, 0)
+        size = CorpusSize(report.kept, 0)
+        self._contents = [{**size._asdict(), "characters": report.characters}]
+        return size

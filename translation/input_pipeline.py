@@ -23,6 +23,7 @@ B: batch    L: length of a bucket    N: pairs that are tokenized at once
 """
 
 import dataclasses
+import itertools
 
 import tensorflow as tf
 
@@ -148,6 +149,23 @@ def training_batches(corpus, tokenizer, options):
     chunks = untuned(pairs).batch(_CHUNK).enumerate()
     rows = chunks.map(tokenize).unbatch()
     return _batches(rows, shapes, options.static_shapes).prefetch(4)
+
+
+def count_too_long(corpus, tokenizer, options, first=10_000):
+    """How many pairs `training_batches` leaves out, of the first ones alone.
+
+    Args:
+        corpus, tokenizer, options: As for `training_batches`.
+        first: int. Pairs that are looked at, at most: all of a big corpus
+            would take minutes.
+
+    Returns:
+        `(too_long, looked_at)`, int.
+    """
+    pairs = list(itertools.islice(corpus.pairs(), first))
+    sides = [tokenizer.encode(list(side)) for side in zip(*pairs, strict=True)]
+    longer = (max(map(len, ids)) + 1 for ids in zip(*sides, strict=True))
+    return sum(length > options.max_length for length in longer), len(pairs)
 
 
 def evaluation_batches(corpus, tokenizer, options):

@@ -39,6 +39,12 @@ class JoinedCorpus(Corpus):
         sizes = [corpus.check() for corpus in self.corpora]
         return CorpusSize(*(sum(column) for column in zip(*sizes, strict=True)))
 
+    def parts(self):
+        return self.corpora
+
+    def contents(self):
+        return [part for c in self.corpora for part in c.contents()]
+
 
 class MixedCorpus(JoinedCorpus):
     """Several corpora, mixed in training by their weights.

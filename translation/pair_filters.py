@@ -124,6 +124,7 @@ class PairFilters:
             is_kept_N[places[was_seen]] = False
         report.pairs += len(pairs)
         report.kept += int(is_kept_N.sum())
+        report.characters += int(chunk.both_N[is_kept_N].sum())
         return is_kept_N
 
 
@@ -134,6 +135,7 @@ class FilterReport:
         name: str. Of the corpus.
         pairs: int. How many were read.
         kept: int. How many of them were kept.
+        characters: int. Of these, both sides, blanks around them not counted.
         dropped: dict from the reason to the number of pairs.
         examples: dict from the reason to a few `(number, source, target)`,
             numbers from 1.
@@ -141,7 +143,7 @@ class FilterReport:
 
     def __init__(self, name):
         self.name = name
-        self.pairs = self.kept = 0
+        self.pairs = self.kept = self.characters = 0
         self.dropped = {}
         self.examples = {}
 
@@ -194,6 +196,7 @@ class _Chunk:
             np.fromiter(map(len, side), np.int64, len(pairs))
             for side in (self.sources, self.targets)
         )
+        self.both_N = source_N + target_N
         self.shorter_N = np.minimum(source_N, target_N)
         self.longer_N = np.maximum(source_N, target_N)
 

@@ -40,6 +40,15 @@ _LANGUAGES = {
     "HIRAGANA": "ja",
     "KATAKANA": "ja",
 }
+# First words of the names of letters that belong to no script, or to several.
+_OF_NO_SCRIPT = frozenset(
+    (
+        "ALEF ANGSTROM BET BLACK-LETTER CARON DALET DOUBLE-STRUCK EULER "
+        "FEMININE GIMEL IDEOGRAPHIC INFORMATION KATAKANA-HIRAGANA KELVIN "
+        "MASCULINE MASU MATHEMATICAL MICRO MODIFIER OHM PLANCK ROMAN SCRIPT "
+        "SUPERSCRIPT TURNED VEDIC VERTICAL"
+    ).split()
+)
 # All letters before this are Latin: Basic Latin up to Latin Extended-B.
 _BEYOND_LATIN = re.compile("[^\x00-\u024f]")
 
@@ -76,8 +85,8 @@ def scripts_of(language):
 def script_share(text, scripts):
     """Share of the letters of a text that belong to some scripts.
 
-    Digits, signs, marks, and letters of scripts that no language here is
-    written in, do not count.
+    Digits, signs and marks do not count, nor do letters of no script, such as
+    those of formulas. Letters of all other scripts count against it.
 
     Args:
         text: str.
@@ -133,6 +142,8 @@ def _script(character):
     """The script of a letter, or nothing."""
     if not character.isalpha():
         return ""
-    name = unicodedata.name(character, "").removeprefix("FULLWIDTH ")
-    word = name.split(" ")[0]
-    return word if word in _LANGUAGES else ""
+    # Python has no names for a few letters, all of one old script.
+    words = unicodedata.name(character, "TANGUT").split(" ")
+    is_wide = words[0] in ("FULLWIDTH", "HALFWIDTH")
+    script = words[is_wide]
+    return "" if script in _OF_NO_SCRIPT else script

@@ -13,6 +13,7 @@ import zlib
 import tensorflow as tf
 
 _BLOCK = 1 << 13  # bytes that are read at once
+_GRAPH_BUFFER = 1 << 18  # the same in the graph, as of TextLineDataset
 
 
 class CorpusError(ValueError):
@@ -107,6 +108,21 @@ def _blocks(file):
 
 
 def line_dataset(path):
-    """The same lines as a `tf.data.Dataset` of strings, not checked."""
+    """The same lines as a `tf.data.Dataset` of strings, not checked.
+
+    `tf.data.TextLineDataset` would write the path into the saved state of an
+    iterator, and look for the file there when it is restored. This one has
+    the same state but for the path, which is taken from here.
+    """
     compression = "GZIP" if path.suffix == ".gz" else ""
-    return tf.data.TextLineDataset(str(path), compression_type=compression)
+
+    def read(_):
+        lines = tf.raw_ops.TextLineDataset(
+            filenames=str(path),
+            compression_type=compression,
+            buffer_size=_GRAPH_BUFFER,
+        )
+        line = tf.TensorSpec([], tf.string)
+        return tf.data.experimental.from_variant(lines, line)
+
+    return tf.data.Dataset.from_tensor_slices([""]).flat_map(read)

@@ -16,6 +16,7 @@ returns as U+2581, and bytes that are not UTF-8, which return as U+FFFD.
 B: batch    L: length in subwords
 """
 
+import hashlib
 import pathlib
 
 import sentencepiece
@@ -67,6 +68,11 @@ class Tokenizer(tf.Module):
         self._subwords = tf_text.SentencepieceTokenizer(
             self.model_proto, out_type=tf.int32
         )
+
+    @property
+    def sha256(self):
+        """Of its model: str of 64 hexadecimal digits."""
+        return hashlib.sha256(self.model_proto).hexdigest()
 
     def encode(self, sentences):
         """Ids of each sentence, without bos and eos, in plain Python.

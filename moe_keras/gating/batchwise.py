@@ -62,7 +62,8 @@ class BatchwiseGate(Router):
 
     `figures` has `experts_per_token`, which at inference shows whether the
     thresholds have settled (near k) and what a token costs, and
-    `tokens_without_expert`; both are sums over the tokens.
+    `tokens_without_expert`; both are sums over the tokens. `SparseMoE` counts
+    the former as `routing_statistics().mean_k`.
 
     With k = 1 a token with one expert would have the gate 1 whatever its
     score is, and the task would teach the gate nothing. The scores are then
@@ -102,6 +103,8 @@ class BatchwiseGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ("threshold_loss_weight",)
+    figure_names = ("tokens_without_expert",)
 
     def __init__(self, num_experts, k=4, threshold_loss_weight=0.1, **kwargs):
         super().__init__(num_experts, **kwargs)

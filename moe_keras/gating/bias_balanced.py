@@ -27,13 +27,17 @@ class BiasBalancedGate(Router):
     The bias is a weight without gradient, of the router's dtype: it stands
     in checkpoints and is used for inference too.
 
-    *Steps.* The bias moves within the training call, for the next one. Where
-    gradients are accumulated over several calls, give their number as
-    `update_every`: the load is added up, and the bias moves once, by the
-    load of the whole step. With `update_every=None` it moves only when
-    `update_bias()` is called. Every call with `training=True` counts, so a
-    layer that is used twice in a step has two; do not recompute the gate in
-    the backward pass (`keras.RematScope`), or it counts twice.
+    *Steps.* The bias moves within the training call, for the next one. Every
+    call with `training=True` counts; where the layer is used twice for a
+    batch, give `update_every=2`: the load is added up, and the bias moves
+    once, by all of it. With `update_every=None` it moves only when
+    `update_bias()` is called. Do not recompute the gate in the backward pass
+    (`keras.RematScope`), or it counts twice.
+
+    *Accumulated gradients.* Where several batches make one update, the bias
+    has to move once as well. `trainers.train_step` says so by the attribute
+    `batches_per_update`, which is no part of the gate's config. In `fit` with
+    `gradient_accumulation_steps=n`, set it to n or give `update_every=n`.
 
     *Replicas.* The load is summed over all, and they keep the same bias.
 
@@ -45,7 +49,8 @@ class BiasBalancedGate(Router):
         k: int. Experts per token, from 1 to E.
         update_rate: float. How far the bias of an expert moves in a step;
             scores lie between 0 and 1.
-        update_every: int. Training calls for one move of the bias, or None.
+        update_every: int. Training calls, of each batch of an update, for one
+            move of the bias; or None.
         **kwargs: `kernel_initializer` of the router, and those of a layer.
 
     Call arguments:
@@ -72,6 +77,7 @@ class BiasBalancedGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ("update_rate",)
 
     def __init__(
         self, num_experts, k=4, update_rate=1e-3, update_every=1, **kwargs
@@ -88,6 +94,7 @@ class BiasBalancedGate(Router):
         self.k = k
         self.update_rate = update_rate
         self.update_every = update_every
+        self.batches_per_update = 1  # whoever trains may set it
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -118,7 +125,7 @@ class BiasBalancedGate(Router):
         if self.update_every is None:
             is_due = False
         else:
-            is_due = calls >= self.update_every
+            is_due = calls >= self.update_every * self.batches_per_update
         # No branch: replicas cannot agree on a value within one.
         self.bias.assign(tf.where(is_due, self._moved_bias(load_E), self.bias))
         self.pending_load.assign(

@@ -68,6 +68,8 @@ class ExpertChoiceGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ()  # even by construction
+    figure_names = ("tokens_without_expert",)
 
     def __init__(self, num_experts, causal, capacity_factor=2.0, **kwargs):
         super().__init__(num_experts, **kwargs)

@@ -43,6 +43,10 @@ class HierarchicalGate(keras.layers.Layer):
     Out of training there is no noise, the same input always gives the same
     routing, and `load` counts tokens.
 
+    `figures` are `noise` and `gap` as `NoisyTopKGate` has them, those of the
+    primary gate: how much the noise decides which groups a token goes to.
+    Where it goes to all groups the gap is 0, and the noise decides nothing.
+
     Args:
         num_groups: int. Number of groups G.
         experts_per_group: int. Number of experts M of each group.
@@ -72,6 +76,10 @@ class HierarchicalGate(keras.layers.Layer):
     >>> tuple(routing.expert_index.shape), tuple(routing.load.shape)
     ((5, 4), (32,))
     """
+
+    figure_names = NoisyTopKGate.figure_names
+    balance_knobs = NoisyTopKGate.balance_knobs
+    noise_knob = NoisyTopKGate.noise_knob
 
     def __init__(
         self,
@@ -147,7 +155,7 @@ class HierarchicalGate(keras.layers.Layer):
             importance=sum_by_expert(gate_NK, expert_NK, self.num_experts),
             load=load_E,
             loss=tf.zeros((), gate_NK.dtype),
-            figures={},
+            figures=primary.figures,
         )
 
     def _choose_in_groups(self, rows_SD, counts_G, training):

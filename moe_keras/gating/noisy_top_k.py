@@ -87,6 +87,8 @@ class NoisyTopKGate(keras.layers.Layer):
     """
 
     figure_names = ("noise", "gap")
+    balance_knobs = ("importance_loss_weight", "load_loss_weight")
+    noise_knob = "noise_epsilon"
 
     def __init__(
         self, num_experts, k=4, noise_epsilon=1e-2, seed=None, **kwargs

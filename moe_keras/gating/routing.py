@@ -14,10 +14,23 @@ class Routing(NamedTuple):
 
     It is the whole contract between gates and `SparseMoE`: any layer that
     maps tokens `(N, D)` and an optional mask `(N,)` to a `Routing`, and has
-    an integer attribute `num_experts`, is a gate. With an attribute
-    `balances_itself = True` it asks `SparseMoE` for no balancing losses by
-    default. A choice is named by its index and never by "gate above zero": a
-    gate that underflows to zero still runs its expert.
+    an integer attribute `num_experts`, is a gate. A choice is named by its
+    index and never by "gate above zero": a gate that underflows to zero still
+    runs its expert.
+
+    A gate may have these attributes as well:
+
+    - `balances_itself = True`: it asks `SparseMoE` for no balancing losses by
+      default.
+    - `balance_knobs`: tuple of names of the arguments, its own or those of
+      `SparseMoE`, to be raised where its load is uneven. Without it they are
+      the weights of the losses of `SparseMoE`, or none if it balances itself.
+    - `noise_knob`: name of the argument to be raised where it has too little
+      noise. Verdicts on the routing name both (`moe_keras.monitoring`).
+    - `figure_names`: see `figures`.
+    - `batches_per_update`: it moves something once an update, and has to know
+      how many batches, or calls, there are to one. 1 at first, and set by who
+      accumulates gradients, as `trainers.train_step` does.
 
     Attributes:
         expert_index: int32 `(N, K)`. The experts chosen for each token, the
@@ -33,7 +46,8 @@ class Routing(NamedTuple):
         figures: dict of float scalars. What the gate tells of itself, summed
             over the tokens of the batch, such as the size of its noise; the
             same names in every call. Those that the gate lists in an
-            attribute `figure_names` are watched (`moe_keras.monitoring`).
+            attribute `figure_names` are watched, as means over the tokens
+            (`moe_keras.monitoring`).
 
     Keras takes nothing but tensors for outputs: a gate that may stand in a
     functional model of its own fills in `loss` and `figures`, if with zero

@@ -61,6 +61,7 @@ class SwitchGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ("balance_loss_weight",)
     k = 1
 
     def __init__(

@@ -93,6 +93,8 @@ class ThresholdGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ("balance_loss_weight",)
+    figure_names = ("mass",)  # experts per token are in every window
 
     def __init__(
         self,

@@ -74,6 +74,7 @@ class TopKGate(Router):
     """
 
     balances_itself = True
+    balance_knobs = ("balance_loss_weight",)
 
     def __init__(
         self,

@@ -71,7 +71,8 @@ class RoutingRecorder:
     def _start(self, step):
         self._step = step
         self._judges = {
-            name: Judge(self._thresholds) for name in self.layers_by_name
+            name: Judge(self._thresholds, layer.gate)
+            for name, layer in self.layers_by_name.items()
         }
         self.verdicts, self.news = {}, []
         for layer in self.layers_by_name.values():

@@ -30,6 +30,8 @@ class RoutingStatistics(NamedTuple):
         idle_share: float. Share of the experts without a single token.
         tokens: float. Tokens counted, padding left out.
         overflow: float. Choices dropped because their expert was full.
+        mean_k: float. Mean number of experts that chose, or were chosen by, a
+            token: what it costs where gates decide that themselves.
     """
 
     importance: np.ndarray
@@ -40,6 +42,7 @@ class RoutingStatistics(NamedTuple):
     idle_share: float
     tokens: float
     overflow: float
+    mean_k: float
 
 
 class RoutingMetric(keras.metrics.Metric):
@@ -58,8 +61,8 @@ class RoutingMetric(keras.metrics.Metric):
 
     >>> metric = RoutingMetric(num_experts=2, name="moe")
     >>> metric.update_state([1.5, 0.5], [3, 0], tokens=3, overflow=0)
-    >>> metric.statistics().idle_share
-    0.5
+    >>> metric.statistics().idle_share, metric.statistics().mean_k
+    (0.5, 1.0)
     """
 
     def __init__(self, num_experts, name=None):
@@ -90,8 +93,8 @@ class RoutingMetric(keras.metrics.Metric):
             ),
             "idle_share": tf.reduce_mean(tf.cast(load_E == 0, "float32")),
             "overflow_share": tf.math.divide_no_nan(overflow, choices),
+            "mean_k": tf.math.divide_no_nan(choices, tokens),
         }
-        del tokens
         return {f"{self.name}_{key}": x for key, x in figures.items()}
 
     def statistics(self):

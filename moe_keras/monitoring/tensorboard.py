@@ -79,6 +79,8 @@ def _messages(window):
         value = getattr(window, field)
         if value is not None:
             yield scalar_pb(f"{window.layer}/{field}", float(value))
+    for name, value in window.figures.items():
+        yield scalar_pb(f"{window.layer}/gate/{name}", value)
     if window.verdict is not None:
         level = LEVELS.index(window.verdict.level)
         yield scalar_pb(f"{window.layer}/verdict", float(level))

@@ -8,6 +8,7 @@ import numpy as np
 SPREAD, IDLE = "spread of load", "idle share"
 AHEAD = "spread of load where its fall leads"
 LITTLE_NOISE = 0.1  # of the gap: noise hardly ever changes a choice
+LAYER_LOSSES = ("importance_loss_weight", "load_loss_weight")
 LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 
 
@@ -79,6 +80,9 @@ class Judge:
 
     Args:
         thresholds: `Thresholds`.
+        gate: The layer's gate, for advice that names its own arguments (see
+            `Routing`); None for one that is kept even by the losses of
+            `SparseMoE`.
 
     Example:
 
@@ -88,8 +92,9 @@ class Judge:
     'collapsed'
     """
 
-    def __init__(self, thresholds):
+    def __init__(self, thresholds, gate=None):
         self._limits = thresholds
+        self._gate = gate
         self._spreads = collections.deque(maxlen=thresholds.trend_windows)
         self._low = 0  # windows in a row that are not as they should be
         self.level = "healthy"  # of the last verdict
@@ -109,7 +114,8 @@ class Judge:
         self._spreads.append(window.spread)
         verdict = self._verdict(window)
         self.level = verdict.level
-        return dataclasses.replace(verdict, advice=advise(verdict, window))
+        advice = advise(verdict, window, self._gate)
+        return dataclasses.replace(verdict, advice=advice)
 
     def _verdict(self, window):
         limits, now = self._limits, window.spread
@@ -159,15 +165,26 @@ def _idle_share(window):
     return max(beyond, 0.0) / len(window.load)
 
 
-def advise(verdict, window):
+def advise(verdict, window, gate=None):
     """What to try, from what is seen of the gate.
 
     Args:
         verdict: `Verdict`.
         window: `RoutingWindow` that it is on.
+        gate: As for `Judge`.
 
     Returns:
-        str, empty for a healthy layer.
+        str, empty for a healthy layer. Noise is spoken of only where the gate
+        has some: where the window knows its `noise_over_gap`.
+
+    Example:
+
+    >>> import moe_keras
+    >>> from moe_keras.monitoring.windows import measure
+    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
+    >>> verdict = Verdict("drifting", "spread of load", 0.7, 0.75)
+    >>> advise(verdict, window, moe_keras.BiasBalancedGate(4, k=2))
+    'raise update_rate, or lower the learning rate'
     """
     if verdict.level == "healthy":
         return ""
@@ -183,10 +200,18 @@ def advise(verdict, window):
             "(k above 1, or a gate whose probability scales the expert)"
         )
     else:
+        knobs = " and ".join(_balance_knobs(gate))
+        raise_knobs = f"raise {knobs}, or " if knobs else ""
+        advice.append(f"{raise_knobs}lower the learning rate")
+    ratio = window.noise_over_gap
+    if ratio is not None and ratio < LITTLE_NOISE:
+        knob = getattr(gate, "noise_knob", None)
         advice.append(
-            "raise importance_loss_weight and load_loss_weight, or lower the "
-            "learning rate"
+            "give the gate more noise" + (f": raise {knob}" if knob else "")
         )
-    if window.noise_over_gap is None or window.noise_over_gap < LITTLE_NOISE:
-        advice.append("give the gate noise, or more of it")
     return "; ".join(advice)
+
+
+def _balance_knobs(gate):
+    itself = getattr(gate, "balances_itself", False)
+    return getattr(gate, "balance_knobs", () if itself else LAYER_LOSSES)

@@ -5,6 +5,7 @@ T: tokens of the window    E: experts    k: mean experts per token
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import pathlib
@@ -45,6 +46,8 @@ class RoutingWindow:
     changed_share: float | None = None  # of tokens, in their first choice
     noise_over_gap: float | None = None  # see `NoisyTopKGate`
     gate_gradient: float | None = None  # root mean square norm in a step
+    # What the gate told of itself, by name: means over the tokens.
+    figures: dict = dataclasses.field(default_factory=dict)
     verdict: Verdict | None = None  # None: too few tokens to judge
 
 
@@ -70,8 +73,8 @@ def measure(
         load: float array `(E,)`.
         importance: float array `(E,)`, or None for the load.
         overflow: float. Choices that were dropped.
-        figures: dict. Sums of what the gate told of itself; `noise` and `gap`
-            are understood.
+        figures: dict. Sums over tokens of what the gate told of itself; the
+            ratio of `noise` and `gap` is taken.
         changed_share: float or None.
         gate_gradient: float or None.
 
@@ -108,6 +111,10 @@ def measure(
             figures["noise"] / figures["gap"] if figures.get("gap") else None
         ),
         gate_gradient=gate_gradient,
+        figures={
+            name: float(total / tokens) if tokens else 0.0
+            for name, total in figures.items()
+        },
     )
 
 
@@ -164,6 +171,13 @@ def _entropy(load):
     return float(-np.sum(share * np.log(share)) / math.log(len(load)))
 
 
+def _parsed(line):
+    values = json.loads(line)
+    if values["verdict"] is not None:
+        values["verdict"] = Verdict(**values["verdict"])
+    return RoutingWindow(**values)
+
+
 class WindowFile:
     """`routing.jsonl`: one line a layer and window.
 
@@ -183,23 +197,28 @@ class WindowFile:
                 file.write("\n")
 
     def read(self):
-        """All windows in order; a last line that was cut off is left out."""
+        """All windows in order.
+
+        A last line that was cut off is left out, and so is, with a warning,
+        any other that is broken.
+        """
         windows = []
         if not self.path.exists():
             return windows
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        # Where bytes are broken, nothing but the line is.
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        lines = text.removesuffix("\n").split("\n")
         for number, line in enumerate(lines, 1):
             try:
-                values = json.loads(line)
-            except json.JSONDecodeError as error:
-                if number == len(lines):
-                    break
-                raise ValueError(
-                    f"{self.path}, line {number}, is no JSON: {error}"
-                ) from error
-            if values["verdict"] is not None:
-                values["verdict"] = Verdict(**values["verdict"])
-            windows.append(RoutingWindow(**values))
+                windows.append(_parsed(line))
+            except (ValueError, TypeError, KeyError) as error:
+                if number < len(lines):
+                    logging.getLogger(__name__).warning(
+                        "%s, line %s, is broken and passed over: %s",
+                        self.path,
+                        number,
+                        error,
+                    )
         return windows
 
     def keep_until(self, step):

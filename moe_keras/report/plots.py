@@ -50,11 +50,13 @@ def heat_map(history):
 
 def curves(history):
     """Figures of one layer over time, one below the other."""
+    told = dict.fromkeys(name for w in history for name in w.figures)
+    of_gate = [(name, name.replace("_", " ")) for name in told]
     shown = [
         (label, lines)
-        for label, lines in CURVES
+        for label, lines in (*CURVES, ("told by the gate", of_gate))
         if any(
-            getattr(window, field) is not None
+            _value(window, field) is not None
             for field, _ in lines
             for window in history
         )
@@ -64,13 +66,18 @@ def curves(history):
     steps = [window.step for window in history]
     for axes, (label, lines) in zip(rows, shown, strict=True):
         for field, name in lines:
-            values = [getattr(window, field) for window in history]
+            values = [_value(window, field) for window in history]
             values = np.array(values, "float64")  # None becomes NaN, a gap
             axes.plot(steps, values, label=name)
         axes.set_ylabel(label)
         axes.legend(loc="upper right")
     rows[-1].set_xlabel("step")
     return figure
+
+
+def _value(window, field):
+    """A figure of a window, or one that its gate told; None without it."""
+    return getattr(window, field, window.figures.get(field))
 
 
 def token_map(study):

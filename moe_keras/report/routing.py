@@ -47,12 +47,17 @@ def _overview(layers):
 
 
 def _last_figures(layers):
+    last = {name: history[-1] for name, history in layers.items()}
+    # Gates may differ, and with them what they tell of themselves.
+    told = dict.fromkeys(name for w in last.values() for name in w.figures)
     rows = [
         [html.escape(name)]
-        + [_number(getattr(history[-1], field)) for _, field in COLUMNS]
-        for name, history in layers.items()
+        + [_number(getattr(window, field)) for _, field in COLUMNS]
+        + [_number(window.figures.get(figure)) for figure in told]
+        for name, window in last.items()
     ]
     heads = ["last window", *(head for head, _ in COLUMNS)]
+    heads += [figure.replace("_", " ") for figure in told]
     return table(heads, rows, numbers=True)
 
 

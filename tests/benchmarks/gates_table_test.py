@@ -44,6 +44,42 @@ def test_layers_of_a_row_are_divided_by_a_slash(program):
     assert heads.count("|") == rule.count("|") == line.count("|")
 
 
+def test_it_is_said_whether_collapse_shows(program):
+    def row(**spreads):
+        # Of max/mean load this test wants nothing but a number.
+        return {
+            "layers": {
+                name: {"spread": spread, "max_over_mean_load": 2 - spread}
+                for name, spread in spreads.items()
+            }
+        }
+
+    rows = {
+        "0, 0": row(a=0.2, b=0.5, c=0.49),
+        "0.2, 0": row(a=0.0, b=0.0, c=0.0),  # one loss: not looked at
+        "0, 0.2": row(a=0.0, b=0.0, c=0.0),
+        "0.1, 0.1": row(a=0.8, b=0.4, c=1.0),
+        "0.01, 0.01": row(a=0.5, b=1.0, c=0.49),
+        "1, 1": row(a=1.0, b=1.0, c=1.0),
+    }
+    said = program.collapse_lines(rows)
+    # The threshold is 0.5; a falls below without losses, b does not, c falls
+    # below with both as well.
+    assert said[0] == (
+        "a: COLLAPSE without losses, none with both (spread below 0.5)."
+    )
+    assert said[1] == (
+        "  spread of load 0.200 without losses, 0.500 to 1.000 with both "
+        "(0.25 times the median)"  # 0.2 / 0.8
+    )
+    assert said[2] == (
+        "  max/mean load 1.800 without losses, 1.000 to 1.500 with both "
+        "(1.50 times the median)"  # 1.8 / 1.2
+    )
+    assert said[3].startswith("b: no collapse without losses (")
+    assert said[6].startswith("c: collapse without losses, and with both as ")
+
+
 @pytest.mark.slow
 def test_both_tables_are_made(program, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
@@ -68,4 +104,6 @@ def test_both_tables_are_made(program, tmp_path, monkeypatch, capsys):
         assert len(rows) == 2
         assert all(len(row["layers"]) == 2 for row in rows)
         assert all(1 < row["perplexity"] < 1000 for row in rows)
-    assert "a step of noisy_top_k" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "a step of noisy_top_k" in printed
+    assert printed.count("times the median") == 4  # two for each layer

@@ -99,6 +99,66 @@ class TestSending:
         other = program.send_alone(crowded, [b"a dog"], results, 1)
         assert other == (0, 1)
 
+    @pytest.mark.parametrize(
+        "failures, texts, is_bad", [(0, 0, False), (1, 0, True), (0, 1, True)]
+    )
+    def test_texts_that_differ_alone_fail_like_failures(
+        self, program, failures, texts, is_bad
+    ):
+        figures = {"failures": failures, "other_texts": texts}
+        assert program.is_bad({**figures, "other_scores": 3}) == is_bad
+
+
+class TestOtherSignatures:
+    """Servers that answer with as many rows as there are strings."""
+
+    STRINGS = [b"a dog", b"", b"\xff"] * 6  # more than one batch
+
+    def signatures(self, **spoilt):
+        def several(inputs, **_):
+            found = say_length(inputs)
+            return {name: tensor[:, None] for name, tensor in found.items()}
+
+        def ids(inputs):
+            return {"ids": tf.ones([tf.size(inputs), 3], tf.int32)}
+
+        return {
+            "translate_nbest": several,
+            "translate_with_options": several,
+            "score": lambda sources, targets: {
+                "scores": tf.zeros(len(sources))
+            },
+            "tokenize": ids,
+            "detokenize": lambda ids: {"outputs": tf.fill([len(ids)], "x")},
+            **spoilt,
+        }
+
+    def test_good_ones_have_no_failures(self, program):
+        assert not program.send_to_others(self.signatures(), self.STRINGS)
+
+    @pytest.mark.parametrize(
+        "name, output, reason",
+        [
+            ("score", tf.fill([16], np.nan), "not finite"),
+            ("score", tf.zeros(3), "not a row for each string"),
+            ("detokenize", tf.fill([16], b"\xff"), "not UTF-8"),
+        ],
+    )
+    def test_each_kind_of_failure_is_told(self, program, name, output, reason):
+        spoilt = self.signatures(**{name: lambda **_: {"outputs": output}})
+        failures = program.send_to_others(spoilt, self.STRINGS)
+        assert any(reason in failure for failure in failures)
+
+    def test_an_exception_is_told_with_its_signature(self, program):
+        def fail(**_):
+            raise tf.errors.InvalidArgumentError(None, None, "no such row")
+
+        spoilt = self.signatures(translate_nbest=fail)
+        failures = program.send_to_others(spoilt, self.STRINGS)
+        assert failures == {
+            "translate_nbest: InvalidArgumentError: no such row": 2
+        }
+
 
 class TestLoad:
     def test_figures_worked_by_hand(self, program, monkeypatch):

@@ -68,6 +68,9 @@ class SparseMoETest(tf.test.TestCase, parameterized.TestCase):
             counted.load.sum(), gate(x_ND).figures["experts_per_token"]
         )
         self.assertEqual(counted.tokens, N)
+        self.assertAllClose(
+            counted.mean_k, np.mean(np.sum(gate(x_ND).gate > 0, axis=1))
+        )
 
 
 class PrecisionTest(tf.test.TestCase, parameterized.TestCase):

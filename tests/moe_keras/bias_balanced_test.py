@@ -135,6 +135,17 @@ class AccumulationTest(tf.test.TestCase):
             self.assertAllClose(gate.bias, self.of_whole_step())
             self.assertAllEqual(gate.pending_load, [0, 0, 0])
 
+    def test_two_calls_for_each_of_two_batches(self):
+        gate, batches = gate_of_logits(k=1, update_every=2), self.batches()
+        gate.batches_per_update = 2
+        for batch in (*batches, batches[0]):
+            gate(batch, training=True)
+            self.assertAllEqual(gate.bias, [0.0] * 3)
+        # Load [3, 1, 0] + [0, 1, 3] twice: [6, 4, 6], the signs of [3, 2, 3].
+        gate(batches[1], training=True)
+        self.assertAllClose(gate.bias, self.of_whole_step())
+        self.assertAllEqual(gate.pending_calls, 0)
+
     def test_when_told(self):
         gate = gate_of_logits(k=1, update_every=None)
         for batch in self.batches():

@@ -53,6 +53,23 @@ class EquationsTest(tf.test.TestCase, parameterized.TestCase):
                 groups = np.bincount(experts // M, minlength=G)
                 self.assertAllEqual(np.sort(groups)[-k[0] :], [k[1]] * k[0])
 
+    def test_noise_and_gap_are_those_of_the_primary_gate(self):
+        gate, x_ND = built_gate()
+        mask = np.arange(N) % 3 != 1
+        clean_NG, spread_NG = (
+            x_ND.numpy() @ kernel.numpy() for kernel in gate.primary.weights[:2]
+        )
+        stddev_NG = np.maximum(np.log1p(np.exp(spread_NG)), 1e-2)
+        top_NG = -np.sort(-clean_NG, axis=1)
+        figures = gate(x_ND, mask=mask, training=True).figures
+        self.assertEqual(set(figures), set(gate.figure_names))
+        self.assertAllClose(figures["noise"], stddev_NG[mask].mean(1).sum())
+        # Two groups are chosen: the third logit is the one to be bridged.
+        gap = (top_NG[:, 1] - top_NG[:, 2])[mask].sum()
+        self.assertAllClose(figures["gap"], gap)
+        at_inference = gate(x_ND).figures
+        self.assertAllEqual(list(at_inference.values()), [0.0, 0.0])
+
     def test_gates_of_a_token_sum_to_one(self):
         gate, x_ND = built_gate()
         routing = gate(x_ND, training=True)

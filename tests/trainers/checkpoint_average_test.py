@@ -66,6 +66,17 @@ def test_other_words_are_refused(run, which):
         average_checkpoints(run, _model(), which)
 
 
+def test_checkpoint_of_another_configuration_is_refused(tmp_path):
+    model = _model()
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    here = {"model.depth": 3}
+    Checkpoints(tmp_path, 1, 1, model, optimizer, here).save(1)
+    assert average_checkpoints(tmp_path, model, "last", here)
+    with pytest.raises(CheckpointError, match=r"model.depth \(there 3, now 4"):
+        average_checkpoints(tmp_path, model, "last", {"model.depth": 4})
+
+
 def test_damaged_one_is_not_left_out_in_silence(run):
     stored = training_folder(run).stored()[-1]
     (stored.path / "ckpt.index").unlink()

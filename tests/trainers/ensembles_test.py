@@ -37,6 +37,9 @@ def test_checkpoints_and_folders_in_the_order_given(folder, tmp_path):
     )
     _assert_seeds(folder, ensemble.members, [2, 3, 5])
     assert ensemble.mean == "log_probabilities"
+    checkpoints = folder.path / "checkpoints"
+    names = [checkpoints / "step-2", checkpoints / "step-3", other.path]
+    assert ensemble.names == list(map(str, names))
     assert tokenizer.model_proto == folder.load_tokenizer().model_proto
 
 
@@ -56,6 +59,13 @@ def test_what_does_not_go_together_is_refused_by_name(
     other = make_folder(tmp_path / "other", **changes).path
     with pytest.raises(FolderError, match=message):
         open_translator(folder, folder.load_config(), [str(other)])
+
+
+def test_damaged_best_says_how_to_get_another(tmp_path):
+    folder = make_folder(tmp_path / "model")
+    (tmp_path / "model/best/step-1/ckpt.index").unlink()
+    with pytest.raises(CheckpointError, match="index is missing. .* Train on"):
+        open_translator(folder, folder.load_config())
 
 
 def test_more_checkpoints_than_there_are_is_told(folder):

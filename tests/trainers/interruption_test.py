@@ -5,7 +5,12 @@ import threading
 
 import pytest
 
-from trainers.interruption import Interrupted, Interruption
+from trainers.interruption import (
+    Interrupted,
+    Interruption,
+    Terminated,
+    sigterm_raises,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +39,27 @@ def test_second_ctrl_c_does_not_wait():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_sigterm_outside_of_the_loop_ends_it_and_a_second_one_kills():
+    with pytest.raises(Terminated):
+        with sigterm_raises():
+            with pytest.raises(Terminated):
+                signal.raise_signal(signal.SIGTERM)
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+            raise Terminated
+    assert not issubclass(Terminated, Exception)  # no error handler takes it
+
+
+def test_the_loop_within_comes_to_a_good_place_first():
+    with sigterm_raises():
+        outside = signal.getsignal(signal.SIGTERM)
+        with Interruption() as interruption:
+            signal.raise_signal(signal.SIGTERM)
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+            with pytest.raises(Interrupted):
+                interruption.check()
+        assert signal.getsignal(signal.SIGTERM) == outside
 
 
 def test_handlers_are_as_before_afterwards():

@@ -13,8 +13,14 @@ import sys
 
 import pytest
 import small_training
+from small_checkpoints import small_checkpoints
 
-from benchmarks.kill_resume import differences, run_alone, run_killed
+from benchmarks.kill_resume import (
+    best_differences,
+    differences,
+    run_alone,
+    run_killed,
+)
 from trainers.checkpoints import training_folder
 
 ROOT = pathlib.Path(small_training.__file__).parents[1]
@@ -50,6 +56,8 @@ def test_killed_run_ends_as_one_left_alone(alone, tmp_path):
     differing, compared = differences(alone, killed)
     # Weights, averages and two moments of each of 10 variables at the least.
     assert compared > 40 and not differing
+    differing, compared = best_differences(alone.parents[1], killed.parents[1])
+    assert compared == 10 and not differing
 
 
 @pytest.mark.slow
@@ -58,6 +66,21 @@ def test_difference_would_be_seen(alone):
     assert earlier.step == STEPS - small_training.CONFIG.save_every
     differing, compared = differences(alone, earlier.path)
     assert 30 < len(differing) <= compared
+
+
+def test_other_best_would_be_seen(tmp_path):
+    for name, seed, score in (("a", 1, 2.0), ("b", 1, 2.0), ("c", 2, 3.0)):
+        checkpoints = small_checkpoints(tmp_path / name, seed)
+        checkpoints.save_best(4, score, True)
+    small_checkpoints(tmp_path / "d").save_best(5, 2.0, True)
+    a, b, c, d = (tmp_path / name for name in "abcd")
+    names, compared = best_differences(a, b)
+    assert compared and not names
+    names, _ = best_differences(a, c)
+    assert "best/step-4: score" in names
+    assert any("kernel" in name for name in names)
+    names, compared = best_differences(a, d)
+    assert (names, compared) == (["best/step-4", "best/step-5"], 0)
 
 
 def test_sigterm_saves_says_how_to_go_on_and_ends_with_143(tmp_path):

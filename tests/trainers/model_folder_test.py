@@ -11,14 +11,10 @@ import keras
 import pytest
 
 from trainers import model_folder
-from trainers.model_folder import (
-    FolderError,
-    ModelFolder,
-    build_model,
-    identity,
-    measure,
-)
+from trainers.model_folder import FolderError, ModelFolder, build_model
 from trainers.presets import NmtConfig, with_overrides
+from trainers.run_fields import identity, measure
+from trainers.run_identity import agree
 from translation.config import TranslatorConfig
 from translation.tokenizer import Tokenizer
 from translation.tokenizer_training import train_tokenizer
@@ -168,6 +164,33 @@ def test_lock_is_given_back_even_after_an_error(folder):
                 pass
 
 
+def test_folder_made_for_a_lock_alone_goes_with_it(tmp_path):
+    folder = ModelFolder(tmp_path / "run")
+    with pytest.raises(KeyError):
+        with folder.lock():
+            raise KeyError
+    assert not folder.path.exists()
+    with folder.lock():
+        folder.save_config(CONFIG)
+    with folder.lock():
+        pass
+    assert folder.load_config() == CONFIG
+
+
+def test_lock_that_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
+    folder = ModelFolder(tmp_path / "run")
+    flock = model_folder.fcntl.flock
+
+    def late(file, how):
+        flock(file, how)
+        (tmp_path / "run/lock").unlink()  # by the one that had it
+
+    monkeypatch.setattr(model_folder.fcntl, "flock", late)
+    with pytest.raises(FolderError, match="is in use by"):
+        with folder.lock():
+            pass
+
+
 def test_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FolderError, match="cannot be written to: Not a dir"):
@@ -186,11 +209,20 @@ def test_identity_leaves_out_where_the_corpus_is(folder):
 
 
 def test_measure_is_the_dev_corpus_and_the_search():
-    fields = measure(CONFIG)
+    fields = measure(CONFIG, "01")
     for change in ("dev=other", "dev_sentences=3", "beam_width=2"):
-        assert measure(with_overrides(CONFIG, [change])) != fields
+        assert measure(with_overrides(CONFIG, [change]), "01") != fields
     for change in ("test=other", "steps=9", "learning_rate=0.1"):
-        assert measure(with_overrides(CONFIG, [change])) == fields
+        assert measure(with_overrides(CONFIG, [change]), "01") == fields
+
+
+def test_place_of_the_dev_corpus_is_no_part_of_the_measure():
+    fields = measure(CONFIG, "01")
+    assert agree(measure(with_overrides(CONFIG, ["dev=moved"]), "01"), fields)
+    assert not agree(measure(CONFIG, "02"), fields)
+    assert not agree(
+        measure(with_overrides(CONFIG, ["dev_sentences=3"]), "01"), fields
+    )
 
 
 def test_results_of_a_shorter_run_do_not_count(folder):
@@ -267,6 +299,17 @@ def test_configuration_of_another_version_names_the_fields(folder):
     (folder.path / "config.json").write_text(json.dumps(values))
     with pytest.raises(FolderError, match="momentum"):
         folder.load_config()
+
+
+@pytest.mark.parametrize("text", ["", '{"pair": "en-', "\x00\x00"])
+def test_torn_file_is_named(folder, text):
+    for name, load in (
+        ("results.json", lambda: folder.load_results(CONFIG)),
+        ("config.json", folder.load_config),
+    ):
+        (folder.path / name).write_text(text)
+        with pytest.raises(FolderError, match=f"{name} is torn: .* Delete it"):
+            load()
 
 
 def test_field_that_an_older_version_lacked_has_its_default(folder):

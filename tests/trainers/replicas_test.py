@@ -11,6 +11,7 @@ import small_workers
 import tensorflow as tf
 
 from moe_keras import (
+    BiasBalancedGate,
     FeedForwardExperts,
     HierarchicalGate,
     NoisyTopKGate,
@@ -30,6 +31,7 @@ SIZES = (8, 5, 1, 3)
 GATES = {
     "flat": lambda: NoisyTopKGate(4, k=2, name="gate"),
     "hierarchical": lambda: HierarchicalGate(2, 2, k=(2, 1), name="gate"),
+    "bias": lambda: BiasBalancedGate(4, k=2, name="gate"),
 }
 
 
@@ -116,12 +118,13 @@ def left(model, average):
     "number, gate, capacity_factor, accumulate_steps, has_parts",
     [
         (2, "hierarchical", 0.75, 2, True),
+        pytest.param(2, "bias", None, 2, False, marks=pytest.mark.slow),
         *(
             pytest.param(
                 number, gate, capacity, 1, has_parts, marks=pytest.mark.slow
             )
             for number in (2, 4)
-            for gate in GATES
+            for gate in ("flat", "hierarchical")
             for capacity in (None, 0.75)
             for has_parts in (False, True)
         ),
@@ -151,17 +154,24 @@ def test_replicas_equal_one_device(
     assert (overflow > 0) == (capacity_factor is not None)
 
 
-def test_step_that_is_bad_on_one_replica_changes_none(two_replicas):
+@pytest.mark.parametrize(
+    "accumulate_steps", [1, pytest.param(2, marks=pytest.mark.slow)]
+)
+def test_step_that_is_bad_on_one_replica_changes_none(
+    accumulate_steps, two_replicas
+):
     with two_replicas.scope():
-        model = masked_model("flat", None)
+        model = masked_model("bias", None)
         optimizer = FusedAdam(0.01)
         optimizer.build(model.trainable_variables)
-    step = TrainStep(model, squared_error, optimizer, 0.5)
-    tokens = examples(0).numpy()
-    tokens[-1, 0, 0] = np.nan
-    variables = [*model.trainable_variables, *optimizer.variables]
+    step = TrainStep(model, squared_error, optimizer, 0.5, accumulate_steps)
+    good, bad = examples(0), examples(0).numpy()
+    bad[-1, 0, 0] = np.nan
+    assert step(iter([good] * 2))[0].is_finite
+    assert np.any(model.get_layer("moe").gate.bias)
+    variables = [*model.weights, *optimizer.variables]
     before = [np.array(v.value.values) for v in variables]
-    figures, _ = step(iter([tf.constant(tokens)]))
+    figures, _ = step(iter([tf.constant(bad)] + [good]))
     assert not figures.is_finite
     for variable, old in zip(variables, before, strict=True):
         np.testing.assert_array_equal(np.array(variable.value.values), old)

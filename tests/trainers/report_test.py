@@ -20,6 +20,7 @@ ROUTING = {
     "cv_load": 0.5,
     "max_over_mean_load": 1.75,
     "idle_share": 0.125,
+    "mean_k": 1.875,
 }
 RESULTS = {
     "perplexity": 3.14159,
@@ -80,12 +81,14 @@ def test_figures_of_routing_stand_under_their_heads():
         "0.500",
         "1.750",
         "0.125",
+        "1.875",
     ]
     for name, figure in (
         ("CV(importance)", "0.250"),
         ("CV(load)", "0.500"),
         ("max/mean load", "1.750"),
         ("idle experts", "0.125"),
+        ("experts/token", "1.875"),
     ):
         end = head.index(name) + len(name)
         assert row[:end].endswith(figure)
@@ -100,6 +103,15 @@ def test_routing_figures_are_plain_floats():
     assert all(type(figure) is float for figure in figures.values())
     assert figures["max_over_mean_load"] == pytest.approx(6 / 4)
     assert figures["idle_share"] == pytest.approx(1 / 3)
+    assert figures["mean_k"] == 2.0
+
+
+def test_results_of_an_earlier_version_are_shown_too():
+    former = {key: ROUTING[key] for key in ROUTING if key != "mean_k"}
+    results = {**RESULTS, "routing": {"moe": former}}
+    lines = _lines(report.show_results, results)
+    (row,) = (line for line in lines if line.startswith("  moe "))
+    assert row.split()[-2:] == ["0.125", "nan"]
 
 
 def test_next_commands_can_be_typed_as_they_stand():

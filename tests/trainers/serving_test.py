@@ -1,9 +1,15 @@
 """A trained model as a server should have it."""
 
+import dataclasses
+import hashlib
+
 import keras
 import numpy as np
 import pytest
+from model_folders import make_folder
 
+from trainers import serving
+from trainers.ensembles import open_translator
 from trainers.model_folder import build_translator
 from trainers.presets import NmtConfig
 from trainers.serving import served_model
@@ -84,3 +90,43 @@ class TestServedModel:
     def test_another_precision_is_refused(self, trained):
         with pytest.raises(ValueError, match="'int8'"):
             served_model(trained, "int8")
+
+
+class TestCard:
+    @pytest.fixture
+    def card(self, tmp_path, monkeypatch):
+        """What an export of some members says of itself."""
+
+        def about(*members):
+            folder = make_folder(tmp_path / "model", seeds=(1, 2))
+            monkeypatch.setattr(
+                serving, "export_translator", lambda *_, about, **__: about
+            )
+            config = folder.load_config()
+            model, tokenizer = open_translator(folder, config, members)
+            told = serving.export_model(
+                config, folder, model, tokenizer, None, "float32"
+            )
+            return folder, config, told
+
+        return about
+
+    def test_an_ensemble_names_its_members(self, card):
+        folder, _, told = card("last:2")
+        steps = [folder.path / f"checkpoints/step-{n}" for n in (1, 2)]
+        assert told["ensemble"] == {
+            "mean": "probabilities",
+            "members": list(map(str, steps)),
+        }
+
+    def test_every_field_of_the_configuration_is_there(self, card):
+        folder, config, told = card()
+        assert "ensemble" not in told
+        sections = (told["data"], told["configuration"], told["training"])
+        said = {name for section in sections for name in section}
+        fields = set(dataclasses.asdict(config)) | set(vars(config.model))
+        # The search stands on the card as it is served.
+        assert fields - said == {"model", "search"}
+        model = folder.tokenizer_path.read_bytes()
+        digest = hashlib.sha256(model).hexdigest()
+        assert told["data"]["tokenizer_sha256"] == digest

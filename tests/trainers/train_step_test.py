@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from moe_keras import BiasBalancedGate, SparseMoE, ThresholdGate
 from moe_keras.losses import cv_squared
 from trainers.optimizer import FusedAdam
 from trainers.train_step import TrainStep
+from translation.config import TranslatorConfig
+from translation.model import Translator
 
 
 class Balanced(keras.layers.Layer):
@@ -143,6 +146,52 @@ def test_balance_of_each_batch_asks_for_more_than_that_of_the_whole():
     assert float(cv_squared(totals[0] + totals[1])) == 0.0
 
 
+def _model_of(gate):
+    """Tokens `(B, 4)` to `(B, 3)` through experts that this gate chooses."""
+    keras.utils.set_random_seed(3)
+    moe = SparseMoE(4, hidden_dim=5, gate=gate, name="moe")
+    return keras.Sequential(
+        [keras.Input((4,)), moe, keras.layers.Dense(3, name="out")]
+    )
+
+
+def test_bias_of_a_gate_moves_once_by_the_load_of_all_batches():
+    gate = BiasBalancedGate(4, k=2, update_rate=0.01)
+    model = _model_of(gate)
+    loads = [gate(inputs).load.numpy() for inputs, _ in BATCHES]
+    _step(model, 3)[0](iter(BATCHES))
+    # 10 tokens with 2 experts each: 5 choices for each of 4 experts.
+    signs = np.sign(5 - sum(loads))
+    expected = 0.01 * (signs - signs.mean())
+    np.testing.assert_allclose(gate.bias, expected, atol=1e-7)
+    one_by_one = sum(np.sign(np.mean(load) - load) for load in loads)
+    assert np.abs(one_by_one - signs).max() >= 1  # it would be another bias
+    np.testing.assert_array_equal(gate.pending_load, np.zeros(4))
+
+
+def test_gates_within_a_translator_are_told_of_accumulated_batches():
+    config = TranslatorConfig(
+        vocab_size=9,
+        depth=4,
+        lstm_units=4,
+        num_experts=4,
+        experts_per_token=2,
+        expert_hidden_dim=4,
+        gate="bias_balanced",
+    )
+    model = Translator(config)
+    model.build()
+    gates = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, BiasBalancedGate)
+    ]
+    _step(model, accumulate_steps=3)
+    assert [gate.batches_per_update for gate in gates] == [3, 3]
+    _step(model)
+    assert [gate.batches_per_update for gate in gates] == [1, 1]
+
+
 def test_gradient_is_cut_to_the_norm():
     seen, figures = _applied(_model(), BATCHES[:1], clip_norm=1e-3)
     assert figures.norm > 1e-3
@@ -176,6 +225,49 @@ def test_step_that_is_not_finite_changes_nothing(value, accumulate_steps):
         step_of_other(iter(batches))
     step(iter(batches))
     np.testing.assert_array_equal(model.weights[0], other.weights[0])
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 3])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        # 2 or 10 tokens, one expert each: no load of 4 experts is even.
+        lambda: BiasBalancedGate(4, k=1, update_rate=0.01),
+        lambda: ThresholdGate(4, k_max=3, mass=0.6, target=1.0),
+    ],
+    ids=["bias", "mass"],
+)
+def test_step_that_is_not_finite_leaves_the_state_of_a_gate(
+    gate, accumulate_steps
+):
+    model = _model_of(gate())
+    step, _ = _step(model, accumulate_steps)
+    batches = BATCHES[:accumulate_steps]
+    state = model.non_trainable_weights[0]  # the bias, or the mass's logit
+    new = state.numpy()
+    step(iter(batches))
+    assert np.any(state.numpy() != new)
+    before = [weight.numpy() for weight in model.weights]
+    # The last batch is spoiled: those before have moved the state.
+    figures, _ = step(iter([*batches[:-1], _spoiled(batches[-1], np.nan)]))
+    assert not figures.is_finite
+    for weight, old in zip(model.weights, before, strict=True):
+        assert np.isfinite(old).all()
+        np.testing.assert_array_equal(weight, old, err_msg=weight.path)
+
+
+def test_overflow_of_the_loss_scale_leaves_the_state_of_a_gate():
+    model = _model_of(BiasBalancedGate(4, k=2, update_rate=0.01))
+    optimizer = FusedAdam(0.05)
+    optimizer.build(model.trainable_variables)
+    scale = tf.Variable(3e38)
+    step = TrainStep(model, _loss, optimizer, 1.0, loss_scale=scale)
+    bias = model.get_layer("moe").gate.bias
+    figures, _ = step(iter(BATCHES))
+    assert np.isfinite(figures.loss) and not figures.is_finite
+    np.testing.assert_array_equal(bias, np.zeros(4))
+    scale.assign(1.0)
+    assert step(iter(BATCHES))[0].is_finite and np.any(bias)
 
 
 def test_infinite_gradient_of_a_finite_loss_changes_nothing():

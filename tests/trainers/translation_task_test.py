@@ -6,54 +6,26 @@ import shutil
 
 import numpy as np
 import pytest
+from small_runs import PAIRS, SMALL, write_corpora
 
 from trainers import translation_task
 from trainers.bad_steps import TrainingError
 from trainers.checkpoint_contents import read_weights
 from trainers.checkpoints import training_folder
 from trainers.filters import LineTranslator
-from trainers.loop_config import LoopConfig
-from trainers.model_folder import FolderError, ModelFolder, measure
-from trainers.presets import NmtConfig, with_overrides
+from trainers.model_folder import FolderError, ModelFolder
+from trainers.presets import with_overrides
+from trainers.run_fields import measure
 from trainers.translation_evaluation import DevEvaluation
-from translation.beam_options import BeamOptions
-from translation.config import TranslatorConfig
 from translation.corpus import open_corpus
 from translation.export import load_translator
-from translation.input_pipeline import PipelineOptions
 from translation.tokenizer import TokenizerError
-
-SMALL = NmtConfig(
-    model=TranslatorConfig(
-        vocab_size=300,
-        depth=8,
-        lstm_units=8,
-        encoder_layers=2,
-        encoder_moe_after=(1,),
-        decoder_layers=1,
-        num_experts=2,
-        expert_hidden_dim=8,
-        attention_units=8,
-    ),
-    loop=LoopConfig(steps=2, warmup_steps=1, evaluate_every=2, save_every=2),
-    batches=PipelineOptions(tokens_per_batch=64, static_shapes=False),
-    search=BeamOptions(beam_width=2, max_length_extra=2),
-)
-PAIRS = [
-    ("one dog", "un chien"),
-    ("two dogs", "deux chiens"),
-    ("one cat", "un chat"),
-    ("two cats", "deux chats"),
-]
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpora")
-    for split in ("train", "dev", "test"):
-        for column, language in enumerate(("en", "fr")):
-            lines = "".join(f"{pair[column]}\n" for pair in PAIRS)
-            (folder / f"{split}.{language}").write_text(lines)
+    write_corpora(folder)
     return folder
 
 
@@ -78,6 +50,7 @@ def test_main_job_shows_what_it_does(trained):
         "loop.steps = 2",
         "Parameters: ",
         "Ops per timestep: ",
+        "train: of all 4 pairs 0 (0.0%) are left out, with over max_length=96",
         "dev at step 2",
         "reference    un chien",
         "encoder_moe_1",
@@ -124,6 +97,21 @@ def test_other_sizes_in_the_same_folder_are_refused(trained, config):
         translation_task.train_and_evaluate(other, trained[0], print)
 
 
+def test_corpora_are_not_read_for_a_folder_that_is_refused(
+    trained, config, monkeypatch
+):
+    def fail(*_):
+        raise AssertionError("a corpus was read")
+
+    monkeypatch.setattr(translation_task, "read_corpora", fail)
+    other = with_overrides(config, ["num_experts=4"])
+    with pytest.raises(FolderError, match="model.num_experts"):
+        translation_task.train_and_evaluate(other, trained[0], print)
+    with ModelFolder(trained[0]).lock():
+        with pytest.raises(FolderError, match="in use by process"):
+            translation_task.train_and_evaluate(config, trained[0], print)
+
+
 def test_evaluate_translate_and_export_use_the_folder(trained):
     folder, _, results = trained
     figures = translation_task.evaluate(folder, log=lambda _: None)
@@ -154,6 +142,10 @@ def test_an_export_in_bfloat16_tells_its_figures(trained):
         assert card["figures"]["signature"] == results["signature"]
         assert card["figures"]["search"]["beam_width"] == 2
         assert card["configuration"]["num_experts"] == 2
+        assert card["training"]["loop"]["seed"] == 1
+        assert card["training"]["batches"]["tokens_per_batch"] == 64
+        assert not card["training"]["filters"]["drop_identical"]
+        assert card["data"]["pairs"] == {"train": 4, "dev": 4, "test": 4}
     assert [card["search"]["beam_width"] for card in cards] == [2, 1]
 
 
@@ -199,7 +191,7 @@ def test_dev_search_may_be_greedy(trained, config):
         for c in (greedy, narrow)
     ]
     assert found[0] == found[1]
-    assert measure(greedy) != measure(loaded)
+    assert measure(greedy, "") != measure(loaded, "")
 
 
 def test_bad_batch_is_kept_with_its_sentences(

@@ -14,6 +14,7 @@ from translation.corpus import CorpusError, TsvCorpus, open_corpus
 from translation.input_pipeline import (
     PipelineOptions,
     batch_shapes,
+    count_too_long,
     evaluation_batches,
     training_batches,
 )
@@ -317,3 +318,14 @@ class TestEvaluationBatches:
         )
         for one, other in zip(first, second, strict=True):
             assert ids(one) == ids(other)
+
+
+def test_pairs_with_too_many_subwords_are_counted(corpus):
+    options = dataclasses.replace(OPTIONS, max_length=12)
+    longer = [max(3 + i % 10, 3 + i * 7 % 9) + 2 for i in range(90)]
+    expected = [length > 12 for length in longer]
+    assert 0 < sum(expected) < 90
+    found = count_too_long(corpus, TOKENIZER, options)
+    assert found == (sum(expected), 90)
+    found = count_too_long(corpus, TOKENIZER, options, first=20)
+    assert found == (sum(expected[:20]), 20)

@@ -1,9 +1,10 @@
 """A loop of one's own, and a run that resumes."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from moe_keras import SparseMoE
+from moe_keras import BiasBalancedGate, HierarchicalGate, SparseMoE
 from moe_keras.monitoring import RoutingRecorder, WindowFile
 
 
@@ -32,6 +33,35 @@ def test_resumed_run_knows_how_things_stood(tmp_path):
         "low": "healthy",
         "high": "healthy",
     }
+
+
+def test_advice_and_noise_are_those_of_the_gate_at_hand():
+    gates = {
+        "noisy": HierarchicalGate(2, 2, k=(1, 2)),
+        "biased": BiasBalancedGate(4, k=2),
+    }
+    # Ones look all alike: every token goes to the same two experts of four.
+    model = keras.Sequential(
+        [keras.Input((3,))]
+        + [
+            SparseMoE(4, hidden_dim=3, gate=gate, name=name)
+            for name, gate in gates.items()
+        ]
+    )
+    kernel = gates["noisy"].primary.gate_kernel
+    kernel.assign([[9.0, 0.0]] * 3)
+    recorder = RoutingRecorder(model)
+    recorder.begin(0)
+    model(tf.ones((64, 3)), training=True)
+    noisy, biased = recorder.close(1)
+    # Logits 27 and 0, noise softplus(0) = log 2.
+    assert abs(noisy.noise_over_gap - np.log(2) / 27) < 1e-5
+    assert "importance_loss_weight" in noisy.verdict.advice
+    assert "noise_epsilon" in noisy.verdict.advice
+    assert biased.noise_over_gap is None
+    assert biased.verdict.level == "collapsed"
+    assert "raise update_rate" in biased.verdict.advice
+    assert "noise" not in biased.verdict.advice
 
 
 def test_no_step_makes_no_window():

@@ -21,6 +21,9 @@ class RoutingMetricTest(tf.test.TestCase):
         self.assertAllClose(statistics.cv_importance, np.sqrt(1.25) / 1.5)
         self.assertAllClose(statistics.max_over_mean_load, 2.0)
         self.assertAllClose(statistics.idle_share, 0.25)
+        # 6 choices of 4 tokens, whether or not there was room for them.
+        self.assertAllClose(statistics.mean_k, 1.5)
+        self.assertAllClose(metric.result()["moe_mean_k"], 1.5)
         self.assertEqual(statistics.tokens, 4)
         self.assertEqual(statistics.overflow, 2)
         self.assertAllClose(metric.result()["moe_overflow_share"], 2 / 6)
@@ -55,9 +58,12 @@ class StatisticsOfAModelTest(tf.test.TestCase):
                 "max_over_mean_load",
                 "idle_share",
                 "overflow_share",
+                "mean_k",
             ):
                 self.assertIn(f"{layer}_{name}", logs)
                 self.assertIn(f"val_{layer}_{name}", logs)
+        self.assertAllClose(logs["val_lower_mean_k"], [2.0])
+        self.assertAllClose(logs["val_upper_mean_k"], [1.0])
 
     def test_every_epoch_starts_anew(self):
         model, x = model_of_two_layers(), np.ones((6, 5, 4), "float32")

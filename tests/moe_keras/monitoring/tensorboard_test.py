@@ -27,6 +27,20 @@ def test_shrinking_averages_neighbours():
     assert shrink(np.arange(7.0)[None], 3).tolist() == [[1.0, 4.0, 6.0]]
 
 
+def test_what_the_gate_tells_is_a_scalar(tmp_path):
+    window = measure("moe", 7, 1, 4, [4, 2, 2, 0], figures={"mass": 2.0})
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        RoutingSummaries().write([window])
+    (file,) = tmp_path.glob("events*")
+    (value,) = (
+        value
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+        if value.tag == "moe/gate/mass"
+    )
+    assert tf.make_ndarray(value.tensor) == 0.5  # a mean over 4 tokens
+
+
 def test_heat_map_comes_now_and_then(tmp_path):
     summaries = RoutingSummaries()
     with tf.summary.create_file_writer(str(tmp_path)).as_default():

@@ -1,9 +1,21 @@
 """Verdicts on loads that are made up, each with its threshold."""
 
 import dataclasses
+import types
 
 import pytest
 
+from moe_keras import (
+    BatchwiseGate,
+    BiasBalancedGate,
+    ExpertChoiceGate,
+    HierarchicalGate,
+    NoisyTopKGate,
+    SparseMoE,
+    SwitchGate,
+    ThresholdGate,
+    TopKGate,
+)
 from moe_keras.monitoring import Judge, Thresholds, measure
 
 
@@ -125,6 +137,53 @@ def test_advice_follows_from_what_is_seen_of_the_gate():
     assert "noise" in judge.judge(quiet).advice
     deaf = dataclasses.replace(noisy, gate_gradient=0.0)
     assert "no gradient" in judge.judge(deaf).advice
+
+
+def advice_for(gate, **figures):
+    judge = Judge(Thresholds(drifting_windows=1), gate)
+    figures = {"gate_gradient": 0.1, **figures}
+    return judge.judge(window_of(0.6, **figures)).advice
+
+
+@pytest.mark.parametrize(
+    "gate, knobs",
+    [
+        (NoisyTopKGate(16), "importance_loss_weight and load_loss_weight"),
+        (
+            HierarchicalGate(4, 4),
+            "importance_loss_weight and load_loss_weight",
+        ),
+        (TopKGate(16), "balance_loss_weight"),
+        (SwitchGate(16), "balance_loss_weight"),
+        (ThresholdGate(16), "balance_loss_weight"),
+        (BiasBalancedGate(16), "update_rate"),
+        (BatchwiseGate(16), "threshold_loss_weight"),
+    ],
+)
+def test_advice_names_what_the_gate_has(gate, knobs):
+    advice = f"raise {knobs}, or lower the learning rate"
+    assert advice_for(gate) == advice
+    layer = SparseMoE(16, hidden_dim=2, gate=gate).get_config()
+    for knob in knobs.split(" and "):
+        assert knob in layer or knob in gate.get_config()
+
+
+@pytest.mark.parametrize("gate", [NoisyTopKGate(16), HierarchicalGate(4, 4)])
+def test_advice_on_noise_is_for_gates_that_have_it(gate):
+    assert "noise" not in advice_for(gate, noise_over_gap=0.1)
+    advice = advice_for(gate, noise_over_gap=0.09)
+    assert advice.endswith("; give the gate more noise: raise noise_epsilon")
+    assert "noise_epsilon" in gate.get_config()
+
+
+def test_advice_for_gates_without_a_knob():
+    even = ExpertChoiceGate(16, causal=False)
+    assert advice_for(even) == "lower the learning rate"
+    own = types.SimpleNamespace()  # says nothing of itself
+    assert "importance_loss_weight" in advice_for(own, noise_over_gap=0.0)
+    assert advice_for(own, noise_over_gap=0.0).endswith("more noise")
+    own.balances_itself = True
+    assert advice_for(own) == "lower the learning rate"
 
 
 def test_bad_thresholds_are_refused():

@@ -3,8 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
-from moe_keras import SparseMoE
-from moe_keras.monitoring import LayerWatch, uncounted
+from moe_keras import (
+    BatchwiseGate,
+    ExpertChoiceGate,
+    SparseMoE,
+    ThresholdGate,
+)
+from moe_keras.monitoring import LayerWatch, measure, uncounted
 from moe_keras.monitoring.watch import PROBE_TOKENS
 
 D, E = 3, 4
@@ -68,6 +73,31 @@ class LayerWatchTest(tf.test.TestCase):
         layer(tf.ones((2, D)), training=True)
         # Now 4, 2, 1, 0: from the second to the third it is 1, twice.
         self.assertAllClose(layer.watch.close().figures["gap"], 2.0)
+
+    def test_figures_of_other_gates_become_means_over_tokens(self):
+        mask = tf.constant([True, True, True, True, False])
+        for gate, figures in (
+            (
+                ThresholdGate(E, k_max=2, mass=0.7, target=None),
+                {"mass": 0.7},
+            ),
+            # Each of 4 experts takes 4 / 4 tokens. They all tie, and the
+            # first token has all experts: 3 of 4 tokens have none.
+            (BatchwiseGate(E, k=1), {"tokens_without_expert": 3 / 4}),
+            (
+                ExpertChoiceGate(E, causal=False, capacity_factor=1.0),
+                {"tokens_without_expert": 3 / 4},
+            ),
+        ):
+            layer = SparseMoE(E, hidden_dim=5, gate=gate)
+            layer.build((None, D))
+            gate.gate_kernel.assign(np.zeros((D, E)))
+            layer.watch = LayerWatch(layer)
+            for _ in range(2):
+                layer(tokens(0, 1, 2, 0, 0), mask=mask, training=True)
+            window = measure("moe", 2, 2, **layer.watch.close()._asdict())
+            self.assertEqual(window.tokens, 8)
+            self.assertAllClose(window.figures, figures)
 
     def test_share_of_changed_first_choices(self):
         layer = watched_layer()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ def test_figures_worked_by_hand():
     # Each expert is left out by a token with chance 1/2, by four with 1/16.
     assert window.idle_by_chance == pytest.approx(4 / 16)
     assert window.noise_over_gap == 0.5
+    assert window.figures == {"noise": 3 / 4, "gap": 6 / 4}
 
 
 def test_chance_is_taken_off_the_spread():
@@ -57,7 +59,8 @@ def test_spread_between_even_and_collapsed():
 
 
 def test_window_without_tokens_has_figures_all_the_same():
-    window = measure("moe", 5, 5, tokens=0, load=[0, 0, 0])
+    window = measure("moe", 5, 5, 0, load=[0, 0, 0], figures={"mass": 0.0})
+    assert window.figures == {"mass": 0.0}
     values = [v for v in dataclasses.astuple(window) if type(v) is float]
     assert np.isfinite(values).all()
 
@@ -65,7 +68,7 @@ def test_window_without_tokens_has_figures_all_the_same():
 def test_windows_come_back_from_their_file(tmp_path):
     windows = [
         measure("low", 5, 5, tokens=4, load=[4, 2, 2, 0]),
-        measure("high", 5, 5, tokens=4, load=[2, 2, 2, 2]),
+        measure("high", 5, 5, 4, load=[2, 2, 2, 2], figures={"mass": 2.0}),
     ]
     verdict = Verdict("drifting", "spread of load", 0.7, 0.75, "Try this.")
     windows[0] = dataclasses.replace(windows[0], verdict=verdict)
@@ -76,6 +79,15 @@ def test_windows_come_back_from_their_file(tmp_path):
     assert [json.loads(line)["layer"] for line in lines] == ["low", "high"]
 
 
+def test_windows_of_an_earlier_version_have_no_figures_of_the_gate(tmp_path):
+    file, window = WindowFile(tmp_path), measure("moe", 5, 5, 4, [4, 4])
+    file.append([window])
+    values = json.loads(file.path.read_text())
+    del values["figures"]
+    file.path.write_text(json.dumps(values) + "\n")
+    assert file.read() == [window]
+
+
 def test_line_that_was_cut_off_is_left_out(tmp_path):
     file = WindowFile(tmp_path)
     window = measure("moe", 5, 5, tokens=4, load=[4, 4])
@@ -83,9 +95,24 @@ def test_line_that_was_cut_off_is_left_out(tmp_path):
     with file.path.open("a") as opened:
         opened.write('{"layer": "mo')
     assert file.read() == [window]
-    file.path.write_text('{"layer": "mo\n' + file.path.read_text())
-    with pytest.raises(ValueError, match="line 1, is no JSON"):
-        file.read()
+
+
+@pytest.mark.parametrize(
+    "broken", [b'{"layer": "mo', b"\xff\x00\x00", b'{"step": 5}', b"7", b""]
+)
+def test_broken_line_is_named_and_passed_over(tmp_path, caplog, broken):
+    file = WindowFile(tmp_path)
+    windows = [measure("moe", n, 5, tokens=4, load=[4, 4]) for n in (5, 10)]
+    file.append(windows)
+    one, two = file.path.read_bytes().splitlines(keepends=True)
+    file.path.write_bytes(one + broken + b"\n" + two)
+    with caplog.at_level(logging.WARNING):
+        assert file.read() == windows
+    (line,) = caplog.messages
+    assert line.startswith(f"{file.path}, line 2, is broken and passed over")
+    assert file.keep_until(10) == windows  # and writes what is left
+    caplog.clear()
+    assert file.read() == windows and not caplog.messages
 
 
 def test_resumed_run_drops_what_it_goes_over_again(tmp_path):

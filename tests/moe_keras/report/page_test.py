@@ -68,6 +68,25 @@ def test_verdicts_and_their_reasons_are_on_the_page(tmp_path):
     assert '<span class="healthy">healthy</span> (step 10)' in text
 
 
+def test_figures_that_gates_tell_have_columns_of_their_own(tmp_path):
+    # 512 of 2,000 tokens have no expert; the other gate tells its mass.
+    for name, figures in (
+        ("chosen", {"tokens_without_expert": 512.0}),
+        ("massive", {"mass": 1500.0}),
+    ):
+        window = measure(name, 10, 10, 2000, [1000] * 4, figures=figures)
+        WindowFile(tmp_path).append([window])
+    text = write_report(tmp_path).read_text("utf-8")
+    assert "<th>tokens without expert</th><th>mass</th>" in text
+    cells = [
+        re.findall(r"<td class=\"number\">([^<]*)</td>", row)[-2:]
+        for row in text.splitlines()
+        if row.startswith(("<tr><td>chosen", "<tr><td>massive"))
+        and "number" in row
+    ]
+    assert cells == [["0.256", "-"], ["-", "0.75"]]
+
+
 def test_program_writes_where_it_is_told(tmp_path, capsys):
     _write_windows(tmp_path)
     main([str(tmp_path), f"--output={tmp_path / 'page.html'}"])

@@ -1,0 +1,38 @@
+"""Training runs of the translator on a corpus of a few lines."""
+
+from trainers.loop_config import LoopConfig
+from trainers.presets import NmtConfig
+from translation.beam_options import BeamOptions
+from translation.config import TranslatorConfig
+from translation.input_pipeline import PipelineOptions
+
+SMALL = NmtConfig(
+    model=TranslatorConfig(
+        vocab_size=300,
+        depth=8,
+        lstm_units=8,
+        encoder_layers=2,
+        encoder_moe_after=(1,),
+        decoder_layers=1,
+        num_experts=2,
+        expert_hidden_dim=8,
+        attention_units=8,
+    ),
+    loop=LoopConfig(steps=2, warmup_steps=1, evaluate_every=2, save_every=2),
+    batches=PipelineOptions(tokens_per_batch=64, static_shapes=False),
+    search=BeamOptions(beam_width=2, max_length_extra=2),
+)
+PAIRS = [
+    ("one dog", "un chien"),
+    ("two dogs", "deux chiens"),
+    ("one cat", "un chat"),
+    ("two cats", "deux chats"),
+]
+
+
+def write_corpora(folder, train=PAIRS):
+    """Files train, dev and test; all but the first are `PAIRS`."""
+    for split, pairs in (("train", train), ("dev", PAIRS), ("test", PAIRS)):
+        for column, language in enumerate(("en", "fr")):
+            lines = "".join(f"{pair[column]}\n" for pair in pairs)
+            (folder / f"{split}.{language}").write_text(lines)
