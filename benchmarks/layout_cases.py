@@ -29,6 +29,11 @@ MESHES = (
     ("mesh, experts", "all:4", "experts:all"),
     ("mesh, hidden", "all:4", "hidden:all"),
     ("mesh, batch", "all:4", "batch:all"),
+    (
+        "mesh, batch and experts 2 x hidden 2",
+        "data:2;model:2",
+        "batch:data;experts:data;hidden:model",
+    ),
     ("mesh, batch 2 x experts 2", "data:2;model:2", "batch:data;experts:model"),
     (
         "mesh, experts 2 x hidden 2",
@@ -117,11 +122,17 @@ def gradients_of(layer, x, d_y):
         tape.watch(x)
         y = layer(x, training=True)
         auxiliary = sum(layer.losses)
-    d_outputs = [halfway(d_y, [y, auxiliary]), tf.ones(())]
+    # Of replicas, none goes back before the others have what it sent them.
+    all_are_there = sum_over_replicas(tf.reduce_sum(tf.stop_gradient(y)))
+    d_y = halfway(d_y, [y, auxiliary, all_are_there])
     d_x, *gradients = tape.gradient(
-        [y, auxiliary], [x, *layer.trainable_variables], d_outputs
+        [y, auxiliary],
+        [x, *layer.trainable_variables],
+        [d_y, tf.ones(())],
     )
-    return (tf.reduce_sum(y), tf.reduce_sum(d_x)), gradients
+    with tf.control_dependencies([d_y]):  # until then the output is kept
+        total = tf.reduce_sum(y)
+    return (total, tf.reduce_sum(d_x)), gradients
 
 
 def case_of(layer, sizes):

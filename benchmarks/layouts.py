@@ -118,7 +118,7 @@ def as_table(rows):
         "sent kB", "planned kB", "to planned", "to all-to-all", "weights",
         "Adam", "peak", "time",
     )  # fmt: skip
-    lines = [f"{'layout':30}" + "".join(f"{name:>14}" for name in head)]
+    lines = [f"{'layout':37}" + "".join(f"{name:>14}" for name in head)]
     for row in rows:
         cells = (
             f"{row['sent_bytes'] / 1e3:,.0f}",
@@ -131,7 +131,7 @@ def as_table(rows):
             f"{row['time_ratio']:.2f}",
         )
         lines.append(
-            f"{row['layout']:30}" + "".join(f"{cell:>14}" for cell in cells)
+            f"{row['layout']:37}" + "".join(f"{cell:>14}" for cell in cells)
         )
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """The small training run with experts on workers' devices, as a program.
 
-`python tests/small_mesh.py FOLDER STEPS ADDRESS,ADDRESS,... RULES`
+`python tests/small_mesh.py FOLDER STEPS ADDRESS,ADDRESS,... RULES [SECONDS]`
+where an evaluation takes so many seconds.
 """
 
 import functools
@@ -13,7 +14,7 @@ from moe_keras.parallel.heartbeat import WorkerLost
 from moe_keras.parallel.strategies import start_workers
 
 
-def main(folder, steps, addresses, rules):
+def main(folder, steps, addresses, rules, seconds="0"):
     cluster = cluster_of(addresses, 0)
     say = functools.partial(print, flush=True)
     try:
@@ -23,7 +24,14 @@ def main(folder, steps, addresses, rules):
             mesh_shape=f"all:{len(cluster.others)}",
         )
         with workers:
-            loop = train(folder, int(steps), workers, is_random=True, log=say)
+            loop = train(
+                folder,
+                int(steps),
+                workers,
+                is_random=True,
+                seconds=float(seconds),
+                log=say,
+            )
     except (ValueError, WorkerLost) as error:
         sys.exit(f"Error: {error}")
     for variable in loop.optimizer.variables:

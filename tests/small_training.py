@@ -35,12 +35,12 @@ CONFIG = LoopConfig(
 class Small(keras.Model):
     """Layers in a list, which TensorFlow's object graph does not see."""
 
-    def __init__(self):
+    def __init__(self, **moe):
         super().__init__(name="small")
         self.blocks = [
             keras.layers.Dense(6, activation="tanh", name="dense"),
             keras.layers.Dropout(0.3, name="dropout"),
-            SparseMoE(4, k=2, hidden_dim=5, name="moe"),
+            SparseMoE(4, hidden_dim=5, name="moe", **{"k": 2, **moe}),
             keras.layers.Dense(1, name="out"),
         ]
 

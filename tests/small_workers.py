@@ -13,6 +13,7 @@ import numpy as np
 import small_training
 import tensorflow as tf
 
+from moe_keras import HierarchicalGate
 from moe_keras.monitoring import uncounted
 from moe_keras.parallel.cluster import Cluster
 from moe_keras.parallel.heartbeat import WorkerLost
@@ -22,17 +23,25 @@ from trainers.checkpoints import training_folder
 from trainers.loop import Loop, seed_everything
 
 
-def make_model(is_random):
+def hard_routing():
+    """Two levels of gates, and experts that cannot take all tokens."""
+    gate = HierarchicalGate(2, 2, k=(2, 1), name="gate")
+    return {"gate": gate, "k": None, "capacity_factor": 0.75}
+
+
+def make_model(is_random, is_hard=False):
     """The small model; without dropout unless `is_random`."""
     seed_everything(1)
-    model = small_training.Small()
+    model = small_training.Small(**(hard_routing() if is_hard else {}))
     _, dropout, moe, _ = model.blocks
     dropout.rate = 0.3 * is_random
     with uncounted():
         model(tf.zeros((0, 3)))
     # Without noise a gate of zeros would send all to the same experts.
-    shape = moe.gate.gate_kernel.shape
-    moe.gate.gate_kernel.assign(tf.random.stateless_normal(shape, [1, 2]))
+    for weight in moe.gate.trainable_variables:
+        if weight.name == "gate_kernel":
+            draw = tf.random.stateless_normal(weight.shape, [1, 2])
+            weight.assign(draw)
     return model
 
 
@@ -42,15 +51,30 @@ def no_noise(shape, dtype=None, seed=None):
     return tf.zeros(shape, dtype)
 
 
-def train(folder, steps, workers=None, is_random=False, seconds=0.0, log=print):
-    """Trains for so many steps, or goes on; returns the loop."""
+def train(
+    folder,
+    steps,
+    workers=None,
+    is_random=False,
+    seconds=0.0,
+    log=print,
+    is_hard=False,
+):
+    """Trains for so many steps, or goes on; returns the loop.
+
+    If `is_hard`, with `hard_routing` and batches of 3, fewer than there may be
+    workers.
+    """
     workers = workers or Workers()
     with workers.scope():
-        model = make_model(is_random)
-    evaluated = make_model(is_random) if workers.is_chief else None
+        model = make_model(is_random, is_hard)
+    evaluated = None
+    if workers.is_chief:
+        evaluated = make_model(is_random, is_hard)
     task = small_training.small_task(
         model=model,
         evaluated=evaluated,
+        batches=small_training.batches(3 if is_hard else 5),
         evaluate=functools.partial(
             small_training.evaluate, evaluated, seconds=seconds
         ),
@@ -108,6 +132,7 @@ def main(folder, options):
                 options.get("is_random", False),
                 options.get("seconds", 0.0),
                 say,
+                options.get("is_hard", False),
             )
     except (ValueError, WorkerLost) as error:
         sys.exit(f"Error: {error}")

@@ -82,13 +82,57 @@ def _between_workers(rows):
         )
     places = tf.shape(rows)[0] // number
     parts = tf.reshape(rows, tf.concat([[number, -1], tf.shape(rows)[1:]], 0))
-    received = tf.raw_ops.CollectiveAllToAllV2(
-        input=parts,
-        group_size=number,
-        group_key=_GROUP,
-        # TensorFlow keeps the first shape that it sees under a key.
-        instance_key=_MOST_SITES * places + site,
-        ordering_token=[],
-        is_stateless=True,
-    )
+
+    def exchange(parts):
+        return tf.raw_ops.CollectiveAllToAllV2(
+            input=parts,
+            group_size=number,
+            group_key=_GROUP,
+            # TensorFlow keeps the first shape that it sees under a key.
+            instance_key=_MOST_SITES * places + site,
+            ordering_token=[],
+            is_stateless=True,
+        )
+
+    here = len(tf.distribute.get_strategy().extended.worker_devices)
+    received = by_names(exchange, parts, order_of_names(number, here))
     return tf.reshape(received, tf.shape(rows))
+
+
+def order_of_names(number, each=1):
+    """Replicas as TensorFlow's all-to-all counts them: sorted by their names.
+
+    Args:
+        number: int. R.
+        each: int. Replicas of each worker.
+
+    Returns:
+        List of int. In the name of a device a 10 comes before a 2.
+
+    Example:
+
+    >>> order_of_names(12)
+    [0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+
+    def name(replica):
+        worker, device = divmod(replica, each)
+        return f"/task:{worker}/device:{device}"
+
+    return sorted(range(number), key=name)
+
+
+def by_names(exchange, parts, order):
+    """Exchanges parts that are in the order of replicas, by one of names.
+
+    Args:
+        exchange: Function of parts, from part p for the replica with the p-th
+            name to part p from it.
+        parts: Tensor `(R, ...)`, a part for each replica.
+        order: List of the replicas, sorted by names.
+
+    Returns:
+        Tensor `(R, ...)`, a part from each replica.
+    """
+    place = [order.index(replica) for replica in range(len(order))]
+    return tf.gather(exchange(tf.gather(parts, order)), place)

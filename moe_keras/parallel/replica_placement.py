@@ -32,8 +32,6 @@ from moe_keras.replicas import (
 )
 from moe_keras.shards import shard_of
 
-_MOST_SORTED = 10  # replicas whose names are in the order of their numbers
-
 
 class ReplicaPlacement(Placement):
     """Each replica of a strategy has a part of the experts of every layer.
@@ -51,8 +49,8 @@ class ReplicaPlacement(Placement):
             `MultiWorkerMirroredStrategy`.
 
     Raises:
-        ValueError: For more than ten replicas in several processes; when a
-            layer is built, for experts that cannot be shared out.
+        ValueError: When a layer is built, for experts that cannot be shared
+            out.
 
     Example:
 
@@ -70,16 +68,6 @@ class ReplicaPlacement(Placement):
     def __init__(self, strategy):
         self._strategy = strategy
         self._number = strategy.num_replicas_in_sync
-        several = isinstance(
-            strategy, tf.distribute.MultiWorkerMirroredStrategy
-        )
-        if several and self._number > _MOST_SORTED:
-            raise ValueError(
-                "Experts can be shared out to the replicas of several workers "
-                f"if there are at most {_MOST_SORTED}: TensorFlow's all-to-all "
-                "sorts them by name, 10 before 2. "
-                f"Received: {self._number} replicas"
-            )
 
     def check(self, experts):
         if not isinstance(experts, StackedExperts):

@@ -171,15 +171,24 @@ def gather_whole(variable):
     Returns:
         Tensor `(E, ...)`.
     """
-    strategy = _raw(variable)._moe_keras_strategy
     variable = _raw(variable)
+    if not hasattr(variable, "_moe_keras_gather"):
+        variable._moe_keras_gather = _gathering(variable)
+    parts = variable._moe_keras_gather()
+    return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
+
+
+def _gathering(variable):
+    """A `tf.function` that is traced but once, for all saves to come."""
+    strategy = variable._moe_keras_strategy
 
     def gather():
         return gather_over_replicas(variable)
 
-    gathered = tf.function(lambda: strategy.run(gather), autograph=False)()
-    parts = strategy.experimental_local_results(gathered)[0]
-    return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
+    def run():
+        return strategy.experimental_local_results(strategy.run(gather))[0]
+
+    return tf.function(run, autograph=False)
 
 
 def gather_pieces(wholes, keeps):

@@ -1,6 +1,7 @@
 """Layouts: in how many ways batch, experts and hidden layer are split."""
 
 import dataclasses
+import shlex
 
 
 @dataclasses.dataclass(frozen=True)
@@ -9,7 +10,7 @@ class Layout:
 
     Attributes:
         name: str.
-        flags: str. What the trainer is told.
+        flags: str. What the trainer is told, quoted for a shell.
         devices: int. R.
         batch: int. Parts of the batch.
         experts: int. Parts of the experts of each layer.
@@ -34,8 +35,11 @@ class Layout:
 
     @property
     def exchanges(self):
-        """Whether each token travels to its experts' devices alone."""
-        return self.batch == self.experts == self.devices
+        """Whether each token travels to its experts' devices alone.
+
+        Batch and experts are then split by one dimension of the devices.
+        """
+        return self.batch * self.parts > self.devices
 
     @property
     def copies(self):
@@ -82,12 +86,20 @@ def _fits_sizes(model, layout):
     )
 
 
+def _flags(**values):
+    """Flags as a shell takes them, for which a `;` ends a command."""
+    pairs = values.items()
+    return " ".join(f"--{name}={shlex.quote(text)}" for name, text in pairs)
+
+
 def _of_replicas(devices):
-    strategy = "--strategy=mirrored"
-    yield Layout("replicas", strategy, devices, devices, is_mirrored=True)
+    mirrored = {"strategy": "mirrored", "devices": str(devices)}
+    yield Layout(
+        "replicas", _flags(**mirrored), devices, devices, is_mirrored=True
+    )
     yield Layout(
         "replicas, experts shared out",
-        f"{strategy} --layout=experts:replica",
+        _flags(**mirrored, layout="experts:replica"),
         devices,
         devices,
         devices,
@@ -96,39 +108,53 @@ def _of_replicas(devices):
 
 
 def _of_meshes(devices):
-    one = f"--mesh_shape=all:{devices}"
-    yield Layout(
-        "mesh, batch and experts",
-        f"{one} --layout=batch:all;experts:all",
-        devices,
-        devices,
-        devices,
+    def on_one(name, layout, **parts):
+        flags = _flags(mesh_shape=f"all:{devices}", layout=layout)
+        return Layout(f"mesh, {name}", flags, devices, **parts)
+
+    yield on_one(
+        "batch and experts",
+        "batch:all;experts:all",
+        batch=devices,
+        experts=devices,
     )
-    yield Layout("mesh, batch", f"{one} --layout=batch:all", devices, devices)
-    yield Layout(
-        "mesh, experts", f"{one} --layout=experts:all", devices, 1, devices
-    )
-    yield Layout(
-        "mesh, hidden", f"{one} --layout=hidden:all", devices, 1, 1, devices
-    )
+    yield on_one("batch", "batch:all", batch=devices)
+    yield on_one("experts", "experts:all", experts=devices)
+    yield on_one("hidden", "hidden:all", hidden=devices)
     for first in range(2, devices // 2 + 1):
-        if devices % first:
-            continue
-        second = devices // first
-        two = f"--mesh_shape=data:{first};model:{second}"
-        yield Layout(
-            f"mesh, batch {first} x experts {second}",
-            f"{two} --layout=batch:data;experts:model",
-            devices,
-            first,
-            second,
-        )
-        two = f"--mesh_shape=model:{first};inner:{second}"
-        yield Layout(
-            f"mesh, experts {first} x hidden {second}",
-            f"{two} --layout=experts:model;hidden:inner",
-            devices,
-            1,
-            first,
-            second,
-        )
+        if devices % first == 0:
+            yield from _of_two_dimensions(devices, first, devices // first)
+
+
+def _of_two_dimensions(devices, first, second):
+    yield Layout(
+        f"mesh, batch and experts {first} x hidden {second}",
+        _flags(
+            mesh_shape=f"data:{first};model:{second}",
+            layout="batch:data;experts:data;hidden:model",
+        ),
+        devices,
+        batch=first,
+        experts=first,
+        hidden=second,
+    )
+    yield Layout(
+        f"mesh, batch {first} x experts {second}",
+        _flags(
+            mesh_shape=f"data:{first};model:{second}",
+            layout="batch:data;experts:model",
+        ),
+        devices,
+        batch=first,
+        experts=second,
+    )
+    yield Layout(
+        f"mesh, experts {first} x hidden {second}",
+        _flags(
+            mesh_shape=f"model:{first};inner:{second}",
+            layout="experts:model;hidden:inner",
+        ),
+        devices,
+        experts=first,
+        hidden=second,
+    )

@@ -79,7 +79,9 @@ _HEAD = (
 
 
 def _rows(plan):
-    yield f"{_HEAD[0]:32}" + "".join(f"{name:>10}" for name in _HEAD[1:])
+    names = [_HEAD[0], *(row.layout.name for row in plan.rows)]
+    width = max(map(len, names)) + 1
+    yield f"{_HEAD[0]:{width}}" + "".join(f"{name:>10}" for name in _HEAD[1:])
     for row in plan.rows:
         first = row.first
         weights = first.expert_weights + first.other_weights + first.average
@@ -96,7 +98,7 @@ def _rows(plan):
             f"{per_byte:,.0f}" if per_byte else "",
         ]
         no = "" if row.fits else "  does not fit"
-        name = f"{row.layout.name:32}"
+        name = f"{row.layout.name:{width}}"
         yield name + "".join(f"{cell:>10}" for cell in cells) + no
 
 

@@ -38,11 +38,11 @@ def traffic(model, layout, training):
 
     A token visits K experts, of which a share `(R - 1) / R` is on another
     device: `2 K N D (R - 1) / R` numbers forward, there and back, and as many
-    backward. On a mesh, where all other layers are on the first device, the
-    batch has to leave it first. A mesh that does not split batch and experts
-    together sends each device its part of the batch, whole, and sums what
-    they return. A weight on c devices is reduced by at least `2 (c - 1)`
-    times its gradient.
+    backward. On a mesh, where all other layers are on the first device, each
+    device is first sent its part of the batch, and what they return is
+    summed. If batch and experts are split together, tokens travel on from
+    there, to each of the pieces that the hidden layer of an expert is in. A
+    weight on c devices is reduced by at least `2 (c - 1)` times its gradient.
 
     Args:
         model: `Model`.
@@ -71,12 +71,11 @@ def traffic(model, layout, training):
 
 def _visits(layer, layout):
     """Other devices that a token is sent to, in the mean."""
-    elsewhere = 1 - 1 / layout.experts
+    elsewhere = layer.k * layout.hidden * (1 - 1 / layout.experts)
     if layout.is_mirrored:
-        return layer.k * elsewhere
-    if layout.exchanges:
-        return layer.k * elsewhere + elsewhere
-    return (layout.devices - 1) / layout.batch
+        return elsewhere
+    its_part = (layout.devices - 1) / layout.batch
+    return its_part + (elsewhere if layout.exchanges else 0)
 
 
 def _reduced(model, layout):

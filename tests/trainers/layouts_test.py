@@ -15,6 +15,7 @@ from small_workers import largest_difference, train
 from moe_keras import SparseMoE
 from moe_keras.parallel import MeshLayout
 from moe_keras.parallel.replica_placement import ReplicaPlacement
+from moe_keras.parallel.replica_weight import copies_of
 from moe_keras.parallel.strategies import start_workers
 from moe_keras.parallel.workers import Workers
 from trainers import translation_task
@@ -70,9 +71,19 @@ def test_from_replicas_to_a_mesh_to_one_device(
     assert difference < 1e-5 and number > 30
 
 
+HOW = {
+    "mesh": {"mesh_shape": "all:2", "layout": "batch:all;experts:all"},
+    "replicas": {"strategy": "mirrored"},
+    "parts": {"strategy": "mirrored", "layout": "experts:replica"},
+}
+
+
 @pytest.mark.slow
-def test_a_translator_of_a_mesh_is_served_like_any_other(tmp_path, monkeypatch):
-    """Trained, evaluated, exported: as without a mesh."""
+@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
+def test_a_translator_of_two_devices_is_served_like_any_other(
+    how, tmp_path, monkeypatch
+):
+    """Trained, evaluated, exported: as on one device."""
     lines = {
         "en": "one dog\ntwo dogs\none cat\ntwo cats\n",
         "fr": "un chien\ndeux chiens\nun chat\ndeux chats\n",
@@ -82,6 +93,9 @@ def test_a_translator_of_a_mesh_is_served_like_any_other(tmp_path, monkeypatch):
     fields = ["steps=4", "evaluate_every=2", "save_every=2", "warmup_steps=1"]
     fields += [f"{s}={tmp_path / 'text'}" for s in ("train", "dev", "test")]
     fields += ["tokens_per_batch=64", "static_shapes=False", "pair=en-fr"]
+    if "strategy" in how:  # replicas draw numbers of their own
+        monkeypatch.setattr(keras.random, "normal", small_workers.no_noise)
+        fields.append("dropout=0.0")
     config = with_overrides(small_config(300), fields)
     loops = []
 
@@ -90,33 +104,27 @@ def test_a_translator_of_a_mesh_is_served_like_any_other(tmp_path, monkeypatch):
         return loops[-1]
 
     monkeypatch.setattr(translation_task, "Loop", keep_loop)
-    on_mesh = functools.partial(
-        start_workers,
-        devices="2",
-        layout="batch:all;experts:all",
-        mesh_shape="all:2",
-    )
+    on_two = functools.partial(start_workers, devices="2", **how)
     results, served = [], []
-    for name, start in (("mesh", on_mesh), ("plain", start_workers)):
+    for name, start in (("two", on_two), ("one", start_workers)):
         results.append(
             translation_task.train_and_evaluate(
                 config, tmp_path / name, lambda line: None, start
             )
         )
         served.append(load_translator(tmp_path / name / "export/1"))
-    devices = {v.value.device[-1] for v in loops[0].optimizer.variables}
+    moments = loops[0].optimizer.variables
+    devices = {copy.device[-1] for v in moments for copy in copies_of(v)}
     assert devices == {"0", "1"}
-    difference, number = largest_difference(
-        tmp_path / "mesh", tmp_path / "plain"
-    )
+    difference, number = largest_difference(tmp_path / "two", tmp_path / "one")
     assert difference < 1e-5 and number > 100
     assert results[0]["bleu"] == results[1]["bleu"]
-    served.append(load_translator(translation_task.export(tmp_path / "mesh")))
-    of_mesh, of_plain, exported_again = (
+    served.append(load_translator(translation_task.export(tmp_path / "two")))
+    of_two, of_one, exported_again = (
         each(lines["en"].splitlines()) for each in served
     )
-    assert of_mesh == exported_again
-    for ours, theirs in zip(of_mesh, of_plain, strict=True):
+    assert of_two == exported_again
+    for ours, theirs in zip(of_two, of_one, strict=True):
         assert ours.text == theirs.text
         assert ours.score == pytest.approx(theirs.score, abs=1e-4)
 

@@ -117,11 +117,17 @@ def left(model, average):
 @pytest.mark.parametrize(
     "number, gate, capacity_factor, accumulate_steps, has_parts",
     [
-        pytest.param(2, "flat", None, 1, False, marks=pytest.mark.slow),
         (2, "hierarchical", 0.75, 2, True),
         pytest.param(2, "bias", None, 2, False, marks=pytest.mark.slow),
-        pytest.param(4, "flat", 0.75, 1, False, marks=pytest.mark.slow),
-        pytest.param(4, "hierarchical", None, 1, True, marks=pytest.mark.slow),
+        *(
+            pytest.param(
+                number, gate, capacity, 1, has_parts, marks=pytest.mark.slow
+            )
+            for number in (2, 4)
+            for gate in ("flat", "hierarchical")
+            for capacity in (None, 0.75)
+            for has_parts in (False, True)
+        ),
     ],
 )
 def test_replicas_equal_one_device(

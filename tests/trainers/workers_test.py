@@ -124,9 +124,9 @@ def _train_undisturbed(folder, number, **options):
     return stored.path
 
 
-def _compare_with_one_device(checkpoint, folder, monkeypatch):
+def _compare_with_one_device(checkpoint, folder, monkeypatch, **options):
     monkeypatch.setattr(keras.random, "normal", small_workers.no_noise)
-    small_workers.train(folder / "one", STEPS, log=lambda line: None)
+    small_workers.train(folder / "one", STEPS, log=lambda line: None, **options)
     run = checkpoint.parents[1]
     return small_workers.largest_difference(folder / "one", run)
 
@@ -181,6 +181,19 @@ def test_one_of_two_is_killed(two_workers, tmp_path):
 def test_four_workers_equal_one_device(layout, tmp_path, monkeypatch):
     four = _train_undisturbed(tmp_path, 4, layout=layout)
     largest, compared = _compare_with_one_device(four, tmp_path, monkeypatch)
+    assert compared > 40 and largest < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [None, "experts:replica"])
+def test_four_workers_with_three_tokens_and_full_experts(
+    layout, tmp_path, monkeypatch
+):
+    """With two levels of gates; one worker has no token, and waits."""
+    four = _train_undisturbed(tmp_path, 4, layout=layout, is_hard=True)
+    largest, compared = _compare_with_one_device(
+        four, tmp_path, monkeypatch, is_hard=True
+    )
     assert compared > 40 and largest < 1e-5
 
 

@@ -87,6 +87,27 @@ def test_gates_and_experts_of_other_kinds(parts):
     )
 
 
+# Of 13 tokens' 26 choices each expert takes ceil(0.75 * 26 / 8) = 3 at most.
+KINDS = {
+    "hierarchical gate": {"make_parts": PARTS["hierarchical gate"]},
+    "capacity": {"capacity_factor": 0.75},
+    "hierarchical gate, capacity": {
+        "make_parts": PARTS["hierarchical gate"],
+        "capacity_factor": 0.75,
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_each_layout_with_all_kinds_of_routing(name, kind):
+    split = check_layout(layout_named(name), tokens(BATCH), MASK, **KINDS[kind])
+    overflow = split.routing_statistics().overflow
+    assert (overflow > 0) == ("capacity" in kind)
+    check_layout(layout_named(name), tokens(1), **KINDS[kind])
+
+
 def test_experts_that_are_keras_layers():
     def parts():
         experts = [
@@ -145,6 +166,36 @@ def test_gradients_are_computed_where_the_weights_are():
     assert devices == {f"CPU:{i}" for i in range(4)}
 
 
+def losses_of_training(layer, batches, signature):
+    optimizer = keras.optimizers.Adam(0.01)
+    optimizer.build(layer.trainable_variables)
+
+    @tf.function(autograph=False, input_signature=signature)
+    def step(x, mask=None):
+        with tf.GradientTape() as tape:
+            error = layer(x, mask=mask, training=True) - tf.reverse(x, [1])
+            loss = tf.reduce_mean(error**2) + tf.add_n(layer.losses)
+        variables = layer.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    return [float(step(*batch)) for batch in batches]
+
+
+def check_training(layout, batches, signature=None, **kwargs):
+    """Adam divides by small numbers: to 1e-4 of the loss, 1e-3 of weights."""
+    layers = small_moe(**kwargs), small_moe(layout, **kwargs)
+    plain, split = (
+        losses_of_training(layer, batches, signature) for layer in layers
+    )
+    np.testing.assert_allclose(split, plain, rtol=1e-4)
+    assert plain[-1] < 0.9 * plain[0]
+    for path, weight in wholes(layers[0]).items():
+        np.testing.assert_allclose(
+            wholes(layers[1])[path], weight, rtol=1e-3, atol=1e-4
+        )
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -156,32 +207,19 @@ def test_gradients_are_computed_where_the_weights_are():
     ],
 )
 def test_twenty_steps_of_training(name):
-    """Adam divides by small numbers: to 1e-4 of the loss, 1e-3 of weights."""
-    x = tokens(BATCH)
-    histories, layers = [], []
-    for layout in (None, layout_named(name)):
-        layer = small_moe(layout)
-        optimizer = keras.optimizers.Adam(0.01)
-        optimizer.build(layer.trainable_variables)
+    check_training(layout_named(name), 20 * [(tokens(BATCH),)])
 
-        @tf.function(autograph=False)
-        def step(layer=layer, optimizer=optimizer):
-            with tf.GradientTape() as tape:
-                error = layer(x, training=True) - tf.reverse(x, [1])
-                loss = tf.reduce_mean(error**2) + tf.add_n(layer.losses)
-            variables = layer.trainable_variables
-            optimizer.apply(tape.gradient(loss, variables), variables)
-            return loss
 
-        histories.append([float(step()) for _ in range(20)])
-        layers.append(layer)
-    plain, split = histories
-    np.testing.assert_allclose(split, plain, rtol=1e-4)
-    assert plain[-1] < 0.9 * plain[0]
-    for path, weight in wholes(layers[0]).items():
-        np.testing.assert_allclose(
-            wholes(layers[1])[path], weight, rtol=1e-3, atol=1e-4
-        )
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_twenty_steps_of_two_gates_full_experts_and_uneven_batches(name):
+    """Of 13, 13, 3, 1 and 13 tokens, some of them padding, and so on."""
+    check_training(
+        layout_named(name),
+        4 * [(tokens(n), MASK[:n]) for n in (BATCH, BATCH, 3, 1, BATCH)],
+        [tf.TensorSpec((None, DEPTH)), tf.TensorSpec((None,), tf.bool)],
+        **KINDS["hierarchical gate, capacity"],
+    )
 
 
 @pytest.mark.parametrize("name", ["experts_and_hidden", "exchange"])

@@ -13,9 +13,11 @@ import grpc
 import pytest
 from small_workers import largest_difference, train
 
+from benchmarks.kill_resume import differences
 from moe_keras.parallel.cluster import Cluster, ClusterError
 from moe_keras.parallel.remote import connect
 from moe_keras.parallel.worker import main, start_server
+from trainers.checkpoints import training_folder
 
 ROOT = pathlib.Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
@@ -46,10 +48,10 @@ def workers(addresses):
             process.wait()
 
 
-def train_on(addresses, folder, steps, rules):
+def train_on(addresses, folder, steps, rules, seconds=0.0):
     """`small_mesh.py` with the workers' devices, as a process."""
     command = [sys.executable, str(ROOT / "tests/small_mesh.py"), str(folder)]
-    command += [str(steps), ",".join(addresses), rules]
+    command += [str(steps), ",".join(addresses), rules, str(seconds)]
     return subprocess.Popen(
         command,
         env=ENVIRONMENT,
@@ -76,21 +78,32 @@ def test_shards_on_workers_train_like_one_device(number, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path):
+    """To the end, where all is as if nobody had been killed, bit for bit."""
     addresses = free_addresses(3)
-    rules = "batch:all;experts:all"
+    rules, steps = "batch:all;experts:all", 9
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
     with workers(addresses) as started:
-        process = train_on(addresses, tmp_path, 10_000, rules)
+        process = train_on(addresses, alone, steps, rules)
+        said, _ = process.communicate(timeout=500)
+        assert process.returncode == 0, said
+        # Killed while step 4 is evaluated, when the third one was saved.
+        process = train_on(addresses, killed, steps, rules, seconds=3.0)
         for line in process.stdout:
-            if line.startswith("step 4/"):  # the third one was saved
+            if line.startswith("step 4/"):
                 break
         started[1].send_signal(signal.SIGKILL)
         said, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     assert f"Lost worker 2 ({addresses[2]})" in said
     with workers(addresses):
-        process = train_on(addresses, tmp_path, 1, rules)
+        process = train_on(addresses, killed, steps, rules)
         said, _ = process.communicate(timeout=500)
-    assert process.returncode == 0 and "Resuming after step" in said
+    assert process.returncode == 0, said
+    assert "Resuming after step 3." in said and f"step {steps}/" in said
+    ends = [training_folder(path).stored()[-1] for path in (alone, killed)]
+    assert [end.step for end in ends] == [steps, steps]
+    differing, compared = differences(*(end.path for end in ends))
+    assert compared > 40 and not differing
 
 
 def test_port_in_use():

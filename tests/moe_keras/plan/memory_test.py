@@ -8,6 +8,9 @@ import pytest
 
 import moe_keras
 from moe_keras.parallel import MeshLayout
+from moe_keras.parallel.replica_placement import ReplicaPlacement
+from moe_keras.parallel.replica_weight import copies_of
+from moe_keras.placement import Placement
 from moe_keras.plan import (
     MoE,
     Training,
@@ -54,11 +57,20 @@ def test_memory_of_a_device_is_what_a_real_layer_holds(optimizer, gate):
         ("all:4", "batch:all;experts:all", "mesh, batch and experts"),
         ("all:4", "experts:all", "mesh, experts"),
         ("all:4", "hidden:all", "mesh, hidden"),
-        ("data:2;model:2", "batch:data;experts:model", "batch 2 x experts 2"),
+        (
+            "data:2;model:2",
+            "batch:data;experts:data;hidden:model",
+            "mesh, batch and experts 2 x hidden 2",
+        ),
+        (
+            "data:2;model:2",
+            "batch:data;experts:model",
+            "mesh, batch 2 x experts 2",
+        ),
         (
             "model:2;inner:2",
             "experts:model;hidden:inner",
-            "experts 2 x hidden 2",
+            "mesh, experts 2 x hidden 2",
         ),
     ],
 )
@@ -70,7 +82,7 @@ def test_memory_of_four_devices_is_what_they_hold(
         layer = moe_keras.SparseMoE(12, k=2, hidden_dim=32)
         layer.build((None, 24))
     model = Model("", Part(), (sizes,), tokens=10)
-    (layout,) = (x for x in layouts(model, 4) if x.name.endswith(name))
+    (layout,) = (x for x in layouts(model, 4) if x.name == name)
     if optimizer == "factored_adam" and layout.hidden > 1:
         pytest.skip("refused")
     real = KINDS[optimizer]()
@@ -86,9 +98,35 @@ def test_memory_of_four_devices_is_what_they_hold(
         assert state[device] == pytest.approx(held.optimizer, rel=0.1)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "factored_adam"])
+@pytest.mark.parametrize("name", ["replicas", "replicas, experts shared out"])
+def test_memory_of_four_replicas_is_what_they_hold(
+    name, optimizer, four_replicas
+):
+    sizes = MoE(24, 32, 12, k=2, bias=True)
+    model = Model("", Part(), (sizes,), tokens=10)
+    (layout,) = (x for x in layouts(model, 4) if x.name == name)
+    placement = Placement()
+    if layout.exchanges:
+        placement = ReplicaPlacement(four_replicas)
+    with four_replicas.scope(), placement.scope():
+        layer = moe_keras.SparseMoE(12, k=2, hidden_dim=32)
+        layer.build((None, 24))
+        real = KINDS[optimizer]()
+        real.build(layer.trainable_variables)
+    weights = _bytes_by_device(layer.trainable_variables)
+    state = _bytes_by_device(real.variables[2:])
+    for device in range(4):
+        held = memory(model, layout, Training(optimizer=optimizer), device)
+        planned = held.expert_weights + held.other_weights
+        assert weights[device] == pytest.approx(planned, rel=0.1)
+        assert state[device] == pytest.approx(held.optimizer, rel=0.1)
+
+
 def _bytes_by_device(variables):
     held = collections.Counter()
     for variable in variables:
-        number = int(variable.value.device.rpartition(":")[-1])
-        held[number] += 4 * int(np.prod(variable.shape))
+        for copy in copies_of(variable):
+            number = int(copy.device.rpartition(":")[-1])
+            held[number] += 4 * int(np.prod(copy.shape))
     return held

@@ -1,5 +1,12 @@
 """Layouts of a small model: what they hold and send, and which is best."""
 
+import subprocess
+
+import pytest
+
+from moe_keras.parallel.replica_placement import ReplicaPlacement
+from moe_keras.parallel.strategies import start_workers
+from moe_keras.placement import current_placement
 from moe_keras.plan import (
     PRESETS,
     MoE,
@@ -51,6 +58,26 @@ def test_exchange_is_what_a_walk_over_tokens_and_experts_counts():
     assert 2 * halved.exchange == counted.exchange
 
 
+def test_exchange_of_two_dimensions_is_what_a_walk_over_the_mesh_counts():
+    model = _language_model()
+    layout = next(x for x in layouts(model, 4) if "and experts 2 x" in x.name)
+    (layer,) = model.moe
+    # Device (row, column) has a half of the tokens and of the experts, those
+    # of the row, and half of the hidden layer of each, that of the column.
+    crossed = 0
+    for token in range(model.tokens):
+        for column in range(2):
+            row = token % 2
+            crossed += (row, column) != (0, 0)  # all begin on the first device
+            for choice in range(layer.k):
+                expert = (token + token // 8 + 2 * choice) % layer.num_experts
+                crossed += expert // 4 != row
+    assert layout.exchanges and layout.copies == 1
+    counted = traffic(model, layout, Training()).exchange
+    # There and back, forward and backward, 4 bytes.
+    assert counted == 4 * 4 * layer.depth * crossed
+
+
 def test_compute_for_each_byte_grows_with_the_hidden_size_alone():
     def per_byte(depth=8, hidden=16, k=2, tokens=64):
         layer = MoE(depth, hidden, num_experts=8, k=k)
@@ -72,7 +99,33 @@ def test_layouts_divide_what_they_split():
         if not x.is_mirrored
     }
     # Six experts in two parts, not in four; eight hidden units in 2 or 4.
-    assert found == {(4, 1, 1), (1, 1, 4), (2, 2, 1), (1, 2, 2)}
+    assert found == {
+        (4, 1, 1),
+        (1, 1, 4),
+        (2, 2, 1),
+        (1, 2, 2),
+        (2, 2, 2),
+    }
+
+
+@pytest.mark.parametrize(
+    "layout", layouts(_language_model(), 4), ids=lambda layout: layout.name
+)
+def test_advice_survives_a_shell_and_starts_the_layout(layout):
+    command = ["sh", "-c", f"printf '%s\\n' {layout.flags}"]
+    lines = subprocess.check_output(command, text=True).splitlines()
+    workers = start_workers(
+        **dict(line.removeprefix("--").split("=", 1) for line in lines)
+    )
+    with workers.scope():
+        placement = current_placement()
+    if layout.is_mirrored:
+        assert workers.strategy.num_replicas_in_sync == 4
+        assert isinstance(placement, ReplicaPlacement) == layout.exchanges
+        return
+    parts = {"batch": layout.batch, "experts": layout.experts}
+    assert placement.parts == {**parts, "hidden": layout.hidden}
+    assert placement.exchanges == layout.exchanges
 
 
 def test_fewest_devices_that_fit_are_found_and_the_next_fewer_do_not():
