@@ -41,13 +41,13 @@ def test_advice_and_noise_are_those_of_the_gate_at_hand():
         "biased": BiasBalancedGate(4, k=2),
     }
     # Ones look all alike: every token goes to the same two experts of four.
-    model = keras.Sequential(
-        [keras.Input((3,))]
-        + [
-            SparseMoE(4, hidden_dim=3, gate=gate, name=name)
-            for name, gate in gates.items()
-        ]
-    )
+    # Side by side: behind the noise of another layer they would differ.
+    inputs = keras.Input((3,))
+    outputs = [
+        SparseMoE(4, hidden_dim=3, gate=gate, name=name)(inputs)
+        for name, gate in gates.items()
+    ]
+    model = keras.Model(inputs, outputs)
     kernel = gates["noisy"].primary.gate_kernel
     kernel.assign([[9.0, 0.0]] * 3)
     recorder = RoutingRecorder(model)
