@@ -50,7 +50,10 @@ def assert_segments_have_gradients_of_batches(experts, as_function):
 
     def as_batches(x_SD):
         parts = tf.split(x_SD, [*COUNTS, 2])[:-1]
-        batches = [tf.pad(x, [[0, C - len(x)], [0, 0]]) for x in parts]
+        batches = [
+            tf.pad(part, [[0, C - count], [0, 0]])
+            for part, count in zip(parts, COUNTS, strict=True)
+        ]
         outputs = experts(tf.stack(batches))
         rows = [outputs[e, :count] for e, count in enumerate(COUNTS)]
         return tf.concat([*rows, np.zeros((2, OUT))], 0)
