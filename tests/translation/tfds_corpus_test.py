@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from translation.corpus import CorpusError, open_corpus
+from translation.input_pipeline import PipelineOptions, training_batches
+from translation.tokenizer_training import train_tokenizer
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -67,6 +69,21 @@ class TestWmt:
             back = "-".join(reversed(pair.split("-")))
             other = open_corpus(spec, back)
             assert [(b, a) for a, b in other.pairs()] == there
+
+    def test_vocabulary_and_batches_are_made_of_wmt14(self):
+        with tfds.testing.mock_data(num_examples=30):
+            corpus = open_corpus("tfds:wmt14_translate/de-en:train", "en-de")
+            tokenizer = train_tokenizer(corpus.sentences(), 320)
+            options = PipelineOptions(tokens_per_batch=128)
+            batches = iter(training_batches(corpus, tokenizer, options))
+            batch = next(batches)
+            pairs = set(corpus.pairs())
+        sources, targets = (
+            tokenizer.decode(batch[name].numpy().tolist())
+            for name in ("source", "target_out")
+        )
+        assert len(sources) > 1
+        assert set(zip(sources, targets, strict=True)) <= pairs
 
 
 @pytest.mark.usefixtures("prepared")
