@@ -30,17 +30,22 @@ def rest(batches):
     return [next(batches)[0].numpy().tolist() for _ in range(30)]
 
 
+def assert_goes_on_elsewhere(batches, folder):
+    """Saved in `here`, the place is found again when all is in `there`."""
+    next(batches)
+    state = tf.train.Checkpoint(batches=batches)
+    saved = state.write(str(folder / "state"))
+    expected = rest(batches)
+    (folder / "here").rename(folder / "there")
+    moved = shuffled(str(folder / "there/train"))
+    tf.train.Checkpoint(batches=moved).read(saved).assert_consumed()
+    assert rest(moved) == expected  # one epoch and most of a second
+
+
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_place_in_the_data_outlives_a_move(tmp_path, ending):
     batches = shuffled(write(tmp_path / "here", ending=ending))
-    next(batches)
-    state = tf.train.Checkpoint(batches=batches)
-    saved = state.write(str(tmp_path / "state"))
-    expected = rest(batches)
-    (tmp_path / "here").rename(tmp_path / "there")
-    moved = shuffled(str(tmp_path / "there/train"))
-    tf.train.Checkpoint(batches=moved).read(saved).assert_consumed()
-    assert rest(moved) == expected  # one epoch and most of a second
+    assert_goes_on_elsewhere(batches, tmp_path)
 
 
 def test_state_with_a_path_in_it_is_read_as_well(tmp_path):
@@ -51,14 +56,7 @@ def test_state_with_a_path_in_it_is_read_as_well(tmp_path):
         *(tf.data.TextLineDataset(str(file)) for file in files)
     )
     batches = iter(untuned(lines.shuffle(8, seed=1).repeat()).batch(3))
-    next(batches)
-    state = tf.train.Checkpoint(batches=batches)
-    saved = state.write(str(tmp_path / "state"))
-    expected = rest(batches)
-    (tmp_path / "here").rename(tmp_path / "there")
-    moved = shuffled(str(tmp_path / "there/train"))
-    tf.train.Checkpoint(batches=moved).read(saved).assert_consumed()
-    assert rest(moved) == expected
+    assert_goes_on_elsewhere(batches, tmp_path)
 
 
 def test_digest_tells_other_pairs_and_another_order(tmp_path):
