@@ -1,8 +1,8 @@
-"""What one run of a graph sends between devices, and what it allocates there.
+"""What a run of a graph sends between devices, and what it allocates there.
 
 Nothing has to be told which of its operations communicate: TensorFlow cuts a
 graph into one for each device, with a pair of Send and Recv wherever a tensor
-crosses. The graph of a `tf.function` is run once in a session that traces it;
+crosses. The graph of a `tf.function` is run in a session that traces it;
 each Send that was run counts with the bytes of the tensor it was given. On one
 machine the devices may be logical ones of a single processor.
 
@@ -19,6 +19,7 @@ import tensorflow as tf
 
 _SENDS = ("_Send", "_HostSend")
 _SMALL = 1024  # bytes; sizes, counts and the like
+_RUNS = 5  # of which the least memory counts
 _HALFWAY = "halfway"
 
 
@@ -47,6 +48,8 @@ class Trace(NamedTuple):
             by device; variables are not among them.
         kept: dict of the bytes that were allocated on the way from the forward
             to the backward pass, where `halfway` stands in the function.
+
+    Of both the least of a few runs: a busy machine frees some tensors late.
     """
 
     crossings: list
@@ -65,7 +68,7 @@ class Trace(NamedTuple):
 
 
 def trace(function, *arguments):
-    """Runs a `tf.function` once and sees what crosses.
+    """Runs a `tf.function` a few times and sees what crosses.
 
     The variables of the function are copied: theirs do not change.
 
@@ -87,8 +90,12 @@ def trace(function, *arguments):
     """
     concrete = function.get_concrete_function(*arguments)
     values = [_captured(*pair) for pair in concrete.graph.captures]
-    metadata = _run(concrete, values, [a.numpy() for a in arguments])
-    return Trace(_crossings(metadata), _peaks(metadata), _kept(metadata))
+    runs = _run(concrete, values, [a.numpy() for a in arguments])
+    return Trace(
+        _crossings(runs[0]),
+        _least([_peaks(metadata) for metadata in runs]),
+        _least([_kept(metadata) for metadata in runs]),
+    )
 
 
 def halfway(d_outputs, outputs):
@@ -156,12 +163,13 @@ def _run(concrete, captured, arguments):
         options = v1.RunOptions(
             trace_level=v1.RunOptions.FULL_TRACE, output_partition_graphs=True
         )
-        metadata = v1.RunMetadata()
+        traces = [v1.RunMetadata() for _ in range(_RUNS)]
         with v1.Session(graph=graph, config=config) as session:
             session.run(v1.global_variables_initializer())
             session.run(results, feeds)  # updates copy what initializers hold
-            session.run(results, feeds, options, metadata)
-    return metadata
+            for metadata in traces:
+                session.run(results, feeds, options, metadata)
+    return traces
 
 
 def _crossings(metadata):
@@ -194,6 +202,13 @@ def _crossings(metadata):
                 )
             )
     return [crossing for crossing in found if crossing.bytes]
+
+
+def _least(by_device):
+    return {
+        device: min(held[device] for held in by_device)
+        for device in by_device[0]
+    }
 
 
 def _peaks(metadata):
