@@ -35,7 +35,7 @@ flags.DEFINE_string("pair", "en-de", "Languages.")
 flags.DEFINE_string("train", None, "Training corpus, a prefix.", required=True)
 flags.DEFINE_string("test", None, "Test corpus, a prefix.", required=True)
 flags.DEFINE_integer("rounds", 3, "Turns of each.", lower_bound=1)
-flags.DEFINE_float("minutes", 2.0, "Of training in each turn.")
+flags.DEFINE_integer("minutes", 2, "Of training in each turn.", lower_bound=1)
 
 _CONFIG = """
 seed: 1
@@ -82,7 +82,7 @@ class Ours:
 
     def __init__(self, work):
         self.folder = work / "ours"
-        self.minutes = 0.0
+        self.minutes = 0
 
     def train(self):
         """Goes on for a turn; returns tokens/s of each line of progress."""
