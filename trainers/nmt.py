@@ -30,6 +30,8 @@ On several devices, or with a worker on each of several hosts:
 Any field of the configuration that is printed at the start can be changed:
 
   python -m trainers.nmt --set num_experts=32 --set dropout=0.2
+  python -m trainers.nmt --set gate=top_k \\
+    --set gate_options=balance_loss_weight=0.02,jitter=0.01
 """
 
 import functools
@@ -141,7 +143,10 @@ _EXPORT_PRECISION = flags.DEFINE_enum(
     "Of weights and products in the SavedModel.",
 )
 _SET = flags.DEFINE_multi_string(
-    "set", [], "Change a field of the configuration: FIELD=VALUE. Repeatable."
+    "set",
+    [],
+    "Change a field of the configuration: FIELD=VALUE. Repeatable. "
+    "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
 )
 
 _STRATEGY = flags.DEFINE_enum(

@@ -57,7 +57,13 @@ def test_folder_without_configuration_names_the_way_out(tmp_path):
 def test_configuration_comes_back_equal(folder):
     assert folder.load_config() == CONFIG
     other = with_overrides(
-        CONFIG, ["encoder_moe_after=(1, 3)", "capacity_factor=1.5", "steps=9"]
+        CONFIG,
+        [
+            "encoder_moe_after=(1, 3)",
+            "capacity_factor=1.5",
+            "steps=9",
+            "gate_options=noise_epsilon=0.1",
+        ],
     )
     folder.save_config(other)
     assert folder.load_config() == other
@@ -69,6 +75,7 @@ def test_configuration_comes_back_equal(folder):
         ("pair=en-de", r"pair \(there 'en-fr', now 'en-de'\)"),
         ("vocabulary_type=bpe", r"vocabulary_type \(there 'unigram'"),
         ("precision=mixed_bfloat16", r"precision \(there 'float32'"),
+        ("gate_options=seed=3", r"model.gate_options \(there '', now 'seed=3'"),
         ("depth=8", r"model.depth \(there 4, now 8\)"),
         ("decoder_moe_after=2", r"model.decoder_moe_after \(there \(1,\)"),
     ],
