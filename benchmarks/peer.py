@@ -158,7 +158,6 @@ class Peer:
             5,
             "-batch_size",
             64,
-            "-gpu_ranks",
             "-report_time",
         )
         first = _numbers(r"Step 0 time \(s\): ([\d.]+)", text)
@@ -217,17 +216,19 @@ def main(_):
         if turn == 0:
             _write_subwords(work)
         speeds["peer"] += peer.train()
+        print(json.dumps({"tokens_per_second": speeds}), flush=True)
     seconds = {"ours": [], "peer": []}
     for _ in range(FLAGS.rounds):
         seconds["ours"].append(ours.translate())
         seconds["peer"].append(peer.translate())
+        print(json.dumps({"seconds": seconds}), flush=True)
     report = {}
     for name in speeds:
         report[name] = {
             "target_tokens_per_second": statistics.median(speeds[name]),
             "seconds_for_the_test_set": statistics.median(seconds[name]),
         }
-    print(json.dumps({**report, "speeds": speeds, "seconds": seconds}))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":
