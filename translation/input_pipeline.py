@@ -5,19 +5,13 @@
 Pairs are put into buckets by the longer of their two sides, and a batch holds
 pairs of one bucket: `(B, L)` for source and target alike, with `B * L` near
 `tokens_per_batch`. So a dozen shapes cover a corpus, which matters where each
-new shape is compiled. Share of ids that are not padding, and number of shapes,
-on Multi30k English-German (8,000 subwords, 1,024 tokens a batch, lengths in
-steps of 4):
+new shape is compiled. Where shapes may be any, a few batches of a bucket are
+sorted by how much longer the target is than the source, and then cut: pairs of
+a batch are alike on both sides, and each side is padded to its own longest.
+`benchmarks/padding.py` counts what is padding.
 
-    | bucket by             | source | target | both | shapes |
-    | --------------------- | ------ | ------ | ---- | ------ |
-    | target, source padded |   0.64 |   0.92 | 0.76 |     34 |
-    | longer side (here)    |   0.84 |   0.87 | 0.86 |     11 |
-    | both sides            |   0.91 |   0.92 | 0.91 |     53 |
-
-A bucket for each combination of both sides would save another 6 percent, but
-there are five times as many shapes, and pairs of a rare combination wait for
-epochs until their batch is full.
+A bucket for each combination of both sides would do as well, but pairs of a
+rare combination would wait for epochs until their batch is full.
 
 B: batch    L: length of a bucket    N: pairs that are tokenized at once
 """
@@ -36,6 +30,8 @@ from translation.text_files import CorpusError
 _GROWTH = 1.2
 # Pairs that are tokenized at once: a step of tf.data costs more than a pair.
 _CHUNK = 256
+# Batches of a bucket that are sorted together.
+_POOL = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +144,8 @@ def training_batches(corpus, tokenizer, options):
     )
     chunks = untuned(pairs).batch(_CHUNK).enumerate()
     rows = chunks.map(tokenize).unbatch()
-    return _batches(rows, shapes, options.static_shapes).prefetch(4)
+    pool = 1 if options.static_shapes else _POOL
+    return _batches(rows, shapes, options.static_shapes, pool).prefetch(4)
 
 
 def count_too_long(corpus, tokenizer, options, first=10_000):
@@ -277,14 +274,20 @@ def _rows(tokenizer, sources, targets, shapes, rates=None, seed=None):
     }
 
 
-def _batches(rows, shapes, static_shapes):
-    """Groups rows by their bucket into batches of its shape."""
+def _batches(rows, shapes, static_shapes, pool=1):
+    """Groups rows by their bucket into batches of its shape.
+
+    With a pool above 1, which is for rows without end, so many batches are
+    sorted together.
+    """
     sizes = tf.constant([size for size, _ in shapes], tf.int64)
     lengths = tf.constant([length for _, length in shapes], tf.int64)
 
     def make_batch(bucket, window):
         size, length = sizes[bucket], lengths[bucket]
-        batches = window.batch(size)
+        batches = window.batch(pool * size)
+        if pool > 1:
+            batches = batches.map(lambda rows: _alike(rows, size)).unbatch()
         if static_shapes:
             batches = batches.map(lambda rows: _to_shape(rows, size, length))
         else:
@@ -294,8 +297,27 @@ def _batches(rows, shapes, static_shapes):
     return rows.group_by_window(
         lambda row: row["bucket"],
         make_batch,
-        window_size_func=lambda bucket: sizes[bucket],
+        window_size_func=lambda bucket: pool * sizes[bucket],
     )
+
+
+def _alike(rows, size):
+    """Batches `(pool, size, ...)` of pairs of which both lengths are near.
+
+    The longer side of all has about the same length: how much longer the
+    target is says the rest.
+    """
+    source_N, target_N = (
+        tf.math.count_nonzero(rows[name], axis=1)
+        for name in ("source", "target_out")
+    )
+    order_N = tf.argsort(target_N - source_N, stable=True)
+
+    def cut(x):
+        shape = tf.concat([[-1, size], tf.shape(x, tf.int64)[1:]], 0)
+        return tf.reshape(tf.gather(x, order_N), shape)
+
+    return {name: cut(x) for name, x in rows.items()}
 
 
 def _to_shape(rows, size, length):
