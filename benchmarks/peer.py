@@ -34,6 +34,11 @@ flags.DEFINE_string("work", "peer", "Folder for both models.")
 flags.DEFINE_string("pair", "en-de", "Languages.")
 flags.DEFINE_string("train", None, "Training corpus, a prefix.", required=True)
 flags.DEFINE_string("test", None, "Test corpus, a prefix.", required=True)
+flags.DEFINE_multi_string(
+    "ours",
+    ["--strategy=mirrored", "--devices=2", "--layout=experts:replica"],
+    "Flags of our trainer; by default those that are fastest on two cores.",
+)
 flags.DEFINE_integer("rounds", 3, "Turns of each.", lower_bound=1)
 flags.DEFINE_integer("minutes", 2, "Of training in each turn.", lower_bound=1)
 
@@ -89,6 +94,7 @@ class Ours:
         self.minutes += FLAGS.minutes
         text = _run(
             *self._program(),
+            *FLAGS.ours,
             f"--train={FLAGS.train}",
             f"--dev={FLAGS.test}",
             f"--test={FLAGS.test}",
