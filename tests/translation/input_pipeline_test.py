@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from translation.batching import batch_shapes
 from translation.corpus import CorpusError, TsvCorpus, open_corpus
 from translation.input_pipeline import (
     PipelineOptions,
-    batch_shapes,
     count_too_long,
     evaluation_batches,
     training_batches,
