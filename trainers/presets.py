@@ -117,6 +117,7 @@ _MULTI30K = NmtConfig(
         evaluate_every=1000,
         save_every=500,
     ),
+    batches=PipelineOptions(length_multiple=2),
     search=BeamOptions(prune=3.0),
 )
 

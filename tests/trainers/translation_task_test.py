@@ -51,6 +51,7 @@ def test_main_job_shows_what_it_does(trained):
         "Parameters: ",
         "Ops per timestep: ",
         "train: of all 4 pairs 0 (0.0%) are left out, with over max_length=96",
+        "The score on the dev corpus is BLEU of 4 sentences, nrefs:1|case",
         "dev at step 2",
         "reference    un chien",
         "encoder_moe_1",
