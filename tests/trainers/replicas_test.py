@@ -156,14 +156,6 @@ def test_replicas_equal_one_device(
     assert (overflow > 0) == (capacity_factor is not None)
 
 
-@pytest.fixture
-def bfloat16():
-    """Layers that are made in the test compute in it."""
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.config.set_dtype_policy("float32")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["copies", "parts", "mesh"])
 def test_bfloat16_on_two_devices(how, bfloat16, two_replicas, monkeypatch):

@@ -287,16 +287,12 @@ def test_dropout_differs_between_devices():
         for name in LAYOUTS
     ],
 )
-def test_mixed_precision(name):
+def test_mixed_precision(name, bfloat16):
     """bfloat16 has 8 bits: sums in another order differ by some 1 %.
 
     Gradients by 3 % at most of the largest number of their weight.
     """
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        plain, split = small_moe(), small_moe(layout_named(name))
-    finally:
-        keras.config.set_dtype_policy("float32")
+    plain, split = small_moe(), small_moe(layout_named(name))
     results = [
         outputs_and_gradients(layer, tokens(BATCH), MASK)
         for layer in (split, plain)
