@@ -34,7 +34,8 @@ from trainers.checkpoint_files import (
     flush_to_disk,
 )
 from trainers.checkpoints import training_folder
-from trainers.presets import NmtConfig, field_paths, with_overrides
+from trainers.overrides import field_paths, with_overrides
+from trainers.presets import NmtConfig
 from trainers.run_fields import FIXED, fields_of, identity
 from translation.model import Translator
 from translation.tokenizer import Tokenizer

@@ -57,7 +57,8 @@ from trainers.filters import (
     pair_groups,
 )
 from trainers.interruption import Interrupted, Terminated, sigterm_raises
-from trainers.presets import PRESETS, preset, with_overrides
+from trainers.overrides import with_overrides
+from trainers.presets import PRESETS, preset
 from trainers.serving import PRECISIONS
 from translation.ensemble import MEANS
 

@@ -12,7 +12,8 @@ import pytest
 
 from trainers import model_folder
 from trainers.model_folder import FolderError, ModelFolder, build_model
-from trainers.presets import NmtConfig, with_overrides
+from trainers.overrides import with_overrides
+from trainers.presets import NmtConfig
 from trainers.run_fields import identity, measure
 from trainers.run_identity import agree
 from translation.config import TranslatorConfig
