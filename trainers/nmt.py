@@ -253,6 +253,7 @@ def _start_workers(about):
 
 
 def _translate(model_dir, paths):
+    groups = line_groups(paths, sys.stdin.buffer)  # what is missing comes first
     translate = LineTranslator(
         model_dir,
         _SET.value,
@@ -261,14 +262,16 @@ def _translate(model_dir, paths):
         _N_BEST.value,
         _ALIGNMENTS.value,
     )
-    _filter(translate, line_groups(paths, sys.stdin.buffer))
+    _filter(translate, groups)
 
 
 def _score(model_dir, paths):
+    pair = ModelFolder(model_dir).load_config().pair
+    groups = pair_groups(paths, pair, sys.stdin.buffer)
     score = PairScorer(
         model_dir, _SET.value, _ENSEMBLE.value, _ENSEMBLE_MEAN.value
     )
-    _filter(score, pair_groups(paths, score.pair, sys.stdin.buffer))
+    _filter(score, groups)
 
 
 def _filter(function, groups):

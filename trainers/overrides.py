@@ -69,18 +69,34 @@ def field_paths(config, prefix=""):
     return paths
 
 
+def field_types(config):
+    """Types that each field of a config takes, by name; dicts of tuples.
+
+    Args:
+        config: Dataclass, or a value of it.
+
+    >>> from translation.beam_options import BeamOptions
+    >>> field_types(BeamOptions)["prune"]
+    (<class 'float'>, <class 'NoneType'>)
+    """
+    kind = config if isinstance(config, type) else type(config)
+    hints = typing.get_type_hints(kind)
+    return {
+        name: typing.get_args(hints[name]) or (hints[name],) for name in hints
+    }
+
+
 def _replaced(config, names, text):
     name, *rest = names
     if rest:
         value = _replaced(getattr(config, name), rest, text)
     else:
-        value = _parsed(name, typing.get_type_hints(type(config))[name], text)
+        value = _parsed(name, field_types(config)[name], text)
     return dataclasses.replace(config, **{name: value})
 
 
-def _parsed(name, hint, text):
-    """Reads `text` as a value of the type that the field is declared with."""
-    kinds = typing.get_args(hint) or (hint,)
+def _parsed(name, kinds, text):
+    """Reads `text` as a value of the types that the field takes."""
     if str in kinds:
         return text
     if types.NoneType in kinds and text == "None":
