@@ -23,6 +23,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -36,7 +37,8 @@ from moe_keras.monitoring import Thresholds, routing_layers  # noqa: E402
 from moe_keras.monitoring.windows import spread  # noqa: E402
 from trainers.loop import Loop, seed_everything  # noqa: E402
 from trainers.model_folder import build_model  # noqa: E402
-from trainers.presets import preset, with_overrides  # noqa: E402
+from trainers.overrides import with_overrides  # noqa: E402
+from trainers.presets import preset  # noqa: E402
 from trainers.task import Task  # noqa: E402
 from trainers.train_step import TrainStep  # noqa: E402
 from trainers.translation_evaluation import DevEvaluation  # noqa: E402
@@ -268,7 +270,8 @@ def collapse_lines(rows):
             parts.append(
                 f"{head} {value:.3f} without losses, "
                 f"{min(values):.3f} to {max(values):.3f} with both "
-                f"({value / statistics.median(values):.2f} times the median)"
+                f"({_times(value, statistics.median(values)):.2f} times the "
+                "median)"
             )
         held = min(row["layers"][layer]["spread"] for row in both) >= limit
         if without["spread"] >= limit:
@@ -280,6 +283,13 @@ def collapse_lines(rows):
         lines.append(f"{layer}: {verdict} (spread below {limit:g}).")
         lines += [f"  {part}" for part in parts]
     return lines
+
+
+def _times(value, median):
+    """How many times the median; a spread may be 0, after few steps."""
+    if median:
+        return value / median
+    return math.inf if value else 1.0
 
 
 COLUMNS = {

@@ -1,12 +1,18 @@
 """SparseMoE against a dense layer of the same multiply-adds, and one-hot.
 
-    python benchmarks/moe_layer.py [--rounds=20] [--json=moe_layer.json]
+    TF_ENABLE_ONEDNN_OPTS=1 python benchmarks/moe_layer.py [--rounds=20] \\
+        [--threads_per_operation=1] [--json=moe_layer.json]
 
 A dense layer of hidden size k x H does the same multiply-adds for each token
 as k experts of hidden size H; what SparseMoE takes more is the price of the
 gate, of dispatch and combine, of smaller matrix products, and of E times as
 many weights to read and gradients to write. One-hot dispatch (GShard, Mesh-
 TensorFlow) multiplies with `(N, E, C)` tensors instead of gathering.
+
+oneDNN is what `trainers` takes, and one thread an operation: experts then run
+side by side instead of one after the other with shared-out products, and a
+dense layer, of which only the backward pass has products side by side, gains
+nothing from a second core.
 
 Candidates take turns, so that other work on the machine hits them alike; a
 ratio is the median over rounds of the time over the dense one of that round,
@@ -166,8 +172,17 @@ def print_rows(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument(
+        "--threads_per_operation",
+        type=int,
+        default=0,
+        help="as of trainers.nmt, which has 1; 0 for as many as cores",
+    )
     parser.add_argument("--json", help="file for all figures")
     options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(
+        options.threads_per_operation
+    )
     rows = []
     for case in CASES:
         rows.append(run_case(case, options.rounds))

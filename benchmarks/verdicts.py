@@ -1,27 +1,33 @@
 """Are the verdicts on the routing right? Provoked collapses and healthy runs.
 
-    python benchmarks/verdicts.py [--runs=20] [--first_seed=201] [--json=FILE]
+    python benchmarks/verdicts.py [--runs=20] [--first_seed=201]
+        [--kinds="collapse,healthy,healthy: no warm-up"] [--json=FILE]
 
-A layer of 16 experts, two for each token, learns a small regression. The mean
-of its inputs is far from zero, which is how a gate gets the chance to prefer
-an expert for all tokens alike. Three kinds of runs, each with many seeds:
+A layer of experts learns a small regression. The mean of its inputs is far
+from zero, which is how a gate gets the chance to prefer an expert for all
+tokens alike. Each kind of run has many seeds:
 
 - collapse: no balancing losses, no noise, a rate of 0.01 from the first step.
   `collapsing` must be called before max/mean load passes half of its final
   value.
-- healthy: the defaults of `SparseMoE`, rate 0.003 after a warm-up. There must
-  be no alarm, not even `drifting`.
-- healthy, no warm-up: the same without a warm-up. `collapsing` must not be
-  called; the gate leans further at first, and `drifting` may be.
+- healthy: gates as they are meant to be used, rate 0.003. There must be no
+  alarm, not even `drifting`; where there was no warm-up the gate leans further
+  at first, and `drifting` may be, but not `collapsing`.
 
-The collapses take some twenty steps, so windows are of 2 steps in all of
-them, with `drifting_windows` of 20, 40 steps. The gate of the collapsing runs
-starts even: random, but blind to the mean of the inputs.
+Collapses also come with more experts, and with the noise left on; healthy runs
+with more experts, with tokens of clusters of which some are frequent and most
+are rare, with longer windows, and with other gates.
 
-N: tokens    D: depth    E: experts    K: experts per token
+The collapses take some twenty steps, so windows are of 2 steps, with
+`drifting_windows` of 20, 40 steps; in the longer ones of 10 steps it is 10,
+the default. A gate that starts from random weights starts even: blind to the
+mean of the inputs.
+
+N: tokens    D: depth    E: experts    K: experts per token    C: clusters
 """
 
 import argparse
+import functools
 import json
 import os
 
@@ -38,15 +44,8 @@ from moe_keras.monitoring import (  # noqa: E402
     Thresholds,
 )
 
-N, D, E, K = 256, 16, 16, 2
-WINDOW = 2  # steps
-THRESHOLDS = Thresholds(drifting_windows=20)
+N, D, C = 256, 16, 24
 CALLS = ("collapsing", "collapsed")
-KINDS = {
-    "collapse": {"balanced": False, "rate": 0.01, "warmup": 0},
-    "healthy": {"balanced": True, "rate": 0.003, "warmup": 50},
-    "healthy, no warm-up": {"balanced": True, "rate": 0.003, "warmup": 0},
-}
 
 
 class QuietGate(moe_keras.NoisyTopKGate):
@@ -62,37 +61,107 @@ class QuietGate(moe_keras.NoisyTopKGate):
         return super().call(inputs, mask=mask, training=False)
 
 
-class Task:
-    """Tokens with a mean far from zero, and a function of them to learn."""
+# Functions of E and K. At a weight of 0.1, that of the layer's two losses, the
+# loss of TopKGate and SwitchGate does not hold this task: the busiest expert
+# keeps twice the mean, and the verdict is `drifting` or `collapsing`.
+GATES = {
+    "noisy_top_k": lambda e, k: moe_keras.NoisyTopKGate(e, k=k),
+    "quiet": lambda e, k: QuietGate(e, k=k),
+    "hierarchical": lambda e, k: moe_keras.HierarchicalGate(
+        4, e // 4, k=(2, k // 2)
+    ),
+    "top_k": lambda e, k: moe_keras.TopKGate(e, k=k, balance_loss_weight=1.0),
+    "switch": lambda e, k: moe_keras.SwitchGate(e, balance_loss_weight=1.0),
+    "bias_balanced": lambda e, k: moe_keras.BiasBalancedGate(
+        e, k=k, update_rate=0.01
+    ),
+}
+START_AT_RANDOM = ("quiet", "top_k", "switch", "bias_balanced")
+COLLAPSE = {"gate": "quiet", "balanced": False, "rate": 0.01, "warmup": 0}
+KINDS = {
+    "collapse": COLLAPSE,
+    "collapse: 4 of 32": {**COLLAPSE, "experts": (32, 4)},
+    "collapse: noise": {**COLLAPSE, "gate": "noisy_top_k"},
+    "healthy": {},
+    "healthy: no warm-up": {"warmup": 0},
+    "healthy: 4 of 32": {"experts": (32, 4)},
+    "healthy: clusters": {"clusters": True},
+    "healthy: windows of 10": {"window": 10, "drifting_windows": 10},
+    "healthy: hierarchical": {"gate": "hierarchical"},
+    "healthy: top_k": {"gate": "top_k"},
+    "healthy: switch": {"gate": "switch", "experts": (16, 1)},
+    "healthy: bias_balanced": {"gate": "bias_balanced"},
+}
 
-    def __init__(self, seed):
+
+class Task:
+    """Tokens with a mean far from zero, and a function of them to learn.
+
+    With clusters, the n-th most frequent of C has 1 / n of the tokens of the
+    first.
+    """
+
+    def __init__(self, seed, clusters=False):
         self._random = np.random.default_rng(seed)
         self.mean = self._random.choice([-1.0, 1.0], size=D)
         self._inner = self._random.normal(size=(D, 2 * D)) / D**0.5
         self._outer = self._random.normal(size=(2 * D, 8)) / (2 * D) ** 0.5
+        self._centres = self._random.normal(size=(C, D)) if clusters else None
 
     def batch(self):
         """Tokens `(N, D)` and targets `(N, 8)`."""
-        tokens = self._random.normal(size=(N, D)) + self.mean
+        tokens = self._random.normal(size=(N, D))
+        if self._centres is not None:
+            share = 1 / np.arange(1, C + 1)
+            cluster = self._random.choice(C, size=N, p=share / share.sum())
+            tokens = self._centres[cluster] + tokens / 2
+        tokens += self.mean
         targets = np.tanh(tokens @ self._inner) @ self._outer
         return tokens.astype("float32"), targets.astype("float32")
 
-    def even_kernel(self):
+    def even_kernel(self, num_experts):
         """A random gate `(D, E)` that the mean of the tokens tells nothing."""
-        kernel = self._random.normal(size=(D, E)) / D**0.5
+        kernel = self._random.normal(size=(D, num_experts)) / D**0.5
         unit = self.mean / np.linalg.norm(self.mean)
         return kernel - np.outer(unit, unit @ kernel)
 
 
 class Experiment:
-    """One kind of run; its graph is made once and serves all seeds."""
+    """One kind of run; its graph is made once and serves all seeds.
 
-    def __init__(self, balanced, rate, warmup):
-        self._balanced, self._rate, self._warmup = balanced, rate, warmup
+    Args:
+        gate: str. One of `GATES`.
+        balanced: bool. Whether the layer has its balancing losses.
+        experts: Pair of int, E and K.
+        rate: float. Adam's.
+        warmup: int. Steps in which the rate grows.
+        clusters: bool. Whether tokens come in clusters.
+        window: int. Steps of a window.
+        drifting_windows: int, for `Thresholds`.
+    """
+
+    def __init__(
+        self,
+        gate="noisy_top_k",
+        balanced=True,
+        experts=(16, 2),
+        rate=0.003,
+        warmup=50,
+        clusters=False,
+        window=2,
+        drifting_windows=20,
+    ):
+        self._gate, self._experts = gate, experts
+        self._loss_weight = None if balanced else 0.0
+        self._rate, self._warmup, self._window = rate, warmup, window
+        self._task = functools.partial(Task, clusters=clusters)
         self._model, self._layer = self._make()
         self._optimizer = keras.optimizers.Adam(rate)
         self._optimizer.build(self._model.trainable_variables)
-        self._recorder = RoutingRecorder(self._model, thresholds=THRESHOLDS)
+        self._recorder = RoutingRecorder(
+            self._model,
+            thresholds=Thresholds(drifting_windows=drifting_windows),
+        )
         self._step = tf.function(self._step_eagerly, autograph=False)
 
     def run(self, seed, steps):
@@ -102,10 +171,14 @@ class Experiment:
             List of `RoutingWindow`.
         """
         keras.utils.set_random_seed(seed)
-        task, (fresh, _) = Task(seed), self._make()
+        task, (fresh, _) = self._task(seed), self._make()
         self._model.set_weights(fresh.get_weights())
-        if not self._balanced:
-            self._layer.gate.gate_kernel.assign(task.even_kernel())
+        if self._gate in START_AT_RANDOM:
+            kernel = task.even_kernel(self._experts[0])
+            self._layer.gate.gate_kernel.assign(kernel)
+        for variable in self._model.variables:
+            if variable.path.endswith("seed_generator_state"):
+                variable.assign([seed, 0])  # noise is the seed's as well
         for variable in self._optimizer.variables:
             if variable is not self._optimizer._learning_rate:
                 variable.assign(tf.zeros_like(variable))
@@ -115,19 +188,17 @@ class Experiment:
             ramp = min(step / max(self._warmup, 1), 1.0)
             self._optimizer.learning_rate = self._rate * ramp
             self._step(*task.batch())
-            if step % WINDOW == 0:
+            if step % self._window == 0:
                 windows += self._recorder.close(step)
         return windows
 
     def _make(self):
-        weight = 0.1 if self._balanced else 0.0
         layer = moe_keras.SparseMoE(
-            E,
-            k=K if self._balanced else None,
-            gate=None if self._balanced else QuietGate(E, k=K),
+            self._experts[0],
+            gate=GATES[self._gate](*self._experts),
             hidden_dim=D,
-            importance_loss_weight=weight,
-            load_loss_weight=weight,
+            importance_loss_weight=self._loss_weight,
+            load_loss_weight=self._loss_weight,
             name="moe",
         )
         inputs = keras.Input((D,))
@@ -168,11 +239,12 @@ def main():
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--first_seed", type=int, default=201)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--json", help="file for all figures")
     options = parser.parse_args()
     results = {}
-    for kind, settings in KINDS.items():
-        experiment, results[kind] = Experiment(**settings), []
+    for kind in options.kinds.split(","):
+        experiment, results[kind] = Experiment(**KINDS[kind]), []
         for seed in range(
             options.first_seed, options.first_seed + options.runs
         ):
@@ -184,13 +256,13 @@ def main():
                 else f"{name} {value}"
                 for name, value in results[kind][-1].items()
             )
-            print(f"{kind:20} {shown}", flush=True)
+            print(f"{kind:24} {shown}", flush=True)
     print()
     for kind, rows in results.items():
         alarms = sum(row["first_alarm"] is not None for row in rows)
         called = [row["called_at"] for row in rows if row["called"]]
         print(
-            f"{kind:20} runs {len(rows)}  with any alarm {alarms}  called "
+            f"{kind:24} runs {len(rows)}  with any alarm {alarms}  called "
             f"collapsing {len(called)}, before half of the final max/mean "
             f"{sum(share < 0.5 for share in called)} "
             f"(latest at {max(called, default=0.0):.2f} of it)"

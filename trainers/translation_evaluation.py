@@ -44,6 +44,16 @@ class DevEvaluation:
             autograph=False,
         )
 
+    def about_score(self):
+        """A line that says what the `score` of an evaluation is."""
+        if not self._pairs:
+            return "The score on the dev corpus is minus the perplexity."
+        signature = corpus_bleu(["any"], ["any"]).signature
+        return (
+            f"The score on the dev corpus is BLEU of {len(self._pairs)} "
+            f"sentences, {signature}."
+        )
+
     def __call__(self, check=lambda: None):
         """Evaluates the model as it is.
 

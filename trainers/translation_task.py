@@ -22,7 +22,7 @@ from trainers.losses import (
     without_smoothing,
 )
 from trainers.model_folder import ModelFolder, build_model
-from trainers.presets import field_paths
+from trainers.overrides import field_paths
 from trainers.run_corpora import (
     check_same_corpora,
     read_corpora,
@@ -201,6 +201,8 @@ def _train(config, folder, corpora, workers, log):
         report.show_config(config, log)
         tell_too_long(corpora, tokenizer, config.batches, log)
     task = _task(config, model, tokenizer, corpora, workers)
+    if workers.is_chief:
+        log(task.evaluate.about_score())
     loop = Loop(task, config.loop, folder.path, log, workers)
     loop.resume()
     if workers.is_chief:  # not before it is known to be the same run

@@ -4,17 +4,12 @@ import dataclasses
 
 import keras
 
+from translation.gate_options import parse_options
+from translation.gates import GATES
+
 ATTENTIONS = ("product", "additive", "dot")
 CONTEXTS = ("first", "all")
-GATE_NAMES = (
-    "noisy_top_k",
-    "hierarchical",
-    "batchwise",
-    "top_k",
-    "switch",
-    "bias_balanced",
-    "threshold",
-)
+GATE_NAMES = tuple(GATES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +40,7 @@ class TranslatorConfig:
     num_experts: int = 16  # E: experts of each MoE; 1 is a dense layer
     experts_per_token: int = 2  # K: experts chosen for each token
     gate: str = "noisy_top_k"  # how experts are chosen: docs/gating.md
+    gate_options: str = ""  # its other arguments: NAME=VALUE,NAME=VALUE
     expert_groups: int = 1  # G: groups of experts of a hierarchical gate
     groups_per_token: int = 1  # groups that share a token's K experts
     expert_hidden_dim: int = 512  # hidden units of one expert
@@ -83,6 +79,7 @@ class TranslatorConfig:
                 f"num_experts={self.num_experts}"
             )
         self._check_groups()
+        parse_options(self.gate_options, GATES[self.gate].layer)
         if self.bidirectional and (self.depth % 2 or self.lstm_units % 2):
             raise ValueError(
                 "`depth` and `lstm_units` must be even when `bidirectional`: "
@@ -124,9 +121,21 @@ class TranslatorConfig:
                     f"`{name}` must be at least 0 and below 1. "
                     f"Received: {getattr(self, name)}"
                 )
-        keras.activations.get(self.moe_activation)  # raises if unknown
+        for name in ("importance_loss_weight", "load_loss_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(
+                    f"`{name}` must not be negative. "
+                    f"Received: {getattr(self, name)}"
+                )
+        try:
+            keras.activations.get(self.moe_activation)
+        except ValueError:
+            raise ValueError(
+                "`moe_activation` must be the name of a Keras activation, "
+                f"such as 'sigmoid'. Received: {self.moe_activation!r}"
+            ) from None
         factor = self.capacity_factor
-        is_number = isinstance(factor, int | float)
+        is_number = isinstance(factor, int | float) and factor is not True
         if factor is not None and not (is_number and factor > 0):
             raise ValueError(
                 "`capacity_factor` must be None or a number above zero. "
@@ -162,6 +171,7 @@ def dense_twin(config):
         num_experts=1,
         experts_per_token=1,
         gate="noisy_top_k",
+        gate_options="",
         expert_groups=1,
         groups_per_token=1,
         expert_hidden_dim=config.experts_per_token * config.expert_hidden_dim,

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 
 import moe_keras
+from translation.gate_options import parse_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,12 +16,15 @@ class GateKind:
     """A kind of gate.
 
     Attributes:
-        make: Function of a `TranslatorConfig` that makes the gate layer.
+        layer: The class of the gate.
+        arguments: Function of a `TranslatorConfig` that gives what the gate is
+            made with; its `gate_options` come to it.
         parameters: Function of it that counts the trainable numbers of a gate.
         ops: Function of it that counts the multiply-adds for a token.
     """
 
-    make: Callable
+    layer: type
+    arguments: Callable
     parameters: Callable
     ops: Callable
 
@@ -30,22 +34,19 @@ def _kernels(count):
     return lambda config: count * config.depth * config.num_experts
 
 
-def _noisy_top_k(config):
-    return moe_keras.NoisyTopKGate(
-        config.num_experts, k=config.experts_per_token, name="gate"
-    )
+def _flat(config):
+    return {"num_experts": config.num_experts, "k": config.experts_per_token}
 
 
 def _hierarchical(config):
-    return moe_keras.HierarchicalGate(
-        config.expert_groups,
-        config.num_experts // config.expert_groups,
-        k=(
+    return {
+        "num_groups": config.expert_groups,
+        "experts_per_group": config.num_experts // config.expert_groups,
+        "k": (
             config.groups_per_token,
             config.experts_per_token // config.groups_per_token,
         ),
-        name="gate",
-    )
+    }
 
 
 def _hierarchical_parameters(config):
@@ -58,51 +59,86 @@ def _hierarchical_ops(config):
     return 2 * config.depth * met
 
 
-def _batchwise(config):
-    return moe_keras.BatchwiseGate(
-        config.num_experts, k=config.experts_per_token, name="gate"
-    )
-
-
-def _top_k(config):
-    return moe_keras.TopKGate(
-        config.num_experts, k=config.experts_per_token, name="gate"
-    )
-
-
-def _switch(config):
-    return moe_keras.SwitchGate(config.num_experts, name="gate")
-
-
-def _bias_balanced(config):
-    return moe_keras.BiasBalancedGate(
-        config.num_experts, k=config.experts_per_token, name="gate"
-    )
-
-
 def _threshold(config):
     """Takes up to twice `experts_per_token`, that many in the mean."""
-    return moe_keras.ThresholdGate(
-        config.num_experts,
-        k_max=min(2 * config.experts_per_token, config.num_experts),
-        target=float(config.experts_per_token),
-        name="gate",
-    )
+    return {
+        "num_experts": config.num_experts,
+        "k_max": min(2 * config.experts_per_token, config.num_experts),
+        "target": float(config.experts_per_token),
+    }
 
 
-# By the name of `TranslatorConfig.gate`, which lists the same names.
+# By the name of `TranslatorConfig.gate`.
 GATES = {
-    "noisy_top_k": GateKind(_noisy_top_k, _kernels(2), _kernels(2)),
+    "noisy_top_k": GateKind(
+        moe_keras.NoisyTopKGate, _flat, _kernels(2), _kernels(2)
+    ),
     "hierarchical": GateKind(
-        _hierarchical, _hierarchical_parameters, _hierarchical_ops
+        moe_keras.HierarchicalGate,
+        _hierarchical,
+        _hierarchical_parameters,
+        _hierarchical_ops,
     ),
     "batchwise": GateKind(
-        _batchwise,
+        moe_keras.BatchwiseGate,
+        _flat,
         lambda config: _kernels(1)(config) + config.num_experts,
         _kernels(1),
     ),
-    "top_k": GateKind(_top_k, _kernels(1), _kernels(1)),
-    "switch": GateKind(_switch, _kernels(1), _kernels(1)),
-    "bias_balanced": GateKind(_bias_balanced, _kernels(1), _kernels(1)),
-    "threshold": GateKind(_threshold, _kernels(1), _kernels(1)),
+    "top_k": GateKind(moe_keras.TopKGate, _flat, _kernels(1), _kernels(1)),
+    "switch": GateKind(
+        moe_keras.SwitchGate,
+        lambda config: {"num_experts": config.num_experts},
+        _kernels(1),
+        _kernels(1),
+    ),
+    "bias_balanced": GateKind(
+        moe_keras.BiasBalancedGate, _flat, _kernels(1), _kernels(1)
+    ),
+    "threshold": GateKind(
+        moe_keras.ThresholdGate, _threshold, _kernels(1), _kernels(1)
+    ),
 }
+
+
+def make_gate(config):
+    """The gate layer that a configuration names, with its `gate_options`.
+
+    Verdicts on the routing then advise what can be set: a field of the
+    configuration, or an option of `gate_options`.
+
+    Args:
+        config: `TranslatorConfig`.
+
+    Returns:
+        A gate, see `moe_keras.gating.Routing`.
+
+    Raises:
+        ValueError: for an option out of its range.
+
+    Example:
+
+    >>> from translation.config import TranslatorConfig
+    >>> gate = make_gate(
+    ...     TranslatorConfig(gate="top_k", gate_options="z_loss_weight=1e-3")
+    ... )
+    >>> gate.k, gate.z_loss_weight, gate.balance_knobs
+    (2, 0.001, ('balance_loss_weight of gate_options',))
+    """
+    kind = GATES[config.gate]
+    options = parse_options(config.gate_options, kind.layer)
+    try:
+        gate = kind.layer(**{**kind.arguments(config), **options}, name="gate")
+    except TypeError as error:  # a None that the gate has no use for
+        raise ValueError(
+            f"`gate_options` has a value that {kind.layer.__name__} does not "
+            f"take: {error}. Received: {config.gate_options!r}"
+        ) from error
+
+    def settable(knob):
+        return knob if hasattr(config, knob) else f"{knob} of gate_options"
+
+    gate.balance_knobs = tuple(map(settable, gate.balance_knobs))
+    if hasattr(gate, "noise_knob"):
+        gate.noise_knob = settable(gate.noise_knob)
+    return gate

@@ -2,24 +2,9 @@
 
     pairs -> shuffle -> repeat -> tokenize -> drop too long -> bucket -> pad
 
-Pairs are put into buckets by the longer of their two sides, and a batch holds
-pairs of one bucket: `(B, L)` for source and target alike, with `B * L` near
-`tokens_per_batch`. So a dozen shapes cover a corpus, which matters where each
-new shape is compiled. Share of ids that are not padding, and number of shapes,
-on Multi30k English-German (8,000 subwords, 1,024 tokens a batch, lengths in
-steps of 4):
+What happens from the buckets on is in `batching.py`.
 
-    | bucket by             | source | target | both | shapes |
-    | --------------------- | ------ | ------ | ---- | ------ |
-    | target, source padded |   0.64 |   0.92 | 0.76 |     34 |
-    | longer side (here)    |   0.84 |   0.87 | 0.86 |     11 |
-    | both sides            |   0.91 |   0.92 | 0.91 |     53 |
-
-A bucket for each combination of both sides would save another 6 percent, but
-there are five times as many shapes, and pairs of a rare combination wait for
-epochs until their batch is full.
-
-B: batch    L: length of a bucket    N: pairs that are tokenized at once
+B: batch    N: pairs that are tokenized at once
 """
 
 import dataclasses
@@ -28,12 +13,10 @@ import itertools
 import tensorflow as tf
 
 from translation.base_corpus import BLANK
-from translation.special_ids import BOS_ID, EOS_ID, PAD_ID
+from translation.batching import POOL, batch_shapes, group
+from translation.special_ids import EOS_ID, PAD_ID
 from translation.text_files import CorpusError
 
-# Beyond ten steps of `length_multiple` buckets widen by this factor, so that
-# long sentences, of which there are few, share them.
-_GROWTH = 1.2
 # Pairs that are tokenized at once: a step of tf.data costs more than a pair.
 _CHUNK = 256
 
@@ -81,31 +64,6 @@ class PipelineOptions:
                 )
 
 
-def batch_shapes(options, longest=None):
-    """All shapes that training batches can have.
-
-    Args:
-        options: `PipelineOptions`.
-        longest: int. Ids of the longest sentence; `options.max_length`
-            when left out.
-
-    Returns:
-        List of `(B, L)`. `B` is a multiple of 8, unless it is below 8.
-
-    Example:
-
-    >>> batch_shapes(PipelineOptions(tokens_per_batch=256, max_length=28))
-    [(64, 4), (32, 8), (16, 12), (16, 16), (8, 20), (8, 24), (8, 28)]
-    """
-    longest = options.max_length if longest is None else longest
-    multiple = options.length_multiple
-    lengths = [multiple]
-    while lengths[-1] < longest:
-        wider = multiple * int(lengths[-1] * _GROWTH / multiple)
-        lengths.append(max(lengths[-1] + multiple, wider))
-    return [(_batch_size(options, length), length) for length in lengths]
-
-
 def training_batches(corpus, tokenizer, options):
     """Batches without end, shuffled anew in each epoch.
 
@@ -148,7 +106,8 @@ def training_batches(corpus, tokenizer, options):
     )
     chunks = untuned(pairs).batch(_CHUNK).enumerate()
     rows = chunks.map(tokenize).unbatch()
-    return _batches(rows, shapes, options.static_shapes).prefetch(4)
+    pool = 1 if options.static_shapes else POOL
+    return group(rows, shapes, options.static_shapes, pool).prefetch(4)
 
 
 def count_too_long(corpus, tokenizer, options, first=10_000):
@@ -195,7 +154,7 @@ def evaluation_batches(corpus, tokenizer, options):
     shapes = batch_shapes(options, int(longest))
     rows = chunks.map(lambda *pair: _rows(tokenizer, *pair, shapes)).unbatch()
     rows = rows.enumerate().map(lambda index, row: {**row, "index": index})
-    return _batches(rows, shapes, options.static_shapes).prefetch(4)
+    return group(rows, shapes, options.static_shapes).prefetch(4)
 
 
 def untuned(dataset):
@@ -219,11 +178,6 @@ def untuned(dataset):
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def _batch_size(options, length):
-    size = max(1, options.tokens_per_batch // length)
-    return size - size % 8 if size >= 8 else size
 
 
 def _check_any_fits(corpus, tokenizer, options):
@@ -275,61 +229,3 @@ def _rows(tokenizer, sources, targets, shapes, rates=None, seed=None):
         "length": longer_N,
         "bucket": tf.searchsorted(lengths, longer_N, out_type=tf.int64),
     }
-
-
-def _batches(rows, shapes, static_shapes):
-    """Groups rows by their bucket into batches of its shape."""
-    sizes = tf.constant([size for size, _ in shapes], tf.int64)
-    lengths = tf.constant([length for _, length in shapes], tf.int64)
-
-    def make_batch(bucket, window):
-        size, length = sizes[bucket], lengths[bucket]
-        batches = window.batch(size)
-        if static_shapes:
-            batches = batches.map(lambda rows: _to_shape(rows, size, length))
-        else:
-            batches = batches.map(_to_longest)
-        return batches.map(_finish)
-
-    return rows.group_by_window(
-        lambda row: row["bucket"],
-        make_batch,
-        window_size_func=lambda bucket: sizes[bucket],
-    )
-
-
-def _to_shape(rows, size, length):
-    """Cuts rows to `length`; fills up, in evaluation, to `size` rows."""
-    source, target = rows["source"], rows["target_out"]
-    cut = {"source": source[:, :length], "target_out": target[:, :length]}
-    if "index" not in rows:
-        return cut
-    missing = size - tf.shape(source, tf.int64)[0]
-    filled = {
-        name: tf.pad(ids, [[0, missing], [0, 0]]) for name, ids in cut.items()
-    }
-    index = tf.pad(rows["index"], [[0, missing]], constant_values=-1)
-    return {**filled, "index": index}
-
-
-def _to_longest(rows):
-    """Cuts each side to its longest sentence."""
-
-    def cut(ids):
-        longest = tf.reduce_max(tf.math.count_nonzero(ids, axis=1))
-        return ids[:, :longest]
-
-    source, target = cut(rows["source"]), cut(rows["target_out"])
-    return {**rows, "source": source, "target_out": target}
-
-
-def _finish(rows):
-    """Adds the decoder's inputs: its outputs one step later, after bos."""
-    target = rows["target_out"]
-    is_word = (target != PAD_ID) & (target != EOS_ID)
-    shifted = tf.where(is_word, target, PAD_ID)[:, :-1]
-    begin = tf.where(target[:, :1] == PAD_ID, PAD_ID, BOS_ID)
-    target_in = tf.concat([begin, shifted], axis=1)
-    names = ("source", "target_out", "index")
-    batch = {name: rows[name] for name in names if name in rows}
-    return {**batch, "target_in": target_in}

@@ -8,7 +8,7 @@ from translation.attention import (
     DotAttention,
     ProductAttention,
 )
-from translation.gates import GATES
+from translation.gates import make_gate
 from translation.residual import Residual
 
 
@@ -39,7 +39,7 @@ def bidirectional_block(config, name):
 
 def moe_block(config, name):
     """A mixture of experts, `moe_activation` after it, in its block."""
-    gate = GATES[config.gate].make(config)
+    gate = make_gate(config)
     weights = {}
     if not getattr(gate, "balances_itself", False):
         weights = {

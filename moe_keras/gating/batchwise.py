@@ -1,7 +1,6 @@
 """Strictly balanced gating (arXiv:1701.06538, appendix F).
 
 N: tokens    D: depth    E: experts    K: experts of the token with most
-M: tokens of each expert
 """
 
 import math
@@ -15,6 +14,8 @@ from moe_keras.gating.router import (
     check_not_negative,
     count_tokens,
 )
+from moe_keras.replicas import sum_over_replicas
+from moe_keras.shared_choice import best_tokens, choices_of_tokens
 
 # Thresholds are kept as log(T) / 10. The logarithm, because scores fall with
 # the number of experts, while the steps of an optimizer such as Adam are of
@@ -32,7 +33,8 @@ class BatchwiseGate(Router):
     1. While training each expert takes the `m = k N / E` tokens of the batch
        whose score for it is highest. m is rounded up: all experts get equally
        many, also where E does not divide k N, and a token has k experts on
-       average, or less than E / N more. Each replica has its own batch.
+       average, or less than E / N more. Where replicas share a batch the
+       experts choose among the tokens of all of them.
     2. Out of training there may be no batch. Expert i then takes the tokens
        with `score_i > T_i`, one by one, with a threshold of its own.
     3. The thresholds are learnt. Where the two masks differ, the loss
@@ -140,9 +142,19 @@ class BatchwiseGate(Router):
         above_NE = mask[:, None] & (score_NE > _PACE * self.log_threshold)
         taken_NE, loss = above_NE, tf.zeros((), score_NE.dtype)
         if training:
-            taken_NE = self._best_of_batch(score_NE, mask)
-            loss = self._threshold_loss(score_NE, above_NE, taken_NE, mask)
-        routing = self.routing(*self._choices(score_NE, taken_NE))
+            num_tokens = sum_over_replicas(
+                tf.math.count_nonzero(mask, dtype="int32")
+            )
+            m = (self.k * num_tokens + self.num_experts - 1) // self.num_experts
+            taken_NE = best_tokens(score_NE, m, mask)
+            loss = self._threshold_loss(
+                score_NE, above_NE, taken_NE, num_tokens
+            )
+        expert_NK, top_NK = choices_of_tokens(score_NE, taken_NE)
+        gate_NK = tf.nn.softmax(top_NK) if self.k > 1 else tf.exp(top_NK)
+        routing = self.routing(
+            expert_NK, tf.where(expert_NK >= 0, gate_NK, 0.0)
+        )
         has_one_N = routing.expert_index[:, 0] >= 0
         return routing._replace(
             loss=loss,
@@ -154,42 +166,13 @@ class BatchwiseGate(Router):
             },
         )
 
-    def _best_of_batch(self, score_NE, mask):
-        """The batchwise mask: for each expert its m best tokens."""
-        num_tokens = tf.math.count_nonzero(mask, dtype="int32")
-        m = (self.k * num_tokens + self.num_experts - 1) // self.num_experts
-        # There are at least m tokens that are not masked.
-        real_NE = tf.where(mask[:, None], score_NE, -math.inf)
-        token_EM = tf.math.top_k(tf.transpose(real_NE), m).indices
-        expert_E1 = tf.range(self.num_experts)[:, None]
-        expert_EM = tf.broadcast_to(expert_E1, tf.shape(token_EM))
-        return 0 < tf.scatter_nd(
-            tf.stack([token_EM, expert_EM], axis=-1),
-            tf.ones_like(token_EM),
-            tf.shape(score_NE),
-        )
-
-    def _threshold_loss(self, score_NE, above_NE, taken_NE, mask):
+    def _threshold_loss(self, score_NE, above_NE, taken_NE, num_tokens):
         dtype = score_NE.dtype
         differ_NE = tf.cast(above_NE, dtype) - tf.cast(taken_NE, dtype)
         distance_NE = tf.exp(score_NE) - self.thresholds
-        num_tokens = tf.maximum(count_tokens(score_NE, mask), 1)
-        loss = tf.reduce_sum(differ_NE * distance_NE) / num_tokens
+        total = sum_over_replicas(tf.reduce_sum(differ_NE * distance_NE))
+        loss = total / tf.cast(tf.maximum(num_tokens, 1), dtype)
         return self.threshold_loss_weight * loss
-
-    def _choices(self, score_NE, taken_NE):
-        """Experts and gates of each token, side by side, the best first."""
-        counts_N = tf.reduce_sum(tf.cast(taken_NE, "int32"), axis=1)
-        most = tf.maximum(tf.reduce_max(counts_N), 1)
-        # Finite, so that a row without expert has no NaN.
-        others = tf.where(taken_NE, score_NE, score_NE.dtype.min)
-        top_NK, expert_NK = tf.math.top_k(others, most)
-        gate_NK = tf.nn.softmax(top_NK) if self.k > 1 else tf.exp(top_NK)
-        is_taken_NK = tf.range(most) < counts_N[:, None]
-        return (
-            tf.where(is_taken_NK, expert_NK, -1),
-            tf.where(is_taken_NK, gate_NK, 0.0),
-        )
 
     def get_config(self):
         return {

@@ -1,13 +1,15 @@
 """Experts choose tokens (arXiv:2202.09368).
 
 N: tokens    E: experts    C: tokens of an expert    K: the most experts that
-a token of this batch has    P: chosen pairs, E x C
+a token of this batch has
 """
 
 import keras
 import tensorflow as tf
 
 from moe_keras.gating.router import Router, count_tokens
+from moe_keras.replicas import sum_over_replicas
+from moe_keras.shared_choice import best_tokens, choices_of_tokens
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -33,7 +35,8 @@ class ExpertChoiceGate(Router):
     alone gets every expert, with its p as gate. Masked tokens neither compete
     nor count for C, so padding changes nothing.
 
-    Replicas each let experts choose among their own tokens.
+    Where replicas share a batch, experts choose among the tokens of all of
+    them, at inference as well: the replicas then have to call it together.
 
     Args:
         num_experts: int. Number of experts E.
@@ -96,38 +99,23 @@ class ExpertChoiceGate(Router):
         return self.capacity_factor
 
     def call(self, inputs, mask=None, training=False):
-        logits_NE = self.logits(inputs, mask)
-        score_NE = tf.nn.softmax(logits_NE)
         if mask is not None:
-            score_NE = tf.where(mask[:, None], score_NE, -1.0)  # comes last
-        score_EN = tf.transpose(score_NE)
-        token_EC = tf.math.top_k(
-            tf.stop_gradient(score_EN), self._capacity(logits_NE, mask)
-        ).indices
-        # Not the values of top_k, whose gradient fails where N is 0.
-        gate_EC = tf.gather(score_EN, token_EC, batch_dims=1)
-        pair_NK = pairs_by_token(
-            gate_EC, token_EC, num_tokens=tf.shape(logits_NE)[0]
-        )
-        expert_EC = tf.broadcast_to(
-            tf.range(self.num_experts)[:, None], tf.shape(token_EC)
-        )
-        # One more for the places without a pair.
-        gate_P = tf.pad(tf.reshape(gate_EC, [-1]), [[0, 1]])
-        expert_P = tf.pad(
-            tf.reshape(expert_EC, [-1]), [[0, 1]], constant_values=-1
-        )
+            mask = tf.cast(mask, "bool")
+        # Logarithms: a score that underflows is still above another.
+        score_NE = tf.nn.log_softmax(self.logits(inputs, mask))
+        tokens = count_tokens(score_NE, mask)
+        taken_NE = best_tokens(score_NE, self._capacity(tokens), mask)
+        expert_NK, top_NK = choices_of_tokens(score_NE, taken_NE)
         routing = self.routing(
-            tf.gather(expert_P, pair_NK), tf.gather(gate_P, pair_NK)
+            expert_NK, tf.where(expert_NK >= 0, tf.exp(top_NK), 0.0)
         )
         has_one_N = routing.expert_index[:, 0] >= 0
-        without = count_tokens(logits_NE, mask) - tf.math.count_nonzero(
-            has_one_N, dtype=logits_NE.dtype
-        )
+        without = tokens - count_tokens(score_NE, has_one_N)
         return routing._replace(figures={"tokens_without_expert": without})
 
-    def _capacity(self, logits_NE, mask):
-        tokens = tf.cast(count_tokens(logits_NE, mask), "float64")
+    def _capacity(self, tokens):
+        """C of the whole batch, of which this replica has so many tokens."""
+        tokens = tf.cast(sum_over_replicas(tokens), "float64")
         even = tf.math.ceil(self.capacity_factor * tokens / self.num_experts)
         return tf.cast(tf.minimum(even, tokens), "int32")
 
@@ -137,43 +125,3 @@ class ExpertChoiceGate(Router):
             "causal": self.causal,
             "capacity_factor": self.capacity_factor,
         }
-
-
-def pairs_by_token(gate, token, num_tokens):
-    """Turns tokens chosen by experts into experts of tokens.
-
-    Args:
-        gate: Tensor `(E, C)`, the gate of each pair of expert and token.
-        token: int32 tensor `(E, C)`, its token.
-        num_tokens: int or scalar tensor. Number of tokens N.
-
-    Returns:
-        int32 tensor `(N, K)`: the pairs of each token, the largest gate
-        first, numbered `expert * C + place`; E x C where it has no more.
-
-    Example:
-
-    >>> pairs = pairs_by_token([[0.2, 0.1], [0.8, 0.7]], [[2, 0], [2, 1]], 4)
-    >>> pairs.numpy().tolist()
-    [[1, 4], [3, 4], [2, 0], [4, 4]]
-    """
-    token_P = tf.reshape(token, [-1])
-    count_N = tf.math.unsorted_segment_sum(
-        tf.ones_like(token_P), token_P, num_tokens
-    )
-    end_N = tf.cumsum(count_N)
-    # By gate, then by token: the second sort keeps the order of the first.
-    order_P = tf.argsort(
-        tf.reshape(gate, [-1]), direction="DESCENDING", stable=True
-    )
-    order_P = tf.gather(
-        order_P, tf.argsort(tf.gather(token_P, order_P), stable=True)
-    )
-    place_K = tf.range(tf.maximum(tf.reduce_max(count_N), 1))
-    num_pairs = tf.size(token_P)
-    source_NK = tf.where(
-        place_K < count_N[:, None],
-        (end_N - count_N)[:, None] + place_K,
-        num_pairs,
-    )
-    return tf.gather(tf.concat([order_P, num_pairs[None]], 0), source_NK)

@@ -17,7 +17,8 @@ class Thresholds:
     """Where verdicts begin. `spread` is that of `RoutingWindow`."""
 
     drifting_spread: float = 0.75  # below for long: drifting
-    collapsing_spread: float = 0.5  # below: collapsing, unless it recovers
+    collapsing_spread: float = 0.5  # below: collapsing, unless it is a dip
+    dip_spread: float = 0.35  # a fall that leads below this is no dip
     collapsed_spread: float = 0.1  # below: collapsed
     idle_limit: float = 0.1  # share of idle experts beyond chance: as drifting
     drifting_windows: int = 10  # so long: gates often lean at first, and mend
@@ -127,9 +128,10 @@ class Judge:
         self._low = self._low + 1 if is_low else 0
         if now < collapsed:
             return Verdict("collapsed", SPREAD, now, collapsed)
-        if now < collapsing and self._ahead(limits.trend_windows) < collapsing:
+        if now < collapsing and not self._is_dip(collapsing):
             return Verdict("collapsing", SPREAD, now, collapsing)
-        ahead = self._ahead(limits.fall_windows)
+        # A fall that slows down has a last step that leads less far.
+        ahead = max(self._ahead(limits.fall_windows), self._ahead(2))
         if now < drifting and ahead < collapsed:
             return Verdict("collapsing", AHEAD, ahead, collapsed)
         is_mending = now < drifting <= self._ahead(limits.trend_windows)
@@ -141,6 +143,22 @@ class Judge:
         if idle > limits.idle_limit:
             return Verdict("drifting", IDLE, idle, limits.idle_limit)
         return Verdict("healthy", SPREAD, now, drifting)
+
+    def _is_dip(self, collapsing):
+        """Whether a low spread recovers, or came down no further than dips.
+
+        What has been called collapsing is no dip any more, nor is what no
+        trend is seen of.
+        """
+        limits, now = self._limits, self._spreads[-1]
+        if self._ahead(limits.trend_windows) >= collapsing:
+            return True
+        if self.level in ("collapsing", "collapsed"):
+            return False
+        if len(self._spreads) < limits.fall_windows:
+            return False
+        ahead = self._ahead(limits.fall_windows)
+        return min(now, ahead) >= limits.dip_spread
 
     def _limit(self, level, spread):
         """Higher where the layer is that bad already: no flicker."""

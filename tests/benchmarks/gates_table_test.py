@@ -80,6 +80,20 @@ def test_it_is_said_whether_collapse_shows(program):
     assert said[6].startswith("c: collapse without losses, and with both as ")
 
 
+def test_layers_without_any_spread_are_compared_as_well(program):
+    """As before training, when inference has the same experts for all."""
+
+    def row(spread):
+        layer = {"spread": spread, "max_over_mean_load": 8.0}
+        return {"layers": {"x": layer}}
+
+    names = ("0.1, 0.1", "0.01, 0.01", "1, 1")
+    rows = {name: row(0.0) for name in names}
+    for without, times in ((0.0, "1.00"), (0.5, "inf")):
+        said = program.collapse_lines({**rows, "0, 0": row(without)})
+        assert f"({times} times the median)" in said[1]
+
+
 @pytest.mark.slow
 def test_both_tables_are_made(program, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(

@@ -11,7 +11,9 @@ import small_workers
 import tensorflow as tf
 
 from moe_keras import (
+    BatchwiseGate,
     BiasBalancedGate,
+    ExpertChoiceGate,
     FeedForwardExperts,
     HierarchicalGate,
     NoisyTopKGate,
@@ -33,6 +35,8 @@ GATES = {
     "flat": lambda: NoisyTopKGate(4, k=2, name="gate"),
     "hierarchical": lambda: HierarchicalGate(2, 2, k=(2, 1), name="gate"),
     "bias": lambda: BiasBalancedGate(4, k=2, name="gate"),
+    "batchwise": lambda: BatchwiseGate(4, k=2, name="gate"),
+    "expert_choice": lambda: ExpertChoiceGate(4, causal=False, name="gate"),
 }
 
 
@@ -121,6 +125,11 @@ def left(model, average):
     [
         (2, "hierarchical", 0.75, 2, True),
         pytest.param(2, "bias", None, 2, False, marks=pytest.mark.slow),
+        *(
+            pytest.param(number, gate, None, 1, True, marks=pytest.mark.slow)
+            for number in (2, 4)
+            for gate in ("batchwise", "expert_choice")
+        ),
         *(
             pytest.param(
                 number, gate, capacity, 1, has_parts, marks=pytest.mark.slow

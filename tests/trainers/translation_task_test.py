@@ -14,7 +14,7 @@ from trainers.checkpoint_contents import read_weights
 from trainers.checkpoints import training_folder
 from trainers.filters import LineTranslator
 from trainers.model_folder import FolderError, ModelFolder
-from trainers.presets import with_overrides
+from trainers.overrides import with_overrides
 from trainers.run_fields import measure
 from trainers.translation_evaluation import DevEvaluation
 from translation.corpus import open_corpus
@@ -51,6 +51,7 @@ def test_main_job_shows_what_it_does(trained):
         "Parameters: ",
         "Ops per timestep: ",
         "train: of all 4 pairs 0 (0.0%) are left out, with over max_length=96",
+        "The score on the dev corpus is BLEU of 4 sentences, nrefs:1|case",
         "dev at step 2",
         "reference    un chien",
         "encoder_moe_1",

@@ -90,6 +90,41 @@ def test_collapse_is_called_ahead_where_the_fall_is_steep():
     assert levels(0.89, 0.73, 0.57, fall_windows=4)[-1] == "healthy"
 
 
+def test_fall_that_slows_down_is_not_steep():
+    # As seen in a healthy run with windows of 10 steps. The line through the
+    # last three leads to 0.62 - 4 * 0.145 = 0.04, the last step to 0.22.
+    assert levels(1.0, 0.91, 0.72, 0.62) == ["healthy"] * 4
+    # The same line where the last step is as steep as the one before.
+    assert levels(1.0, 0.91, 0.765, 0.62)[-1] == "collapsing"
+
+
+def test_dip_that_comes_to_rest_is_no_collapse():
+    # At 0.49 the line through three leads to 0.49 - 4 * 0.03 = 0.37.
+    dip = [0.95, 0.85, 0.75, 0.67, 0.6, 0.55, 0.52, 0.49, 0.47, 0.46, 0.45]
+    assert levels(*dip, 0.45, 0.46, drifting_windows=20) == ["healthy"] * 13
+    # It is not healthy for ever, though: from 0.67 on for ten windows.
+    assert levels(*dip, 0.45, 0.46)[-2:] == ["healthy", "drifting"]
+
+
+def test_fall_that_goes_on_is_a_collapse():
+    start = [0.95, 0.85, 0.75, 0.67, 0.6, 0.55, 0.52]
+    # 0.47 - 4 * 0.025 = 0.37, but 0.42 - 4 * 0.04 = 0.26, below 0.35.
+    assert levels(*start, 0.5, 0.47, 0.42)[-2:] == ["healthy", "collapsing"]
+    # However slowly: 0.385 - 4 * 0.01 = 0.345.
+    slow = levels(*start, *(0.505 - 0.01 * n for n in range(13)))
+    assert slow[-2:] == ["drifting", "collapsing"]
+    # Once called it is one until it is above 0.5 + 0.03.
+    called = [*start, 0.5, 0.47, 0.42, 0.42, 0.42, 0.42, 0.42, 0.42]
+    assert levels(*called)[-6:] == ["collapsing"] * 6
+
+
+def test_how_deep_dips_are_is_an_argument():
+    dip = [0.6, 0.55, 0.52, 0.49, 0.47, 0.46, 0.45]
+    assert levels(*dip)[-1] == "healthy"
+    assert levels(*dip, dip_spread=0.46)[-1] == "collapsing"
+    assert levels(*dip, dip_spread=0.5)[-4] == "collapsing"  # at 0.49: none is
+
+
 def test_steep_fall_is_named():
     judge = Judge(Thresholds())
     for spread in (0.89, 0.73, 0.57):

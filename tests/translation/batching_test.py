@@ -5,10 +5,8 @@ import itertools
 
 import pytest
 
-from translation.input_pipeline import (
-    PipelineOptions,
-    batch_shapes,
-)
+from translation.batching import batch_shapes
+from translation.input_pipeline import PipelineOptions
 
 OPTIONS = PipelineOptions(tokens_per_batch=64, max_length=16)
 
