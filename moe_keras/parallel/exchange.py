@@ -9,10 +9,11 @@ each to its expert.
       -> tokens (n, D')   the results of a token's choices, added by gate
 
 Both steps are `dispatch` and `combine`, once with devices in the place of
-experts. What lies between them, the exchange, is for others to choose.
+experts. What lies between them, the exchange, is for others to choose. Where
+all tokens are on one device, there is none: each device is sent its rows.
 
-n: tokens of a device    D: depth    K: experts per token    R: devices
-C: places for each device
+N: all tokens    n: those of a device    D: depth    K: experts per token
+R: devices    C: places for each device
 """
 
 import tensorflow as tf
@@ -44,6 +45,33 @@ def plan_devices(expert_index, experts_each, num_devices, places):
     return plan_dispatch(
         _device_of(expert_index, experts_each), num_devices, capacity=places
     )
+
+
+def plan_visits(expert_index, experts_each, num_devices):
+    """Which tokens go to which device, where all of them are on one.
+
+    A token visits a device once, however many of its experts are there.
+
+    Args:
+        expert_index: int32 `(N, K)`; -1 is no expert.
+        experts_each: int. Experts of a device, as for `plan_devices`.
+        num_devices: int. R.
+
+    Returns:
+        `DispatchPlan` of R segments, without slots for tokens that visit
+        nobody.
+
+    Example:
+
+    >>> plan = plan_visits([[0, 1], [3, 0], [2, -1]], 2, num_devices=2)
+    >>> plan.token_index.numpy().tolist(), plan.counts.numpy().tolist()
+    ([0, 1, 1, 2], [2, 2])
+    """
+    target_NK = _device_of(expert_index, experts_each)
+    sorted_NK = tf.ensure_shape(tf.sort(target_NK, axis=1), target_NK.shape)
+    before_NK = tf.pad(sorted_NK[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
+    once_NK = tf.where(sorted_NK == before_NK, -1, sorted_NK)
+    return plan_dispatch(once_NK, num_devices, compact=True)
 
 
 def places_needed(expert_index, source, experts_each, num_devices):

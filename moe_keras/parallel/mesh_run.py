@@ -1,13 +1,19 @@
 """Tokens on their way through the experts of a mesh, and back.
 
-    tokens (N, D) ──► parts of the batch (n, D), one for each device
-      batch and experts on one dimension of the mesh:
-        ──► rows for each device ──all-to-all──► experts ──all-to-all──►
-      otherwise:
-        ──► the experts that are here, for the tokens that are here ──►
-    ──► combined (n, D') ──all-reduce over hidden, experts──► (N, D')
+The batch (N, D) comes from one device, and its results go back there.
+
+    batch and experts on one dimension of the mesh:
+      parts of the batch (n, D), one for each device
+      ──► rows for each device ──all-to-all──► experts ──all-to-all──►
+      combined (n, D') ──► (N, D')
+    otherwise:
+      rows of the tokens that ask for the experts of a device (S, D)
+      ──► experts, combined where they are (S, D') ──► combined (N, D')
+
+Where the hidden layer is split, its results are added up on the way back.
 
 N: tokens    n: tokens of a device    D: depth    K: experts per token
+S: visits of tokens to a device
 """
 
 import tensorflow as tf
@@ -17,6 +23,7 @@ from moe_keras.parallel.exchange import (
     expert_of_rows,
     places_needed,
     plan_devices,
+    plan_visits,
     serve,
 )
 from moe_keras.parallel.mesh import share
@@ -26,10 +33,81 @@ from moe_keras.placement import Part, at_work
 
 def run_on_mesh(layout, experts, tokens, routing, plan):
     """`Placement.run` of a `MeshLayout`; see there for arguments and result."""
-    batch = _Batch(layout, tokens, routing, plan)
-    run = _by_exchange if layout.exchanges else _in_place
-    outputs = run(layout, experts, batch)
-    return _join(layout, outputs, tf.shape(tokens)[0])
+    expert_NK = tf.where(plan.choices_with_slot(), routing.expert_index, -1)
+    num_experts = plan.counts.shape[0]
+    run = _by_exchange if layout.exchanges else _by_visits
+    return run(layout, experts, num_experts, tokens, routing.gate, expert_NK)
+
+
+def _by_visits(layout, experts, num_experts, tokens, gate, expert_NK):
+    """Sends each device the tokens that ask for its experts, and no others."""
+    experts_each = num_experts // layout.parts["experts"]
+    num_parts = layout.parts["batch"] * layout.parts["experts"]
+
+    def part_of(device):
+        part = layout.part_of("batch", device) * layout.parts["experts"]
+        return part + layout.part_of("experts", device)
+
+    # Each part of the batch has experts of its own, as far as the plan knows.
+    size = _part_size(tf.shape(tokens)[0], layout)
+    offset_N1 = num_experts * (tf.range(tf.shape(tokens)[0]) // size)[:, None]
+    plan = plan_visits(
+        tf.where(expert_NK < 0, -1, expert_NK + offset_N1),
+        experts_each,
+        num_parts,
+    )
+    nobody = tf.size(plan.token_index) - tf.reduce_sum(plan.counts)
+    sizes = tf.concat([plan.counts, [nobody]], 0)
+
+    def lay_out(rows):
+        parts = tf.split(rows, sizes, num=num_parts + 1)
+        return layout.mesh.LaidOutTensor(
+            [parts[part_of(device)] for device in range(layout.mesh.size)]
+        )
+
+    whom = lay_out(tf.gather(expert_NK, plan.token_index))
+
+    def run(device, rows, gate_rows):
+        return serve(experts, rows, whom.tensor_list[device], gate_rows)
+
+    results = _run_parts(
+        layout,
+        experts,
+        num_experts,
+        run,
+        lay_out(dispatch(tokens, plan)),
+        lay_out(dispatch(gate, plan)),
+    )
+    outputs = _sum_parts(layout, results, part_of)
+    rest = tf.zeros([nobody, outputs[0].shape[-1]], outputs[0].dtype)
+    return combine(tf.concat([*outputs, rest], 0), plan)
+
+
+def _part_size(num_tokens, layout):
+    """Tokens of each part of the batch; the last ones may have fewer."""
+    return tf.maximum(-(-num_tokens // layout.parts["batch"]), 1)
+
+
+def _sum_parts(layout, results, part_of):
+    """A tensor for each part, the sum over those of its hidden layer.
+
+    Args:
+        layout: `MeshLayout`.
+        results: `LaidOutTensor`.
+        part_of: Function of the number of a device, which part it has.
+
+    Returns:
+        List of tensors, of each part on the first device that has it.
+    """
+    first = {}
+    for device in reversed(range(layout.mesh.size)):
+        first[part_of(device)] = device
+    hidden = layout.axes["hidden"]
+    return layout.mesh.sum_to(
+        results,
+        [] if hidden is None else [hidden],
+        [first[part] for part in sorted(first)],
+    )
 
 
 class _Batch:
@@ -42,25 +120,17 @@ class _Batch:
         tokens: `LaidOutTensor` of `(n, D)`.
         gate: `LaidOutTensor` of `(n, K)`.
         expert_index: `LaidOutTensor` of `(n, K)`; -1 is no expert.
-        num_experts: int.
         places: Scalar int32 tensor. The most choices that any part of the
-            batch has for any part of the experts; None without an exchange.
+            batch has for any part of the experts.
     """
 
-    def __init__(self, layout, tokens, routing, plan):
-        expert_NK = tf.where(_has_slot(plan), routing.expert_index, -1)
+    def __init__(self, layout, experts_each, tokens, gate, expert_NK):
         num_tokens = tf.shape(tokens)[0]
         num_parts = layout.parts["batch"]
-        size = tf.maximum(-(-num_tokens // num_parts), 1)
-        self.num_experts = plan.counts.shape[0]
-        self.places = None
-        if layout.exchanges:
-            self.places = places_needed(
-                expert_NK,
-                tf.range(num_tokens) // size,
-                self.num_experts // num_parts,
-                num_parts,
-            )
+        size = _part_size(num_tokens, layout)
+        self.places = places_needed(
+            expert_NK, tf.range(num_tokens) // size, experts_each, num_parts
+        )
         devices = range(layout.mesh.size)
 
         def lay_out(x, padding):
@@ -72,32 +142,16 @@ class _Batch:
             )
 
         self.tokens = lay_out(tokens, 0)
-        self.gate = lay_out(routing.gate, 0)
+        self.gate = lay_out(gate, 0)
         self.expert_index = lay_out(expert_NK, -1)
 
 
-def _has_slot(plan):
-    """Which choices were not dropped, bool `(N, K)`."""
-    if plan.has_slot is not None:
-        return tf.transpose(plan.has_slot)
-    # Segments: choices without an expert come last.
-    return tf.transpose(plan.slot_index < tf.reduce_sum(plan.counts))
-
-
-def _in_place(layout, experts, batch):
-    def run(device, tokens_nD, gate_nK):
-        expert_nK = batch.expert_index.tensor_list[device]
-        return serve(experts, tokens_nD, expert_nK, gate_nK)
-
-    return _run_parts(
-        layout, experts, batch.num_experts, run, batch.tokens, batch.gate
-    )
-
-
-def _by_exchange(layout, experts, batch):
+def _by_exchange(layout, experts, num_experts, tokens, gate, expert_NK):
+    """Shares the batch out, and lets the devices exchange rows of it."""
     mesh, axis = layout.mesh, layout.axes["experts"]
     num_parts = layout.parts["experts"]
-    experts_each = batch.num_experts // num_parts
+    experts_each = num_experts // num_parts
+    batch = _Batch(layout, experts_each, tokens, gate, expert_NK)
     plans = mesh.slicewise(
         lambda expert_nK: plan_devices(
             expert_nK, experts_each, num_parts, batch.places
@@ -122,12 +176,16 @@ def _by_exchange(layout, experts, batch):
     def run(device, rows):
         return serve(experts, rows, whom.tensor_list[device][:, None])
 
-    results = _run_parts(layout, experts, batch.num_experts, run, rows)
-    return mesh.slicewise_with_gradient(
+    results = _run_parts(layout, experts, num_experts, run, rows)
+    combined = mesh.slicewise_with_gradient(
         lambda device, rows, gate_nK: combine(rows, plans[device], gate_nK),
         mesh.exchange(results, axis),
         batch.gate,
     )
+    outputs = _sum_parts(
+        layout, combined, lambda device: layout.part_of("batch", device)
+    )
+    return tf.concat(outputs, 0)[: tf.shape(tokens)[0]]
 
 
 def _run_parts(layout, experts, num_experts, run, *inputs):
@@ -192,17 +250,3 @@ def _lay_out_weight(layout, weight, dtype):
         for device, copy in zip(users[number], copies, strict=True):
             slices[device] = copy
     return mesh.LaidOutTensor(slices)
-
-
-def _join(layout, outputs, num_tokens):
-    """Sums what devices have in part, and joins the parts of the batch."""
-    axes = {layout.axes["hidden"], layout.axes["experts"]} - {None}
-    if layout.exchanges:
-        axes.discard(layout.axes["experts"])
-    first = {}
-    for device in reversed(range(layout.mesh.size)):
-        first[layout.part_of("batch", device)] = device
-    parts = layout.mesh.sum_to(
-        outputs, sorted(axes), [first[part] for part in sorted(first)]
-    )
-    return tf.concat(parts, 0)[:num_tokens]

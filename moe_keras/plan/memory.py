@@ -118,7 +118,7 @@ def memory(model, layout, training, device=0):
         gradients=_FLOAT * numbers * (2 if training.accumulate else 1),
         average=_FLOAT * numbers if training.average else 0,
         activations=_activations(model, layout, training, has_others, numbers),
-        passing=_passing(model, layout, training),
+        passing=_passing(model, layout, training, device),
     )
 
 
@@ -168,13 +168,21 @@ def _activations(model, layout, training, has_others, numbers):
     return training.activation_bytes * (kept + cast)
 
 
-def _passing(model, layout, training):
+def _passing(model, layout, training, device):
     """Of each choice three gradients: of the result, as it comes and times its
     gate, and of the input that the expert had.
+
+    Where the first device has the batch and the others a share of the
+    experts, it also has the rows that leave it, all at once.
     """
     tokens = training.tokens or model.tokens
-    rows = max((3 * layer.k * layer.depth for layer in model.moe), default=0)
-    return training.activation_bytes * _in_slots(rows, layout, tokens)
+    leaves = not (layout.is_mirrored or layout.exchanges or device)
+    passing = [
+        _in_slots(3 * layer.k * layer.depth, layout, tokens)
+        + leaves * tokens * min(layer.k, layout.experts) * layer.depth
+        for layer in model.moe
+    ]
+    return training.activation_bytes * max(passing, default=0)
 
 
 def _in_slots(numbers, layout, tokens):

@@ -38,11 +38,13 @@ def traffic(model, layout, training):
 
     A token visits K experts, of which a share `(R - 1) / R` is on another
     device: `2 K N D (R - 1) / R` numbers forward, there and back, and as many
-    backward. On a mesh, where all other layers are on the first device, each
-    device is first sent its part of the batch, and what they return is
-    summed. If batch and experts are split together, tokens travel on from
-    there, to each of the pieces that the hidden layer of an expert is in. A
-    weight on c devices is reduced by at least `2 (c - 1)` times its gradient.
+    backward. On a mesh all other layers are on the first device, which sends
+    a token once to each device that has experts of it; the K experts are
+    taken to be spread over as many as there can be. If batch and experts are
+    split together, each device is first sent its part of the batch, and
+    tokens travel on from there, choice by choice, to each of the pieces that
+    the hidden layer of an expert is in. A weight on c devices is reduced by at
+    least `2 (c - 1)` times its gradient.
 
     Args:
         model: `Model`.
@@ -74,8 +76,10 @@ def _visits(layer, layout):
     elsewhere = layer.k * layout.hidden * (1 - 1 / layout.experts)
     if layout.is_mirrored:
         return elsewhere
-    its_part = (layout.devices - 1) / layout.batch
-    return its_part + (elsewhere if layout.exchanges else 0)
+    if layout.exchanges:
+        return (layout.devices - 1) / layout.batch + elsewhere
+    asked = min(layer.k, layout.experts) * layout.hidden
+    return asked * (1 - 1 / layout.devices)
 
 
 def _reduced(model, layout):

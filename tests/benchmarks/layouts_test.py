@@ -1,9 +1,6 @@
 """What crosses between devices, counted; the pictures of layouts, drawn."""
 
 import functools
-import importlib
-import pathlib
-import sys
 import xml.etree.ElementTree
 
 import keras
@@ -12,20 +9,10 @@ import tensorflow as tf
 
 import moe_keras
 from moe_keras import plan
-from moe_keras.parallel import MeshLayout
+from moe_keras.parallel import MeshLayout, update_in_place
 from moe_keras.plan.model import Model, Part
 from trainers.optimizer import FusedAdam
 from trainers.train_step import TrainStep
-
-ROOT = pathlib.Path(moe_keras.__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def load():
-    """Imports a program of benchmarks/ and what it imports from there."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    yield importlib.import_module
-    sys.path.remove(str(ROOT / "benchmarks"))
 
 
 def test_each_tensor_counts_once_for_each_device_that_needs_it(load):
@@ -61,6 +48,7 @@ def test_each_tensor_counts_once_for_each_device_that_needs_it(load):
 
 SIZES = {"N": 256, "D": 64, "H": 128, "E": 8, "K": 2}
 MESH = "mesh, batch and experts"
+EXPERTS = "mesh, experts"
 
 
 def planned(load, name):
@@ -100,11 +88,13 @@ def slow(*values):
 
 MESHES = [
     MESH,
+    EXPERTS,
     *slow(
         "mesh, hidden",
         "mesh, batch",
         "mesh, batch 2 x experts 2",
         "mesh, batch and experts 2 x hidden 2",
+        "mesh, experts 2 x hidden 2",
     ),
 ]
 REPLICAS = "replicas, experts shared out"
@@ -117,10 +107,26 @@ def test_what_crosses_is_what_the_planner_says(name, load, traced):
     assert least <= traced(name).bytes < 1.1 * least
 
 
-def test_replicas_send_no_more_than_the_rows_of_tokens(traced):
-    # Four all-to-alls of 2 * 256 rows of 64 numbers, a quarter of which stay.
+@pytest.mark.parametrize("name", [EXPERTS, REPLICAS])
+def test_no_more_is_sent_than_the_rows_of_tokens(name, traced):
+    # Four times 2 * 256 rows of 64 numbers, a quarter of which stay.
     least = 4 * 4 * 64 * 2 * 256 * 3 / 4
-    assert least <= traced(REPLICAS).bytes < 1.1 * least
+    assert least <= traced(name).bytes < 1.1 * least
+
+
+@pytest.mark.slow
+def test_a_device_with_all_experts_of_a_token_is_sent_it_once(load):
+    """All eight experts of each token, two on each of four devices."""
+    sizes = {**SIZES, "K": 8}
+    case = load("layout_cases").on_mesh(
+        "balanced", sizes, "all:4", "experts:all"
+    )
+    # Four times 256 rows of 64 numbers, to three devices.
+    least = 4 * 4 * 64 * 256 * 3
+    assert load("layouts").planned_bytes(EXPERTS, sizes) == least
+    # Beside 64 numbers of a row go eight experts, gates and gradients of them.
+    most = least * (1 + 3 * 8 / (4 * 64))
+    assert least <= load("crossing").trace(case.step).bytes < 1.01 * most
 
 
 @pytest.mark.parametrize("name", ["one device", *MESHES, REPLICAS])
@@ -188,6 +194,18 @@ def test_gradients_of_shards_stay_where_the_shards_are(accumulate_steps, load):
     for run in runs:
         crossings = load("crossing").trace(*run).crossings
         assert max(c.bytes for c in crossings) < 4 * 8 * 256
+
+
+def test_keras_updates_shards_where_they_are(load):
+    """In the step of `fit`, with two kernels of 16 kB on each device."""
+    with MeshLayout("all:2", "hidden:all").scope():
+        layer = moe_keras.SparseMoE(4, k=2, hidden_dim=256)
+        model = keras.Sequential([keras.Input((8,)), layer])
+    model.compile(update_in_place(keras.optimizers.Adam()), "mse")
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(lambda x: model.train_step((x, x)), autograph=False)
+    crossings = load("crossing").trace(step, tf.ones((3, 8))).crossings
+    assert crossings and max(c.bytes for c in crossings) < 4 * 8 * 128 * 4
 
 
 @pytest.mark.slow

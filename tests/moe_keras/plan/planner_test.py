@@ -78,6 +78,30 @@ def test_exchange_of_two_dimensions_is_what_a_walk_over_the_mesh_counts():
     assert counted == 4 * 4 * layer.depth * crossed
 
 
+@pytest.mark.parametrize("k", [2, 4, 8])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mesh, experts",
+        "mesh, batch 2 x experts 2",
+        "mesh, experts 2 x hidden 2",
+    ],
+)
+def test_a_token_crosses_once_to_each_device_with_experts_of_it(name, k):
+    model = Model("", Part(), (MoE(6, 12, num_experts=8, k=k),), tokens=240)
+    layout = next(x for x in layouts(model, 4) if x.name == name)
+    crossed = 0
+    for token in range(240):
+        half = token * layout.batch // 240
+        asked = {(token + choice * 8 // k) % 8 for choice in range(k)}
+        for part in {expert * layout.experts // 8 for expert in asked}:
+            for hidden in range(layout.hidden):  # all begin on the first
+                crossed += (half, part, hidden) != (0, 0, 0)
+    counted = traffic(model, layout, Training()).exchange
+    # There and back, forward and backward, 4 bytes.
+    assert counted == 4 * 4 * 6 * crossed
+
+
 def test_compute_for_each_byte_grows_with_the_hidden_size_alone():
     def per_byte(depth=8, hidden=16, k=2, tokens=64):
         layer = MoE(depth, hidden, num_experts=8, k=k)
