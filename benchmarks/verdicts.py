@@ -16,7 +16,8 @@ tokens alike. Each kind of run has many seeds:
 
 Collapses also come with more experts, and with the noise left on; healthy runs
 with more experts, with tokens of clusters of which some are frequent and most
-are rare, with longer windows, and with other gates.
+are rare, with longer windows, with other gates, and at a rate that is high for
+a start without warm-up, where `collapsing` may be called.
 
 The collapses take some twenty steps, so windows are of 2 steps, with
 `drifting_windows` of 20, 40 steps; in the longer ones of 10 steps it is 10,
@@ -84,6 +85,7 @@ KINDS = {
     "collapse: noise": {**COLLAPSE, "gate": "noisy_top_k"},
     "healthy": {},
     "healthy: no warm-up": {"warmup": 0},
+    "healthy: twice the rate": {"warmup": 0, "rate": 0.006},
     "healthy: 4 of 32": {"experts": (32, 4)},
     "healthy: clusters": {"clusters": True},
     "healthy: windows of 10": {"window": 10, "drifting_windows": 10},
