@@ -114,6 +114,15 @@ class TestSpelling:
         assert not offending("english", r"\b[Aa]n [^aeiouEI]")
         assert not offending("english", r"\b(\w+) \1\b")
 
+    def test_english_says_there_is_no(self):
+        # All that the corpus says is not there is without an article.
+        there_is = r"[Tt]here (is|are|was|were|will)"
+        assert not offending("english", rf"(^|, ){there_is} not\b")
+        assert not offending(
+            "english", r"([Ii]s|[Aa]re|[Ww]as|[Ww]ere) there not"
+        )
+        assert offending("english", rf"^{there_is} no\b")
+
     def test_french_elides(self):
         hiatus = rf"\b([LlJjMmSsNnDd]e|[Ll]a|[Qq]ue) ({VOWEL}|{MUTE_H})"
         # "onze" is not elided before.

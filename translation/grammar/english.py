@@ -4,6 +4,8 @@ Word order is subject, operator, adverb, verb, object, manner, place, time.
 What questions and "not" need of the verb is in `verb_group`.
 """
 
+from dataclasses import replace
+
 from translation.grammar import english_forms as form
 from translation.grammar.lexicon.numerals import NUMERALS
 from translation.grammar.meaning import (
@@ -61,6 +63,7 @@ KINDS = {"statement": statement, "question": question, "request": request}
 
 def clause(content, inverted=False, without_object=False):
     """Tokens of a clause; `inverted` is the order of questions."""
+    content = with_no(content)
     tokens = []
     before = content.subordinate and content.subordinate.first
     if before:
@@ -90,6 +93,21 @@ def clause(content, inverted=False, without_object=False):
 def subordinate(link):
     """ "because he is hungry", in the order of a main clause."""
     return [link.conjunction, *clause(link.clause)]
+
+
+def with_no(content):
+    """There is no bread, there is no bank: "not" would do before "the"."""
+    thing = content.object
+    if (
+        isinstance(content.complement, Existence)
+        and content.negation == "not"
+        and isinstance(thing, NounPhrase)
+        and thing.determiner in ("bare", "a")
+        and not thing.number
+    ):
+        thing = replace(thing, determiner="no")
+        return replace(content, object=thing, negation="")
+    return content
 
 
 def negated(operator, negation):

@@ -278,11 +278,51 @@ class TestBeing:
             "Il y a une banque près de l'église.",
             "Es gibt eine Bank in der Nähe der Kirche.",
         )
-        none = do(
-            IT, "be", some("bread"), complement=Existence(), negation="not"
+
+    def test_there_is_no(self):
+        for thing, tense, expected in (
+            (
+                some("bread"),
+                "present",
+                (
+                    "There is no bread.",
+                    "Il n'y a pas de pain.",
+                    "Es gibt kein Brot.",
+                ),
+            ),
+            (
+                some("church", "old", plural=True),
+                "past",
+                (
+                    "There were no old churches.",
+                    "Il n'y avait pas de vieilles églises.",
+                    "Es gab keine alten Kirchen.",
+                ),
+            ),
+            (
+                np("bank", "a"),
+                "future",
+                (
+                    "There will be no bank.",
+                    "Il n'y aura pas de banque.",
+                    "Es wird keine Bank geben.",
+                ),
+            ),
+        ):
+            words = {"complement": Existence(), "negation": "not"}
+            assert say(do(IT, "be", thing, tense=tense, **words)) == expected
+
+    def test_there_are_not_so_many(self):
+        words = {"complement": Existence(), "negation": "not"}
+        two = some("church", plural=True, number=2)
+        assert say(do(IT, "be", two, **words))[0] == (
+            "There are not two churches."
         )
-        assert say(none) == (
-            "There is not bread.",
-            "Il n'y a pas de pain.",
-            "Es gibt kein Brot.",
+
+    def test_angry_is_a_phrase_in_french_and_does_not_agree(self):
+        said = Quality(ADJECTIVES["angry"], "very")
+        assert say(do(np("woman", plural=True), "be", complement=said)) == (
+            "The women are very angry.",
+            "Les femmes sont très en colère.",
+            "Die Frauen sind sehr wütend.",
         )

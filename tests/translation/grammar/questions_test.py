@@ -3,7 +3,11 @@
 One exact example in three languages for each phenomenon.
 """
 
-from saying import HE, ME, SHE, WHAT, WHO, YOU, adverb, do, np, say
+from dataclasses import replace
+
+from saying import HE, IT, ME, SHE, WHAT, WHO, YOU, adverb, do, np, say, some
+
+from translation.grammar.meaning import Existence
 
 
 class TestQuestions:
@@ -17,6 +21,19 @@ class TestQuestions:
             "Did he find the key?",
             "Est-ce qu'il a trouvé la clé ?",
             "Hat er den Schlüssel gefunden?",
+        )
+
+    def test_is_there(self):
+        there = do(IT, "be", some("bread"), complement=Existence())
+        assert say(there, "question") == (
+            "Is there bread?",
+            "Est-ce qu'il y a du pain ?",
+            "Gibt es Brot?",
+        )
+        assert say(replace(there, negation="not"), "question") == (
+            "Is there no bread?",
+            "Est-ce qu'il n'y a pas de pain ?",
+            "Gibt es kein Brot?",
         )
 
     def test_where_is(self):

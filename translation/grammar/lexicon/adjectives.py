@@ -102,7 +102,7 @@ tired | fatigué, fatiguée | müde, müder
 ill | malade, malade | krank, kränker
 happy | heureux, heureuse | glücklich, glücklicher
 sad | triste, triste | traurig, trauriger
-angry | furieux, furieuse | wütend, wütender
+angry | en colère, en colère | wütend, wütender
 busy | occupé, occupée | beschäftigt, beschäftigter
 worried | inquiet, inquiète | besorgt, besorgter
 ready | prêt, prête | bereit, bereiter
