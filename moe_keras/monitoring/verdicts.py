@@ -97,6 +97,7 @@ class Judge:
         self._limits = thresholds
         self._gate = gate
         self._spreads = collections.deque(maxlen=thresholds.trend_windows)
+        self._gradients = collections.deque(maxlen=thresholds.fall_windows)
         self._low = 0  # windows in a row that are not as they should be
         self.level = "healthy"  # of the last verdict
 
@@ -113,6 +114,7 @@ class Judge:
         if choices < self._limits.choices_needed:
             return None
         self._spreads.append(window.spread)
+        self._gradients.append(window.gate_gradient)
         verdict = self._verdict(window)
         self.level = verdict.level
         advice = advise(verdict, window, self._gate)
@@ -130,8 +132,7 @@ class Judge:
             return Verdict("collapsed", SPREAD, now, collapsed)
         if now < collapsing and not self._is_dip(collapsing):
             return Verdict("collapsing", SPREAD, now, collapsing)
-        # A fall that slows down has a last step that leads less far.
-        ahead = max(self._ahead(limits.fall_windows), self._ahead(2))
+        ahead = self._fall_ahead()
         if now < drifting and ahead < collapsed:
             return Verdict("collapsing", AHEAD, ahead, collapsed)
         is_mending = now < drifting <= self._ahead(limits.trend_windows)
@@ -145,20 +146,34 @@ class Judge:
         return Verdict("healthy", SPREAD, now, drifting)
 
     def _is_dip(self, collapsing):
-        """Whether a low spread recovers, or came down no further than dips.
+        """Whether a low spread recovers, or its fall is about to end.
 
-        What has been called collapsing is no dip any more, nor is what no
+        What has been called collapsing has to recover, and so has what no
         trend is seen of.
         """
         limits, now = self._limits, self._spreads[-1]
         if self._ahead(limits.trend_windows) >= collapsing:
             return True
-        if self.level in ("collapsing", "collapsed"):
+        is_called = self.level in ("collapsing", "collapsed")
+        is_known = len(self._spreads) >= limits.fall_windows
+        if is_called or not is_known or now < limits.dip_spread:
             return False
-        if len(self._spreads) < limits.fall_windows:
+        return self._fall_ahead() >= limits.dip_spread or self._is_held()
+
+    def _fall_ahead(self):
+        """Where a fall leads; one that slows down less far by its last step."""
+        return max(self._ahead(self._limits.fall_windows), self._ahead(2))
+
+    def _is_held(self):
+        """Whether what reaches the gate does not fade while the spread falls.
+
+        Losses pull the harder the more uneven the load is; a gate that
+        collapses is sure of itself, and its gradient dies away.
+        """
+        gradients = list(self._gradients)
+        if len(gradients) < self._limits.fall_windows or None in gradients:
             return False
-        ahead = self._ahead(limits.fall_windows)
-        return min(now, ahead) >= limits.dip_spread
+        return _slope(gradients) >= 0
 
     def _limit(self, level, spread):
         """Higher where the layer is that bad already: no flicker."""
@@ -173,8 +188,12 @@ class Judge:
         spreads = np.asarray(self._spreads)[-windows:]
         if len(spreads) < windows:
             return float(spreads[-1])
-        slope, _ = np.polyfit(np.arange(windows), spreads, 1)
-        return float(spreads[-1] + slope * self._limits.horizon)
+        return float(spreads[-1] + _slope(spreads) * self._limits.horizon)
+
+
+def _slope(values):
+    """Of the straight line through equally distant values, for a step."""
+    return np.polyfit(np.arange(len(values)), values, 1)[0]
 
 
 def _idle_share(window):

@@ -118,6 +118,25 @@ def test_fall_that_goes_on_is_a_collapse():
     assert levels(*called)[-6:] == ["collapsing"] * 6
 
 
+def test_gradient_that_does_not_fade_holds_a_dip():
+    # As seen in a healthy run: at 0.486 line and last step lead below 0.35.
+    fall = [0.71, 0.65, 0.616, 0.563, 0.535, 0.486]
+    pulled = [0.61, 0.55, 0.52, 0.42, 0.44, 0.47]  # of the last three: + 0.025
+    fading = [0.61, 0.55, 0.52, 0.42, 0.38, 0.31]
+
+    def last(gradients, spreads=fall):
+        judge = Judge(Thresholds())
+        for spread, gradient in zip(spreads, gradients, strict=True):
+            verdict = judge.judge(window_of(spread, gate_gradient=gradient))
+        return verdict.level
+
+    assert last(pulled) == "healthy"
+    assert last(fading) == "collapsing"
+    assert last([None] * 6) == "collapsing"
+    # Deeper than dips are it is one, whatever pulls.
+    assert last(pulled, [*fall[:-1], 0.34]) == "collapsing"
+
+
 def test_how_deep_dips_are_is_an_argument():
     dip = [0.6, 0.55, 0.52, 0.49, 0.47, 0.46, 0.45]
     assert levels(*dip)[-1] == "healthy"
