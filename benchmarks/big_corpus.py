@@ -37,7 +37,8 @@ import tensorflow as tf  # noqa: E402  after the log level
 
 from trainers.model_folder import build_model  # noqa: E402
 from trainers.optimizer import FusedAdam  # noqa: E402
-from trainers.presets import preset, with_overrides  # noqa: E402
+from trainers.overrides import with_overrides  # noqa: E402
+from trainers.presets import preset  # noqa: E402
 from trainers.train_step import TrainStep  # noqa: E402
 from trainers.translation_task import training_loss  # noqa: E402
 from translation.corpus import open_corpus  # noqa: E402

@@ -37,7 +37,8 @@ from moe_keras.monitoring import Thresholds, routing_layers  # noqa: E402
 from moe_keras.monitoring.windows import spread  # noqa: E402
 from trainers.loop import Loop, seed_everything  # noqa: E402
 from trainers.model_folder import build_model  # noqa: E402
-from trainers.presets import preset, with_overrides  # noqa: E402
+from trainers.overrides import with_overrides  # noqa: E402
+from trainers.presets import preset  # noqa: E402
 from trainers.task import Task  # noqa: E402
 from trainers.train_step import TrainStep  # noqa: E402
 from trainers.translation_evaluation import DevEvaluation  # noqa: E402

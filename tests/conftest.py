@@ -5,7 +5,8 @@ import subprocess
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import pytest  # noqa: E402  after the log level
+import keras  # noqa: E402  after the log level
+import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 # Tests run side by side. Also what `trainers.nmt` sets, too late when it is
@@ -34,6 +35,14 @@ def four_replicas():
         [f"CPU:{number}" for number in range(4)],
         cross_device_ops=tf.distribute.ReductionToOneDevice(),
     )
+
+
+@pytest.fixture
+def bfloat16():
+    """Layers that are made in the test compute in it."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def batches(size=5):
 
 def squared_error(model, batch):
     inputs, targets = batch
-    error = model(inputs, training=True) - targets
+    error = tf.cast(model(inputs, training=True), tf.float32) - targets
     return tf.reduce_sum(error**2), tf.cast(tf.size(error), tf.float32)
 
 
@@ -82,8 +82,8 @@ def evaluate(model, check, seconds=0.0):
         check()
         time.sleep(seconds / 10)
     inputs, targets = examples(tf.range(100, 120))
-    error = tf.reduce_mean((model(inputs) - targets) ** 2)
-    return {"score": -float(error)}
+    error = tf.cast(model(inputs), tf.float32) - targets
+    return {"score": -float(tf.reduce_mean(error**2))}
 
 
 def small_task(seconds=0.0, **changes):

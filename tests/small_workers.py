@@ -115,6 +115,7 @@ def main(folder, options):
     options = json.loads(options)
     if not options.get("is_random"):
         keras.random.normal = no_noise
+    keras.config.set_dtype_policy(options.get("precision", "float32"))
     cluster = Cluster(tuple(options["addresses"]), options["index"])
     try:
         workers = start_workers(

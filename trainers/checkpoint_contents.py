@@ -63,15 +63,15 @@ def copy_weights(source, target=None):
     targets = {} if target is None else weights_by_path(target)
     for path, weight in weights_by_path(source).items():
         if isinstance(weight, Whole):
-            weight = _gather(weight)
+            weight = _gather(weight, keeps=bool(targets))
         if targets:
             targets[path].assign(tf.convert_to_tensor(weight))
 
 
-def _gather(whole):
+def _gather(whole, keeps):
     if whole.of_replicas is None:  # of a layout: all shards are this process's
         return whole.numpy()
-    return gather_whole(whole.of_replicas)
+    return gather_whole(whole.of_replicas, keeps)
 
 
 def _states(model):

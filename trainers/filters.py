@@ -123,7 +123,6 @@ class PairScorer:
     def __init__(self, model_dir, changes=(), members=(), mean="probabilities"):
         folder = ModelFolder(model_dir)
         config = folder.load_config(changes)
-        self.pair = config.pair
         model, tokenizer = open_translator(folder, config, members, mean)
         self._score = TextScorer(model, tokenizer, config.search)
 
@@ -156,12 +155,16 @@ def line_groups(paths, stdin):
         are read as U+FFFD.
 
     Raises:
-        CorpusError: while it is iterated, if a file cannot be read.
+        CorpusError: if there is no such file, and while it is iterated, if
+            one cannot be read.
     """
     if not paths:
         return _lines_of(stdin)
-    files = [read_lines(pathlib.Path(path)) for path in paths]
-    return _in_groups(itertools.chain.from_iterable(files))
+    files = [pathlib.Path(path) for path in paths]
+    for path in files:
+        if not path.is_file():
+            raise CorpusError(f"There is no file {path}.")
+    return _in_groups(itertools.chain.from_iterable(map(read_lines, files)))
 
 
 def pair_groups(specs, pair, stdin):

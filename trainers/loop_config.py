@@ -63,11 +63,12 @@ class LoopConfig:
                     f"Received: {getattr(self, name)}"
                 )
         check_schedule(self.schedule, self.decay_from, self.final_rate)
-        if not 0 <= self.average_decay < 1:
-            raise ValueError(
-                "`average_decay` must be at least 0 and below 1. "
-                f"Received: {self.average_decay}"
-            )
+        for name in ("average_decay", "adam_beta_2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be at least 0 and below 1. "
+                    f"Received: {getattr(self, name)}"
+                )
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(
                 f"`optimizer` must be one of {', '.join(OPTIMIZERS)}. "
@@ -75,7 +76,9 @@ class LoopConfig:
             )
         if self.loss_scale:
             check_loss_scale(self.loss_scale)
-        if self.patience < 0:
-            raise ValueError(
-                f"`patience` must not be negative. Received: {self.patience}"
-            )
+        for name in ("patience", "max_minutes"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(
+                    f"`{name}` must not be negative. "
+                    f"Received: {getattr(self, name)}"
+                )

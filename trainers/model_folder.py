@@ -34,7 +34,8 @@ from trainers.checkpoint_files import (
     flush_to_disk,
 )
 from trainers.checkpoints import training_folder
-from trainers.presets import NmtConfig, field_paths, with_overrides
+from trainers.overrides import field_paths, field_types, with_overrides
+from trainers.presets import NmtConfig
 from trainers.run_fields import FIXED, fields_of, identity
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
@@ -310,6 +311,11 @@ def build_translator(model_config, precision):
 
 def _as_dataclass(kind, values):
     """Rebuilds a nest of frozen dataclasses from a nest of dicts."""
+    if not isinstance(values, dict):
+        raise FolderError(
+            "config.json is no configuration of a model: there must be fields "
+            f"of {kind.__name__}. Received: {values!r}"
+        )
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     former = {name for name in _FORMER if not values.get(name)}
     values = {name: values[name] for name in values if name not in former}
@@ -321,8 +327,15 @@ def _as_dataclass(kind, values):
         )
     read = {}
     for name, value in values.items():
+        kinds = field_types(kind)[name]
         if dataclasses.is_dataclass(defaults[name]):
             read[name] = _as_dataclass(type(defaults[name]), value)
-        else:
-            read[name] = tuple(value) if isinstance(value, list) else value
+            continue
+        read[name] = tuple(value) if isinstance(value, list) else value
+        if not isinstance(
+            read[name], (*kinds, int) if float in kinds else kinds
+        ):
+            raise FolderError(
+                f"config.json has a {name} that is none. Received: {value!r}"
+            )
     return kind(**read)

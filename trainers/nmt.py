@@ -57,7 +57,9 @@ from trainers.filters import (
     pair_groups,
 )
 from trainers.interruption import Interrupted, Terminated, sigterm_raises
-from trainers.presets import PRESETS, preset, with_overrides
+from trainers.model_folder import ModelFolder
+from trainers.overrides import with_overrides
+from trainers.presets import PRESETS, preset
 from trainers.serving import PRECISIONS
 from translation.ensemble import MEANS
 
@@ -196,6 +198,29 @@ _THREADS = flags.DEFINE_integer(
     lower_bound=0,
 )
 
+_TRAINING = ("train_and_evaluate",)
+_FILTERS = ("translate", "score")
+_READERS = (*_FILTERS, "export")
+# The modes that take a flag, of those that not every mode takes.
+_MODES = {
+    **dict.fromkeys(
+        (
+            *("train", "dev", "strategy", "devices", "cluster", "index"),
+            *("layout", "mesh_shape"),
+        ),
+        _TRAINING,
+    ),
+    "test": (*_TRAINING, "evaluate", "experts"),
+    "set": (*_TRAINING, "evaluate", *_READERS),
+    "ensemble": _READERS,
+    "ensemble_mean": _READERS,
+    "n_best": ("translate",),
+    "alignments": ("translate",),
+    "average_of": ("average",),
+    "labels": ("experts",),
+    "export_precision": ("export",),
+}
+
 _say = functools.partial(print, flush=True)
 
 
@@ -228,6 +253,7 @@ def _start_workers(about):
 
 
 def _translate(model_dir, paths):
+    groups = line_groups(paths, sys.stdin.buffer)  # what is missing comes first
     translate = LineTranslator(
         model_dir,
         _SET.value,
@@ -236,14 +262,16 @@ def _translate(model_dir, paths):
         _N_BEST.value,
         _ALIGNMENTS.value,
     )
-    _filter(translate, line_groups(paths, sys.stdin.buffer))
+    _filter(translate, groups)
 
 
 def _score(model_dir, paths):
+    pair = ModelFolder(model_dir).load_config().pair
+    groups = pair_groups(paths, pair, sys.stdin.buffer)
     score = PairScorer(
         model_dir, _SET.value, _ENSEMBLE.value, _ENSEMBLE_MEAN.value
     )
-    _filter(score, pair_groups(paths, score.pair, sys.stdin.buffer))
+    _filter(score, groups)
 
 
 def _filter(function, groups):
@@ -259,6 +287,8 @@ def _run(paths):
     _check_usage(mode, paths)
     config = _config()
     model_dir = _MODEL_DIR.value or f"runs/{_PRESET.value}-{config.pair}"
+    if mode not in _TRAINING:
+        _check_pair(model_dir)
     if mode == "train_and_evaluate":
         translation_task.train_and_evaluate(
             config, model_dir, _say, _start_workers
@@ -286,16 +316,33 @@ def _run(paths):
 
 def _check_usage(mode, paths):
     """A flag that its mode would pass over is a mistake."""
-    for used, flag, modes in (
-        (paths, f"arguments {' '.join(paths)}", ("translate", "score")),
-        (_ENSEMBLE.value, "--ensemble", ("translate", "score", "export")),
-        (_N_BEST.value, "--n_best", ("translate",)),
-        (_ALIGNMENTS.value != "none", "--alignments", ("translate",)),
-    ):
-        if used and mode not in modes:
+    used = {
+        f"--{name}": modes
+        for name, modes in _MODES.items()
+        if flags.FLAGS[name].present
+    }
+    if paths:
+        used[f"arguments {' '.join(paths)}"] = _FILTERS
+    for flag, modes in used.items():
+        if mode not in modes:
             raise app.UsageError(
                 f"--mode={mode} does not take {flag}; {', '.join(modes)} does."
             )
+    if _INDEX.value is not None and not _CLUSTER.value:
+        raise app.UsageError(
+            "--index says which address of --cluster is this worker's own; "
+            "there is no --cluster."
+        )
+
+
+def _check_pair(model_dir):
+    """A trained model has its languages."""
+    trained = ModelFolder(model_dir).load_config().pair
+    if _PAIR.value not in (None, trained):
+        raise ValueError(
+            f"The model in {model_dir} translates {trained}. "
+            f"Received: --pair={_PAIR.value}"
+        )
 
 
 def main(argv):

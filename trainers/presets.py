@@ -3,7 +3,6 @@
 Each preset has a dense twin of the same ops per timestep, `NAME_dense`.
 """
 
-import ast
 import dataclasses
 
 from moe_keras.monitoring import Thresholds
@@ -190,85 +189,3 @@ def preset(name):
             f"Unknown preset {name!r}. Known: {', '.join(PRESETS)}"
         )
     return PRESETS[name]
-
-
-def with_overrides(config, overrides):
-    """Changes fields, also those of the nested configs.
-
-    Args:
-        config: A frozen dataclass, with frozen dataclasses as fields.
-        overrides: List of `"field=value"`; a field of a nested config may be
-            named alone (`num_experts=32`) or in full
-            (`model.num_experts=32`).
-
-    Returns:
-        A new config.
-
-    Raises:
-        ValueError: for an unknown field, listing those that there are, or
-            for a value that does not fit the field.
-
-    Example:
-
-    >>> config = with_overrides(NmtConfig(), ["num_experts=32", "pair=en-de"])
-    >>> config.model.num_experts, config.pair
-    (32, 'en-de')
-    """
-    paths = field_paths(config)
-    by_name = {path.split(".")[-1]: path for path in paths}
-    for override in overrides:
-        name, separator, text = override.partition("=")
-        path = name if name in paths else by_name.get(name)
-        if not separator or path is None:
-            raise ValueError(
-                f"`--set` takes FIELD=VALUE with a known field. Received: "
-                f"{override!r}. Known fields: {', '.join(sorted(by_name))}"
-            )
-        config = _replaced(config, path.split("."), text)
-    return config
-
-
-def field_paths(config, prefix=""):
-    """Dotted names of all fields that hold a value, with those values.
-
-    >>> field_paths(NmtConfig())["model.vocab_size"]
-    4000
-    """
-    paths = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            paths |= field_paths(value, f"{prefix}{field.name}.")
-        else:
-            paths[f"{prefix}{field.name}"] = value
-    return paths
-
-
-def _replaced(config, names, text):
-    name, *rest = names
-    value = getattr(config, name)
-    if rest:
-        value = _replaced(value, rest, text)
-    else:
-        value = _parsed(name, value, text)
-    return dataclasses.replace(config, **{name: value})
-
-
-def _parsed(name, old, text):
-    """Reads `text` as a value of the same type as `old`."""
-    if isinstance(old, str):
-        return text
-    read = float if isinstance(old, float) else ast.literal_eval
-    try:
-        value = read(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if isinstance(old, tuple) and type(value) is int:
-        value = (value,)
-    fits = old is None or value is None or type(value) is type(old)
-    if not fits:
-        raise ValueError(
-            f"`{name}` takes a {type(old).__name__}, as {old!r}. "
-            f"Received: {text!r}"
-        )
-    return value

@@ -3,7 +3,7 @@
 import math
 import shlex
 
-from trainers.presets import field_paths
+from trainers.overrides import field_paths
 from translation.sizes import count_ops, count_parameters
 
 ROUTING_FIGURES = (

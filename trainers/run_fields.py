@@ -1,6 +1,6 @@
 """Which fields make a run, and which its scores depend on."""
 
-from trainers.presets import field_paths
+from trainers.overrides import field_paths
 
 # What makes a run: fields that cannot change while it goes on.
 FIXED = (

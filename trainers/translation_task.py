@@ -22,7 +22,7 @@ from trainers.losses import (
     without_smoothing,
 )
 from trainers.model_folder import ModelFolder, build_model
-from trainers.presets import field_paths
+from trainers.overrides import field_paths
 from trainers.run_corpora import (
     check_same_corpora,
     read_corpora,

@@ -121,9 +121,21 @@ class TranslatorConfig:
                     f"`{name}` must be at least 0 and below 1. "
                     f"Received: {getattr(self, name)}"
                 )
-        keras.activations.get(self.moe_activation)  # raises if unknown
+        for name in ("importance_loss_weight", "load_loss_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(
+                    f"`{name}` must not be negative. "
+                    f"Received: {getattr(self, name)}"
+                )
+        try:
+            keras.activations.get(self.moe_activation)
+        except ValueError:
+            raise ValueError(
+                "`moe_activation` must be the name of a Keras activation, "
+                f"such as 'sigmoid'. Received: {self.moe_activation!r}"
+            ) from None
         factor = self.capacity_factor
-        is_number = isinstance(factor, int | float)
+        is_number = isinstance(factor, int | float) and factor is not True
         if factor is not None and not (is_number and factor > 0):
             raise ValueError(
                 "`capacity_factor` must be None or a number above zero. "

@@ -1,10 +1,12 @@
 """Text files, one sentence a line, plain or compressed.
 
 Lines end with a line feed. Carriage returns are left out wherever they stand,
-as TensorFlow's own reader does; everything else of a line is kept. So Python
+as TensorFlow's own reader does, and the byte order mark that some editors
+write at the beginning of a file; everything else of a line is kept. So Python
 and the graph read the same lines.
 """
 
+import codecs
 import gzip
 import pathlib
 import re
@@ -68,13 +70,17 @@ def read_lines(path):
         str.
 
     Raises:
-        CorpusError: at a line that is not UTF-8, or cannot be read.
+        CorpusError: if there is no such file, or at a line that is not UTF-8,
+            or cannot be read.
     """
+    if not path.is_file():
+        raise CorpusError(f"There is no file {path}.")
     number = 0  # of the lines read without fault
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rb") as file:
+        with _open(path) as file:
             for lines in _blocks(file):
+                if not number:
+                    lines = lines.removeprefix(codecs.BOM_UTF8)
                 text = lines.decode("utf-8").replace("\r", "")
                 yield from text.split("\n")
                 number += lines.count(b"\n") + 1
@@ -90,6 +96,10 @@ def read_lines(path):
         raise CorpusError(
             f"{path}: cannot be read after line {number}: {error}"
         ) from error
+
+
+def _open(path):
+    return (gzip.open if path.suffix == ".gz" else open)(path, "rb")
 
 
 def _blocks(file):
@@ -115,6 +125,8 @@ def line_dataset(path):
     the same state but for the path, which is taken from here.
     """
     compression = "GZIP" if path.suffix == ".gz" else ""
+    with _open(path) as file:
+        is_marked = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
     def read(_):
         lines = tf.raw_ops.TextLineDataset(
@@ -123,6 +135,13 @@ def line_dataset(path):
             buffer_size=_GRAPH_BUFFER,
         )
         line = tf.TensorSpec([], tf.string)
-        return tf.data.experimental.from_variant(lines, line)
+        lines = tf.data.experimental.from_variant(lines, line)
+        return lines.enumerate().map(_without_mark) if is_marked else lines
 
     return tf.data.Dataset.from_tensor_slices([""]).flat_map(read)
+
+
+def _without_mark(number, line):
+    """The line; of the first one what stands behind the byte order mark."""
+    begin = tf.where(number == 0, len(codecs.BOM_UTF8), 0)
+    return tf.strings.substr(line, begin, tf.strings.length(line))

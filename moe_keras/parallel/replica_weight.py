@@ -11,7 +11,7 @@ E: experts    R: replicas
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.replicas import gather_over_replicas
+from moe_keras.replicas import replica_index, sum_over_replicas
 from moe_keras.shards import Shard, mark, put_together, shard_of, share_out
 
 
@@ -160,33 +160,48 @@ def is_split(variable):
     return shard_of(copies_of(variable)[0]) is not None
 
 
-def gather_whole(variable):
-    """The whole of a variable whose parts replicas have, in this process.
+def gather_whole(variable, keeps=True):
+    """The whole of a variable whose parts replicas have, on this host.
 
-    All workers must call it at the same point.
+    All workers must call it at the same point. No device ever has the whole:
+    one part after the other is brought to all of them, and from there to the
+    hosts of those that keep it.
 
     Args:
         variable: Keras or TensorFlow variable that `is_split`.
+        keeps: bool. Whether this process wants it, or helps the others.
 
     Returns:
-        Tensor `(E, ...)`.
+        Array `(E, ...)`, or None.
     """
+    parts = [
+        part.numpy() if keeps else None for part in _parts_of_all(variable)
+    ]
+    return np.concatenate(parts) if keeps else None
+
+
+def _parts_of_all(variable):
+    """Every replica's part, one after the other: tensors `(E / R, ...)`."""
     variable = _raw(variable)
-    if not hasattr(variable, "_moe_keras_gather"):
-        variable._moe_keras_gather = _gathering(variable)
-    parts = variable._moe_keras_gather()
-    return tf.reshape(parts, shard_of(copies_of(variable)[0]).shape)
+    if not hasattr(variable, "_moe_keras_send"):
+        variable._moe_keras_send = _sending(variable)
+    number = shard_of(copies_of(variable)[0]).shape[0] // variable.shape[0]
+    for index in range(number):
+        yield variable._moe_keras_send(tf.constant(index))
 
 
-def _gathering(variable):
-    """A `tf.function` that is traced but once, for all saves to come."""
+def _sending(variable):
+    """A `tf.function` that is traced but once, for all parts and saves."""
     strategy = variable._moe_keras_strategy
 
-    def gather():
-        return gather_over_replicas(variable)
+    def send(index):
+        is_here = tf.equal(replica_index(), index)
+        part = tf.convert_to_tensor(variable)
+        return sum_over_replicas(tf.where(is_here, part, tf.zeros_like(part)))
 
-    def run():
-        return strategy.experimental_local_results(strategy.run(gather))[0]
+    def run(index):
+        parts = strategy.run(send, args=(index,))
+        return strategy.experimental_local_results(parts)[0]
 
     return tf.function(run, autograph=False)
 
@@ -194,9 +209,9 @@ def _gathering(variable):
 def gather_pieces(wholes, keeps):
     """Brings what other processes have of some weights, to be saved.
 
-    All workers must call it at the same point, with the same weights. One
-    after the other is whole on a device for a moment, and what is kept is in
-    the memory of the host.
+    All workers must call it at the same point, with the same weights. A part
+    at a time is on the devices for a moment, and what is kept is in the memory
+    of the host.
 
     Args:
         wholes: List of what `whole_variables` returns.
@@ -206,17 +221,16 @@ def gather_pieces(wholes, keeps):
         variable = getattr(whole, "of_replicas", None)
         if variable is None:
             continue
-        value = gather_whole(variable)
-        if not keeps:
-            continue
         mine = shard_of(copies_of(variable)[0])
         each = variable.shape[0]
-        for first in range(0, mine.shape[0], each):
-            experts = slice(first, first + each)
+        for index, part in enumerate(_parts_of_all(variable)):
+            if not keeps:
+                continue
+            experts = slice(index * each, (index + 1) * each)
             piece = (experts, *mine.pieces[0][1:])
             (place,) = mine._replace(pieces=(piece,)).places
             with tf.device("CPU:0"):
-                whole.pieces_elsewhere[place] = tf.identity(value[experts])
+                whole.pieces_elsewhere[place] = tf.identity(part)
 
 
 def _raw(variable):

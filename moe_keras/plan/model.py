@@ -49,9 +49,11 @@ def total(parts):
 def lstm(inputs, units, outputs, bias=True):
     """A `ProjectedLSTM` in a residual block.
 
-    Kept are the preactivations and activations of four gates, the cell before
-    a step, its tanh, the output, its dropout mask and the sum with the input,
-    and with a projection what it projects.
+    Kept are the activations of four gates, the cell before a step and the tanh
+    of that after it, the input and the output in the order of time and what
+    each step was handed by the one before, and with a projection what it
+    projects. Where XLA compiles the recurrence, its backward pass is also
+    handed the preactivations, which are not counted.
 
     Args:
         inputs: int. Width of the input.
@@ -69,7 +71,7 @@ def lstm(inputs, units, outputs, bias=True):
     """
     projection = 0 if units == outputs else units * outputs
     kernels = (inputs + outputs) * 4 * units + projection
-    kept = 10 * units + 3 * outputs + (units if projection else 0)
+    kept = 6 * units + 3 * outputs + (units if projection else 0)
     return Part(kernels + (4 * units if bias else 0), kernels, kept)
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import moe_keras
 from moe_keras import plan
-from moe_keras.parallel import MeshLayout
+from moe_keras.parallel import MeshLayout, update_in_place
 from moe_keras.plan.model import Model, Part
 from trainers.optimizer import FusedAdam
 from trainers.train_step import TrainStep
@@ -194,6 +194,18 @@ def test_gradients_of_shards_stay_where_the_shards_are(accumulate_steps, load):
     for run in runs:
         crossings = load("crossing").trace(*run).crossings
         assert max(c.bytes for c in crossings) < 4 * 8 * 256
+
+
+def test_keras_updates_shards_where_they_are(load):
+    """In the step of `fit`, with two kernels of 16 kB on each device."""
+    with MeshLayout("all:2", "hidden:all").scope():
+        layer = moe_keras.SparseMoE(4, k=2, hidden_dim=256)
+        model = keras.Sequential([keras.Input((8,)), layer])
+    model.compile(update_in_place(keras.optimizers.Adam()), "mse")
+    model.optimizer.build(model.trainable_variables)
+    step = tf.function(lambda x: model.train_step((x, x)), autograph=False)
+    crossings = load("crossing").trace(step, tf.ones((3, 8))).crossings
+    assert crossings and max(c.bytes for c in crossings) < 4 * 8 * 128 * 4
 
 
 @pytest.mark.slow

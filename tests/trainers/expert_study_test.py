@@ -12,7 +12,8 @@ from moe_keras.monitoring import routing_layers
 from trainers.expert_study import route_corpus, study_experts
 from trainers.loop import seed_everything
 from trainers.model_folder import ModelFolder, build_model
-from trainers.presets import NmtConfig, with_overrides
+from trainers.overrides import with_overrides
+from trainers.presets import NmtConfig
 from translation.corpus import CorpusError, open_corpus
 from translation.input_pipeline import evaluation_batches
 from translation.tokenizer_training import train_tokenizer

@@ -6,7 +6,8 @@ import re
 import pytest
 
 import trainers
-from trainers.presets import NmtConfig, field_paths
+from trainers.overrides import field_paths
+from trainers.presets import NmtConfig
 
 PAGE = pathlib.Path(trainers.__file__).parents[1] / "docs/training.md"
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", re.MULTILINE)

@@ -103,7 +103,6 @@ def test_scores_of_tokens_add_up_and_are_those_of_the_search(folder, nbest):
         assert len(subwords.split()) == len(each)
         if subwords.split() == json.loads(soft)["target"]:
             assert float(own_score) == pytest.approx(float(score), abs=1e-3)
-    assert scorer.pair == "en-fr"
 
 
 class Slow(io.RawIOBase):
@@ -146,6 +145,12 @@ class TestLines:
         (tmp_path / "x.fr").write_text("un\ndeux\n")
         prefix = str(tmp_path / "x")
         assert list(pair_groups([prefix], "en-fr", None)) == [pairs]
+
+    def test_missing_file_is_told_before_any_is_read(self, tmp_path):
+        there, missing = tmp_path / "there", tmp_path / "missing"
+        there.write_text("one\n")
+        with pytest.raises(CorpusError, match=f"There is no file {missing}"):
+            line_groups([str(there), str(missing)], io.BytesIO())
 
     def test_line_that_is_no_pair_is_named(self):
         pipe = Slow(b"one\tun\n", b"two\n")

@@ -20,7 +20,7 @@ from moe_keras.parallel.strategies import start_workers
 from moe_keras.parallel.workers import Workers
 from trainers import translation_task
 from trainers.loop import Loop
-from trainers.presets import with_overrides
+from trainers.overrides import with_overrides
 from translation.export import load_translator
 
 STEPS = 7  # the average is never young twice: see `MovingAverage`

@@ -12,7 +12,8 @@ import pytest
 
 from trainers import model_folder
 from trainers.model_folder import FolderError, ModelFolder, build_model
-from trainers.presets import NmtConfig, with_overrides
+from trainers.overrides import with_overrides
+from trainers.presets import NmtConfig
 from trainers.run_fields import identity, measure
 from trainers.run_identity import agree
 from translation.config import TranslatorConfig
@@ -298,6 +299,21 @@ def test_only_the_search_of_a_trained_model_can_be_changed(folder):
     assert changed.search.beam_width == 7
     with pytest.raises(FolderError, match="only the search .*beam_width"):
         folder.load_config(["dropout=0.5"])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[1]", r"fields of NmtConfig. Received: \[1\]"),
+        ('{"model": 5}', "fields of TranslatorConfig. Received: 5"),
+        ('{"pair": 3}', "a pair that is none. Received: 3"),
+        ('{"loop": {"steps": null}}', "a steps that is none. Received: None"),
+    ],
+)
+def test_what_is_no_configuration_is_told(text, message, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(FolderError, match=message):
+        ModelFolder(tmp_path).load_config()
 
 
 def test_configuration_of_another_version_names_the_fields(folder):

@@ -12,7 +12,7 @@ from trainers.best_checkpoints import best_folder
 from trainers.checkpoint_files import CheckpointError
 from trainers.checkpoints import training_folder
 from trainers.model_folder import FolderError
-from trainers.presets import with_overrides
+from trainers.overrides import with_overrides
 
 pytestmark = pytest.mark.slow
 

@@ -9,6 +9,8 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from trainers import nmt
+from trainers.model_folder import ModelFolder
+from trainers.presets import NmtConfig
 
 
 def _run(*arguments, **kwargs):
@@ -68,10 +70,43 @@ def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
     assert line.startswith("Error: ") and message in line
 
 
-def test_flag_that_a_mode_would_pass_over_is_a_mistake():
-    given = ["nmt", "--mode=score", "--n_best=2"]
-    message = "--mode=score does not take --n_best; translate does"
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (
+            ["--mode=score", "--n_best=2"],
+            "--mode=score does not take --n_best; translate does",
+        ),
+        (
+            ["--mode=evaluate", "--train=a"],
+            "--mode=evaluate does not take --train; train_and_evaluate does",
+        ),
+        (
+            ["--mode=translate", "--average_of=best", "file"],
+            "--mode=translate does not take --average_of; average does",
+        ),
+        (
+            ["--mode=export", "file"],
+            "does not take arguments file; translate, score does",
+        ),
+        (["--index=3"], "there is no --cluster"),
+    ],
+)
+def test_flag_that_would_be_passed_over_is_a_mistake(given, message):
     with flagsaver.flagsaver(), pytest.raises(app.UsageError, match=message):
+        nmt.main(flags.FLAGS(["nmt", *given]))
+
+
+def test_trained_model_has_its_languages(tmp_path):
+    ModelFolder(tmp_path).save_config(NmtConfig(pair="en-fr"))
+    given = [
+        "nmt",
+        "--mode=evaluate",
+        "--pair=en-de",
+        f"--model_dir={tmp_path}",
+    ]
+    message = "translates en-fr. Received: --pair=en-de"
+    with flagsaver.flagsaver(), pytest.raises(SystemExit, match=message):
         nmt.main(flags.FLAGS(given))
 
 

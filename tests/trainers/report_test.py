@@ -11,7 +11,8 @@ from absl import flags
 from moe_keras import SparseMoE
 from trainers import nmt, report
 from trainers.model_folder import ModelFolder
-from trainers.presets import field_paths, preset
+from trainers.overrides import field_paths
+from trainers.presets import preset
 from translation.config import TranslatorConfig
 from translation.sizes import count_ops, count_parameters
 

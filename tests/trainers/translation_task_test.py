@@ -14,7 +14,7 @@ from trainers.checkpoint_contents import read_weights
 from trainers.checkpoints import training_folder
 from trainers.filters import LineTranslator
 from trainers.model_folder import FolderError, ModelFolder
-from trainers.presets import with_overrides
+from trainers.overrides import with_overrides
 from trainers.run_fields import measure
 from trainers.translation_evaluation import DevEvaluation
 from translation.corpus import open_corpus

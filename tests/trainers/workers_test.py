@@ -170,6 +170,16 @@ def test_two_workers_equal_one_device(two_workers, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_two_workers_in_bfloat16(bfloat16, tmp_path, monkeypatch):
+    """To 0.002 of one device, of which Adam moves a weight by up to 0.09."""
+    two = _train_undisturbed(
+        tmp_path, 2, layout="experts:replica", precision="mixed_bfloat16"
+    )
+    largest, compared = _compare_with_one_device(two, tmp_path, monkeypatch)
+    assert compared > 40 and largest < 2e-3
+
+
+@pytest.mark.slow
 def test_one_of_two_is_killed(two_workers, tmp_path):
     killed = _killed_and_resumed(
         tmp_path, 2, victim=1, layout="experts:replica", seconds=3.0

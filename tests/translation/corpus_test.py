@@ -96,7 +96,10 @@ class TestTextCorpus:
             (b"a\r\nb\r\n", ["a", "b"]),
             (b"a\rb\n\n", ["ab", ""]),
             (" a\u2028b\u0085c\x0c\t\n".encode(), [" a\u2028b\u0085c\x0c\t"]),
-            ("\ufeffa\x00b\n".encode(), ["\ufeffa\x00b"]),
+            (b"a\x00b\n", ["a\x00b"]),
+            # A byte order mark begins a file, and is no part of its text.
+            ("\ufeffa\n\ufeffb\n".encode(), ["a", "\ufeffb"]),
+            ("\ufeff\nb".encode(), ["", "b"]),
         ],
     )
     def test_python_and_graph_agree_on_lines(self, tmp_path, content, lines):

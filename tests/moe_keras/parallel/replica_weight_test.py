@@ -6,8 +6,9 @@ import pytest
 from moe_keras import FeedForwardExperts
 from moe_keras.parallel import replica_weight
 from moe_keras.parallel.replica_placement import ReplicaPlacement
-from moe_keras.parallel.replica_weight import gather_whole
-from moe_keras.replicas import gather_over_replicas
+from moe_keras.parallel.replica_weight import gather_pieces, gather_whole
+from moe_keras.replicas import sum_over_replicas
+from moe_keras.shards import whole_variables
 
 
 @pytest.fixture
@@ -19,18 +20,33 @@ def kernel(two_replicas):
     return experts.kernel_in
 
 
-def test_whole_is_gathered_as_it_is_now_by_a_graph_made_once(
+def test_whole_is_gathered_part_by_part_by_a_graph_made_once(
     kernel, monkeypatch
 ):
+    """No device has more than two of the four experts at once."""
     traced = []
 
     def recording(values):
         traced.append(values.shape)
-        return gather_over_replicas(values)
+        return sum_over_replicas(values)
 
-    monkeypatch.setattr(replica_weight, "gather_over_replicas", recording)
+    monkeypatch.setattr(replica_weight, "sum_over_replicas", recording)
     for save in range(3):
         value = np.arange(60.0).reshape(4, 3, 5) + save
         kernel.assign(value)
         np.testing.assert_array_equal(gather_whole(kernel.variable), value)
         assert traced == [(2, 3, 5)] * 2  # once in the graph of each replica
+
+
+def test_who_only_helps_keeps_nothing(kernel, two_replicas):
+    (whole,) = whole_variables([kernel.variable])
+    gather_pieces([whole], keeps=False)
+    assert whole.pieces_elsewhere == {}
+    assert gather_whole(kernel.variable, keeps=False) is None
+    gather_pieces([whole], keeps=True)
+    for first, (place, piece) in zip(
+        (0, 2), whole.pieces_elsewhere.items(), strict=True
+    ):
+        assert place == f"4 3 5 {first},2:0,3:0,5"
+        np.testing.assert_array_equal(piece, kernel.numpy()[first : first + 2])
+        assert piece.device.endswith("CPU:0")

@@ -1,15 +1,13 @@
 """Planned memory against what real layers and optimizers hold."""
 
-import collections
-
 import keras
 import numpy as np
 import pytest
+from four_devices import bytes_by_device
 
 import moe_keras
 from moe_keras.parallel import MeshLayout
 from moe_keras.parallel.replica_placement import ReplicaPlacement
-from moe_keras.parallel.replica_weight import copies_of
 from moe_keras.placement import Placement
 from moe_keras.plan import (
     MoE,
@@ -118,8 +116,8 @@ def _assert_held_as_planned(
 
     With `borrows` a device may read another's weights, and have none.
     """
-    weights = _bytes_by_device(layer.trainable_variables)
-    state = _bytes_by_device(real.variables[2:])
+    weights = bytes_by_device(layer.trainable_variables)
+    state = bytes_by_device(real.variables[2:])
     for device in range(4):
         held = memory(model, layout, Training(optimizer=optimizer), device)
         planned = held.expert_weights + held.other_weights
@@ -127,12 +125,3 @@ def _assert_held_as_planned(
             continue
         assert weights[device] == pytest.approx(planned, rel=0.1)
         assert state[device] == pytest.approx(held.optimizer, rel=0.1)
-
-
-def _bytes_by_device(variables):
-    held = collections.Counter()
-    for variable in variables:
-        for copy in copies_of(variable):
-            number = int(copy.device.rpartition(":")[-1])
-            held[number] += 4 * int(np.prod(copy.shape))
-    return held

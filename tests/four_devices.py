@@ -1,0 +1,26 @@
+"""Planned layouts started on four logical devices, and what is held there."""
+
+import collections
+import math
+import shlex
+
+from moe_keras.parallel.replica_weight import copies_of
+from moe_keras.parallel.strategies import start_workers
+
+
+def started(layout):
+    """The `Workers` that a trainer would make of a planned layout's flags."""
+    pairs = (flag.split("=", 1) for flag in shlex.split(layout.flags))
+    return start_workers(
+        **{name.removeprefix("--"): value for name, value in pairs}
+    )
+
+
+def bytes_by_device(variables):
+    """Bytes of Keras or TensorFlow variables, by the number of the device."""
+    held = collections.Counter()
+    for variable in variables:
+        for copy in copies_of(variable):
+            number = int(copy.device.rpartition(":")[-1])
+            held[number] += copy.dtype.size * math.prod(copy.shape)
+    return held
