@@ -7,7 +7,8 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
-from moe_keras.feed_forward import check_sizes, each_alone, feed_forward
+from moe_keras.checks import check_share, check_sizes, given
+from moe_keras.feed_forward import each_alone, feed_forward
 from moe_keras.placement import (
     StackedExperts,
     current_part,
@@ -67,7 +68,7 @@ class FeedForwardExperts(StackedExperts):
         Tensor `(E, C, D')`, or `(S, D')`.
 
     Raises:
-        ValueError: If a size is below 1.
+        ValueError: If a size is below 1, or `dropout` not from 0 to below 1.
 
     Example:
 
@@ -94,10 +95,9 @@ class FeedForwardExperts(StackedExperts):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        sizes = {"num_experts": num_experts, "hidden_dim": hidden_dim}
-        if output_dim is not None:
-            sizes["output_dim"] = output_dim
-        check_sizes(**sizes)
+        check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
+        check_sizes(**given(output_dim=output_dim))
+        check_share(dropout=dropout)
         self.num_experts = num_experts
         self.hidden_dim = hidden_dim
         self.output_dim = output_dim
@@ -260,3 +260,42 @@ class ExpertList(keras.layers.Layer):
         load = keras.saving.deserialize_keras_object
         experts = [load(expert) for expert in config["experts"]]
         return cls(**{**config, "experts": experts})
+
+
+def one_layer_each(make_expert, num_experts):
+    """An `ExpertList` of the layers that a function makes, one a call.
+
+    Args:
+        make_expert: Function without arguments, `SparseMoE`'s `expert`.
+        num_experts: int. Number of experts E.
+
+    Returns:
+        `ExpertList`.
+
+    Raises:
+        ValueError: If the function returns something else than a Keras
+            layer, or one layer twice.
+
+    Example:
+
+    >>> one = keras.layers.Dense(4)
+    >>> one_layer_each(lambda: one, num_experts=3)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: `expert` must make a new layer at each call: what is one \
+layer has one set of weights...
+    """
+    experts = [make_expert() for _ in range(num_experts)]
+    for expert in experts:
+        if not isinstance(expert, keras.layers.Layer):
+            raise ValueError(
+                "`expert` must make a Keras layer at each call. "
+                f"Received: expert()={expert!r}"
+            )
+    if len({id(expert) for expert in experts}) < num_experts:
+        raise ValueError(
+            "`expert` must make a new layer at each call: what is one layer "
+            "has one set of weights. Create it within the function. "
+            f"Received: {[expert.name for expert in experts]}"
+        )
+    return ExpertList(experts)

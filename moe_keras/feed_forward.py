@@ -14,23 +14,6 @@ _STRIDE = 2654435761
 _SECOND_STRIDE = 2246822519
 
 
-def check_sizes(**sizes):
-    """Raises a ValueError that names the first size below 1.
-
-    Example:
-
-    >>> check_sizes(num_experts=2, hidden_dim=0)
-    Traceback (most recent call last):
-    ...
-    ValueError: `hidden_dim` must be at least 1. Received: hidden_dim=0
-    """
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(
-                f"`{name}` must be at least 1. Received: {name}={size}"
-            )
-
-
 def each_alone(initializer):
     """Makes an initializer draw kernels one by one, each as if it were alone.
 

@@ -7,7 +7,8 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
-from moe_keras.feed_forward import check_sizes, each_alone, feed_forward
+from moe_keras.checks import check_sizes, given
+from moe_keras.feed_forward import each_alone, feed_forward
 from moe_keras.placement import StackedExperts
 from moe_keras.segments import Activation
 
@@ -76,10 +77,8 @@ class GatedFeedForwardExperts(StackedExperts):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        sizes = {"num_experts": num_experts, "hidden_dim": hidden_dim}
-        if output_dim is not None:
-            sizes["output_dim"] = output_dim
-        check_sizes(**sizes)
+        check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
+        check_sizes(**given(output_dim=output_dim))
         self.num_experts = num_experts
         self.hidden_dim = hidden_dim
         self.output_dim = output_dim

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from moe_keras import lstm_step
+from moe_keras.checks import check_sizes, given
 from moe_keras.recurrence import recurrence
 
 
@@ -76,7 +77,7 @@ class ProjectedLSTM(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_sizes(units, projection_dim)
+        check_sizes(units=units, **given(projection_dim=projection_dim))
         self.units = units
         self.projection_dim = projection_dim
         self.return_sequences = return_sequences
@@ -257,14 +258,3 @@ def never_narrow(initializer):
         return ops.cast(initializer(shape, dtype=wide), dtype or wide)
 
     return initialize
-
-
-def check_sizes(units, projection_dim):
-    """Raises a ValueError if a size of an LSTM is below 1."""
-    if units < 1:
-        raise ValueError(f"`units` must be at least 1. Received: {units}")
-    if projection_dim is not None and projection_dim < 1:
-        raise ValueError(
-            "`projection_dim` must be None or at least 1. "
-            f"Received: {projection_dim}"
-        )

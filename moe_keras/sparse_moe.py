@@ -8,8 +8,15 @@ import math
 import keras
 import tensorflow as tf
 
+from moe_keras.checks import (
+    check_above_0,
+    check_mask,
+    check_not_negative,
+    check_sizes,
+    given,
+)
 from moe_keras.dispatch import plan_dispatch
-from moe_keras.experts import ExpertList, FeedForwardExperts
+from moe_keras.experts import FeedForwardExperts, one_layer_each
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
@@ -85,6 +92,11 @@ class SparseMoE(keras.layers.Layer):
     Returns:
         Tensor `(..., D')`.
 
+    Raises:
+        ValueError: If an argument is not as above: while the layer is made
+            wherever it can be known by then, or when it is called if `mask`
+            has not the leading shape of `inputs`.
+
     Example:
 
     >>> layer = SparseMoE(num_experts=8, k=2, hidden_dim=16)
@@ -111,10 +123,18 @@ class SparseMoE(keras.layers.Layer):
         if kwargs.get("name") is None:
             kwargs["name"] = _default_name()  # not "sparse_mo_e"
         super().__init__(**kwargs)
-        if capacity_factor is not None and capacity_factor <= 0:
-            raise ValueError(
-                "`capacity_factor` must be above 0, or None for experts that "
-                f"take every token. Received: {capacity_factor}"
+        check_sizes(num_experts=num_experts)
+        check_not_negative(
+            **given(
+                importance_loss_weight=importance_loss_weight,
+                load_loss_weight=load_loss_weight,
+            )
+        )
+        if capacity_factor is not None:
+            check_above_0(
+                "capacity_factor",
+                capacity_factor,
+                ", or None for experts that take every token",
             )
         self.num_experts = num_experts
         self.k = k
@@ -158,6 +178,11 @@ class SparseMoE(keras.layers.Layer):
                 "`k` is for the default gate; with `gate` give it to that. "
                 f"Received: k={self.k}"
             )
+        if not isinstance(gate, keras.layers.Layer):
+            raise ValueError(
+                "`gate` must be a layer that chooses experts, such as "
+                f"`TopKGate({self.num_experts})`. Received: gate={gate!r}"
+            )
         return gate
 
     def _make_experts(self, expert):
@@ -178,8 +203,14 @@ class SparseMoE(keras.layers.Layer):
                     f"Received: {expert}"
                 )
             return expert
+        if callable(expert):
+            return one_layer_each(expert, self.num_experts)
         if expert is not None:
-            return ExpertList([expert() for _ in range(self.num_experts)])
+            raise ValueError(
+                "`expert` must be a layer that runs all experts, or a "
+                "function that makes a layer for one. "
+                f"Received: expert={expert!r}"
+            )
         if self.hidden_dim is None:
             raise ValueError(
                 "`hidden_dim` must be given, or `expert`. "
@@ -215,7 +246,9 @@ class SparseMoE(keras.layers.Layer):
         tokens_ND = tf.reshape(inputs, [-1, inputs.shape[-1]])
         mask_N = None
         if mask is not None:
-            mask_N = tf.reshape(tf.cast(mask, "bool"), [-1])
+            mask = tf.cast(mask, "bool")
+            check_mask(mask, inputs)
+            mask_N = tf.reshape(mask, [-1])
         routing = self.gate(tokens_ND, mask=mask_N, training=training)
         plan = self._plan(routing.expert_index, mask_N)
         # Keras hands `training` on to the experts.

@@ -12,11 +12,11 @@ import tensorflow as tf
 from keras import ops
 
 from moe_keras import lstm_step
+from moe_keras.checks import check_sizes, given
 from moe_keras.recurrence import recurrence
 from moe_keras.recurrent import (
     as_computed,
     cell_dtype,
-    check_sizes,
     forget_bias_initializer,
     input_gates,
     never_narrow,
@@ -163,7 +163,7 @@ class AttentiveLSTM(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_sizes(units, projection_dim)
+        check_sizes(units=units, **given(projection_dim=projection_dim))
         self.units = units
         self.projection_dim = projection_dim
         self.attention = attention

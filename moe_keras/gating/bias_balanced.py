@@ -6,7 +6,8 @@ N: tokens    E: experts    K: experts per token
 import keras
 import tensorflow as tf
 
-from moe_keras.gating.router import Router, check_k, check_not_negative
+from moe_keras.checks import check_k, check_not_negative
+from moe_keras.gating.router import Router
 from moe_keras.replicas import sum_over_replicas
 
 

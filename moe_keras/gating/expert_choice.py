@@ -7,6 +7,7 @@ a token of this batch has
 import keras
 import tensorflow as tf
 
+from moe_keras.checks import check_above_0
 from moe_keras.gating.router import Router, count_tokens
 from moe_keras.replicas import sum_over_replicas
 from moe_keras.shared_choice import best_tokens, choices_of_tokens
@@ -84,11 +85,7 @@ class ExpertChoiceGate(Router):
                 "NoisyTopKGate, or BiasBalancedGate for balance without a "
                 f"loss. Received: causal={causal}"
             )
-        if capacity_factor <= 0:
-            raise ValueError(
-                "`capacity_factor` must be above 0. "
-                f"Received: capacity_factor={capacity_factor}"
-            )
+        check_above_0("capacity_factor", capacity_factor)
         self.causal = causal
         self.capacity_factor = capacity_factor
         self.supports_jit = False  # K depends on the batch

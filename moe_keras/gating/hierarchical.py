@@ -8,6 +8,7 @@ S: choices of a group, sorted by group
 import keras
 import tensorflow as tf
 
+from moe_keras.checks import check_sizes, is_whole
 from moe_keras.dispatch import dispatch, plan_dispatch
 from moe_keras.gating.noisy_top_k import NoisyTopKGate, noisy_top_k
 from moe_keras.gating.routing import Routing, sum_by_expert
@@ -92,10 +93,12 @@ class HierarchicalGate(keras.layers.Layer):
     ):
         # As in NoisyTopKGate: tokens and kernels stay in the router's dtype.
         super().__init__(**kwargs, autocast=False)
-        k = tuple(k)
+        check_sizes(num_groups=num_groups, experts_per_group=experts_per_group)
+        k = tuple(k) if isinstance(k, (tuple, list)) else (k,)
         sizes = (num_groups, experts_per_group)
         if len(k) != 2 or not all(
-            1 <= chosen <= size for chosen, size in zip(k, sizes, strict=True)
+            is_whole(chosen) and 1 <= chosen <= size
+            for chosen, size in zip(k, sizes, strict=True)
         ):
             raise ValueError(
                 "`k` must be two numbers, from 1 to `num_groups` and from 1 "

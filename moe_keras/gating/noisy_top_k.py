@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from moe_keras.checks import check_k, check_not_negative
 from moe_keras.gating.routing import Routing, sum_by_expert
 
 
@@ -96,16 +97,8 @@ class NoisyTopKGate(keras.layers.Layer):
         # Layer.__call__ would otherwise cast the tokens to the policy's dtype
         # and the kernels with them.
         super().__init__(**kwargs, autocast=False)
-        if not 1 <= k <= num_experts:
-            raise ValueError(
-                "`k` must be between 1 and `num_experts`. "
-                f"Received: k={k}, num_experts={num_experts}"
-            )
-        if noise_epsilon < 0:
-            raise ValueError(
-                "`noise_epsilon` must not be below 0. "
-                f"Received: noise_epsilon={noise_epsilon}"
-            )
+        check_k("k", k, num_experts)
+        check_not_negative(noise_epsilon=noise_epsilon)
         self.num_experts = num_experts
         self.k = k
         self.noise_epsilon = noise_epsilon

@@ -6,6 +6,7 @@ N: tokens    D: depth    E: experts    K: experts per token
 import keras
 import tensorflow as tf
 
+from moe_keras.checks import check_sizes
 from moe_keras.gating.routing import Routing, sum_by_expert
 from moe_keras.losses import balance_loss, z_loss
 from moe_keras.replicas import sum_over_replicas
@@ -27,6 +28,9 @@ class Router(keras.layers.Layer):
         num_experts: int. Number of experts E to choose from.
         kernel_initializer: Initializer of `gate_kernel (D, E)`.
 
+    Raises:
+        ValueError: If `num_experts` is not an int from 1 on.
+
     Example:
 
     >>> class FirstChoice(Router):
@@ -44,6 +48,7 @@ class Router(keras.layers.Layer):
         # Layer.__call__ would otherwise cast the tokens to the policy's dtype
         # and the kernel with them.
         super().__init__(**kwargs, autocast=False)
+        check_sizes(num_experts=num_experts)
         self.num_experts = num_experts
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.supports_masking = True
@@ -217,38 +222,3 @@ def router_loss(logits, load, mask, balance_loss_weight, z_loss_weight):
         share = z_loss(logits, mask, num_tokens)
         loss += z_loss_weight * sum_over_replicas(share)
     return loss
-
-
-def check_k(name, k, num_experts):
-    """Raises a ValueError where a gate has not as many experts as it takes.
-
-    Example:
-
-    >>> check_k("k", 3, num_experts=2)
-    Traceback (most recent call last):
-    ...
-    ValueError: `k` must be between 1 and `num_experts`. Received: k=3, \
-num_experts=2
-    """
-    if not 1 <= k <= num_experts:
-        raise ValueError(
-            f"`{name}` must be between 1 and `num_experts`. "
-            f"Received: {name}={k}, num_experts={num_experts}"
-        )
-
-
-def check_not_negative(**arguments):
-    """Raises a ValueError that names the first argument below zero.
-
-    Example:
-
-    >>> check_not_negative(jitter=0.1, z_loss_weight=-1)
-    Traceback (most recent call last):
-    ...
-    ValueError: `z_loss_weight` must not be below 0. Received: z_loss_weight=-1
-    """
-    for name, value in arguments.items():
-        if value < 0:
-            raise ValueError(
-                f"`{name}` must not be below 0. Received: {name}={value}"
-            )

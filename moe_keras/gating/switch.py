@@ -6,9 +6,9 @@ N: tokens    E: experts
 import keras
 import tensorflow as tf
 
+from moe_keras.checks import check_not_negative
 from moe_keras.gating.router import (
     Router,
-    check_not_negative,
     probability_of,
     router_loss,
 )

@@ -8,10 +8,9 @@ import math
 import keras
 import tensorflow as tf
 
+from moe_keras.checks import check_k, check_not_negative
 from moe_keras.gating.router import (
     Router,
-    check_k,
-    check_not_negative,
     count_tokens,
     probability_of,
     router_loss,

@@ -8,6 +8,7 @@ from four_devices import started
 
 from moe_keras.plan import Training, layouts, memory
 from moe_keras.plan.translator import translator_from_config
+from moe_keras.replicas import share_of_replica, sum_over_replicas
 from trainers.model_folder import build_translator
 from trainers.translation_task import training_loss
 from translation.config import TranslatorConfig
@@ -21,43 +22,58 @@ CONFIG = TranslatorConfig(
     attention_units=24,
     dropout=0.1,
 )
-SENTENCES, LENGTH = 16, 12  # on either side, without padding
+SENTENCES, LENGTH = 64, 12  # on either side, without padding
 
 
-def step_of(model, halfway):
+def step_of(model, strategy, halfway):
     """Forward and backward, of batches of any shape."""
-    beginning = tf.Variable(1.0)
+    with strategy.scope():
+        beginning = tf.Variable(1.0)
     ids = tf.TensorSpec((None, None), tf.int32)
 
-    @tf.function(autograph=False, input_signature=[ids, ids, ids])
-    def step(source, target_in, target_out):
+    def of_replica(source, target_in, target_out):
         batch = {
             "source": source,
             "target_in": target_in,
             "target_out": target_out,
         }
         with tf.GradientTape() as tape:
-            total, tokens, _ = training_loss(model, batch, smoothing=0.1)
+            total, tokens, _ = training_loss(
+                model, share_of_replica(batch), smoothing=0.1
+            )
             loss = total / tokens + tf.add_n(model.losses)
+        # None goes back before the others have what it sent them.
+        all_are_there = sum_over_replicas(tf.stop_gradient(loss))
+        beginning_now = halfway(beginning, [loss, all_are_there])
         gradients = tape.gradient(
-            loss, model.trainable_variables, halfway(beginning, [loss])
+            loss, model.trainable_variables, beginning_now
         )
         # Only numbers leave the devices.
         gradients = map(tf.convert_to_tensor, gradients)
         return loss, [tf.reduce_sum(gradient) for gradient in gradients]
 
+    @tf.function(autograph=False, input_signature=[ids, ids, ids])
+    def step(*batch):
+        return tf.nest.map_structure(
+            strategy.experimental_local_results,
+            strategy.run(of_replica, args=batch),
+        )
+
     return step
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["one device", "mesh, experts"])
+@pytest.mark.parametrize(
+    "name", ["one device", "mesh, experts", "replicas, experts shared out"]
+)
 def test_a_translator_keeps_the_activations_that_are_planned(name, load):
     """Within 10 %; the gates' choices, and with them the load, are chance's."""
     tokens = SENTENCES * LENGTH
     planned = translator_from_config("", dataclasses.asdict(CONFIG), tokens)
     count = 1 if name == "one device" else 4
     (layout,) = (x for x in layouts(planned, count) if x.name == name)
-    with started(layout).scope():
+    workers = started(layout)
+    with workers.scope():
         model = build_translator(CONFIG, "float32")
     ids = [
         tf.random.stateless_uniform(
@@ -66,7 +82,8 @@ def test_a_translator_keeps_the_activations_that_are_planned(name, load):
         for seed in range(3)
     ]
     crossing = load("crossing")
-    seen = crossing.trace(step_of(model, crossing.halfway), *ids)
+    step = step_of(model, workers.strategy, crossing.halfway)
+    seen = crossing.trace(step, *ids)
     for number in range(count):
         device = next(x for x in seen.kept if x.endswith(f"CPU:{number}"))
         held = memory(planned, layout, Training(), number)

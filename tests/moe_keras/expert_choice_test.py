@@ -182,3 +182,8 @@ class CausalityTest(tf.test.TestCase):
     def test_capacity_factor_of_zero(self):
         with self.assertRaisesRegex(ValueError, "`capacity_factor`.*=0"):
             ExpertChoiceGate(4, causal=False, capacity_factor=0)
+
+    def test_capacity_factor_that_is_no_number(self):
+        for factor in (np.nan, np.inf, True, None):
+            with self.assertRaisesRegex(ValueError, "`capacity_factor`.*="):
+                ExpertChoiceGate(4, causal=False, capacity_factor=factor)

@@ -116,6 +116,16 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
             with self.assertRaisesRegex(ValueError, f"`{name}`.*{name}=0"):
                 FeedForwardExperts(**sizes)
 
+    def test_sizes_that_are_no_integers(self):
+        for size in (2.0, True, "3"):
+            with self.assertRaisesRegex(ValueError, f"`hidden.*={size!r}"):
+                FeedForwardExperts(2, size)
+
+    def test_dropout_out_of_its_range(self):
+        for dropout in (-0.1, 1, 1.5, float("nan"), "0.1"):
+            with self.assertRaisesRegex(ValueError, f"`drop.*={dropout!r}"):
+                FeedForwardExperts(2, 3, dropout=dropout)
+
 
 class ExpertListTest(tf.test.TestCase):
     def test_segments_equal_batches_equal_each_expert(self):

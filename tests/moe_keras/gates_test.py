@@ -7,8 +7,10 @@ import tensorflow as tf
 from finite_differences import check_gradients
 
 from moe_keras import (
+    BatchwiseGate,
     BiasBalancedGate,
     ExpertChoiceGate,
+    NoisyTopKGate,
     SparseMoE,
     SwitchGate,
     ThresholdGate,
@@ -267,3 +269,25 @@ def test_kernel_initializer_is_an_argument(name):
     again = type(gate).from_config(gate.get_config())
     again.build((None, D))
     np.testing.assert_array_equal(again.gate_kernel, np.full((D, E), 2.0))
+
+
+@pytest.mark.parametrize(
+    ("gate", "name", "wrong"),
+    [
+        (TopKGate, "k", (0, E + 1, 2.0, True)),
+        (TopKGate, "jitter", (-1, np.nan, "0.1")),
+        (TopKGate, "z_loss_weight", (-1, np.nan, np.inf)),
+        (SwitchGate, "num_experts", (0, 2.0, None)),
+        (SwitchGate, "balance_loss_weight", (-1, np.nan, True)),
+        (BiasBalancedGate, "update_rate", (-1, np.nan)),
+        (ThresholdGate, "k_max", (0, E + 1, 2.0)),
+        (NoisyTopKGate, "num_experts", (0, None)),
+        (NoisyTopKGate, "k", (0, 2.0, True)),
+        (NoisyTopKGate, "noise_epsilon", (-1, np.nan)),
+        (BatchwiseGate, "threshold_loss_weight", (-1, np.nan)),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_came(gate, name, wrong):
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"`{name}` must .*{name}="):
+            gate(**{"num_experts": E, name: value})

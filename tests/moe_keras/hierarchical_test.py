@@ -230,6 +230,17 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         ):
             HierarchicalGate(G, M, k=k)
 
+    def test_k_that_is_no_pair_of_integers(self):
+        for k in (2, (2.0, 2), (True, 2), None):
+            with self.assertRaisesRegex(ValueError, "`k` must be two.*groups"):
+                HierarchicalGate(G, M, k=k)
+
+    def test_numbers_of_groups_and_experts(self):
+        for name in ("num_groups", "experts_per_group"):
+            sizes = {"num_groups": G, "experts_per_group": M, name: 0}
+            with self.assertRaisesRegex(ValueError, f"`{name}`.*{name}=0"):
+                HierarchicalGate(**sizes)
+
     def test_negative_noise_epsilon(self):
         with self.assertRaisesRegex(ValueError, "`noise_epsilon`.*-1"):
             HierarchicalGate(G, M, noise_epsilon=-1)

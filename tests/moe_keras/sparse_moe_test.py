@@ -298,3 +298,54 @@ class ArgumentsTest(tf.test.TestCase):
     def test_unknown_depth(self):
         with self.assertRaisesRegex(ValueError, "last dimension"):
             SparseMoE(5, hidden_dim=H).build((None, None))
+
+    def test_every_wrong_argument_is_named_while_the_layer_is_made(self):
+        nan = float("nan")
+        for name, wrong in (
+            ("num_experts", (0, None, 2.0, True)),
+            ("k", (0, E + 1, 2.0, True, "2")),
+            ("hidden_dim", (0, 1.5)),
+            ("capacity_factor", (0, -1.0, nan, float("inf"), True, "1")),
+            ("gate", ("noisy", NoisyTopKGate)),
+            ("importance_loss_weight", (-0.1, nan, "0.1")),
+            ("load_loss_weight", (-0.1, nan, True)),
+        ):
+            for value in wrong:
+                arguments = {"num_experts": E, "hidden_dim": H, name: value}
+                with self.assertRaisesRegex(
+                    ValueError, f"`{name}` must .*Received: {name}="
+                ):
+                    SparseMoE(**arguments)
+
+    def test_expert_is_neither_a_layer_nor_a_function(self):
+        with self.assertRaisesRegex(ValueError, "`expert` must .*expert=3"):
+            SparseMoE(E, expert=3)
+
+    def test_function_that_makes_no_layer(self):
+        with self.assertRaisesRegex(ValueError, r"layer at each.*\(\)=None"):
+            SparseMoE(E, expert=lambda: None)
+
+    def test_one_layer_is_not_several_experts(self):
+        one, other = keras.layers.Dense(D), keras.layers.Dense(D)
+        turns = iter([one, other, one])
+        for make in (lambda: one, lambda: next(turns)):
+            with self.assertRaisesRegex(ValueError, "new layer at each.*dense"):
+                SparseMoE(3, expert=make)
+
+    def test_mask_of_another_shape(self):
+        layer, x_ND = built_layer()
+        for shape in ((N + 1,), (N, 1), (N, D), ()):
+            with self.assertRaisesRegex(ValueError, "`mask`.*mask.shape="):
+                layer(x_ND, mask=tf.ones(shape, bool))
+        # As many tokens, but not in the same order.
+        with self.assertRaisesRegex(ValueError, r"shape=\(3, 2\).*\(2, 3, 4\)"):
+            layer(tf.ones((2, 3, D)), mask=tf.ones((3, 2), bool))
+
+    def test_mask_of_unknown_shape_is_taken(self):
+        layer, x_ND = built_layer()
+        signature = [tf.TensorSpec((N, D)), tf.TensorSpec(None, "bool")]
+        run = tf.function(
+            lambda x, mask: layer(x, mask=mask), signature, autograph=False
+        )
+        mask = np.arange(N) % 3 != 1
+        self.assertAllClose(run(x_ND, mask), layer(x_ND, mask=mask))

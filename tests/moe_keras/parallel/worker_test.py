@@ -62,11 +62,17 @@ def train_on(addresses, folder, steps, rules, seconds=0.0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [2, 4])
-def test_shards_on_workers_train_like_one_device(number, tmp_path):
+@pytest.mark.parametrize(
+    "number, rules",
+    [
+        (2, "batch:all;experts:all"),
+        (4, "batch:all;experts:all"),
+        (2, "experts:all"),
+    ],
+)
+def test_shards_on_workers_train_like_one_device(number, rules, tmp_path):
     addresses = free_addresses(number + 1)
     with workers(addresses):
-        rules = "batch:all;experts:all"
         process = train_on(addresses, tmp_path / "mesh", 4, rules)
         said, _ = process.communicate(timeout=500)
     assert process.returncode == 0, said
