@@ -7,12 +7,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_cases import LAYER_CASES
+from layer_cases import CONFIG_CASES, LAYER_CASES
 
+import moe_keras
 from translation.input_pipeline import untuned
 
 
-def _each(slow=lambda case: False):
+def _each(cases=LAYER_CASES, slow=lambda case: False):
     """Runs a test for every case; those that `slow` tells are marked so."""
     return pytest.mark.parametrize(
         "case",
@@ -20,12 +21,13 @@ def _each(slow=lambda case: False):
             pytest.param(
                 case, id=case.name, marks=[pytest.mark.slow] * slow(case)
             )
-            for case in LAYER_CASES
+            for case in cases
         ],
     )
 
 
 all_layers = _each()
+all_configs = _each([*LAYER_CASES, *CONFIG_CASES])
 # For what takes seconds: of layers composed of others, those alone.
 single_layers = _each(slow=lambda case: case.composed)
 
@@ -58,19 +60,71 @@ def trained_model(case):
     return model, x
 
 
-@all_layers
+def defaults_of(layer):
+    """{argument: its default} of a constructor and those it hands on to."""
+    defaults = {}
+    for base in layer.__mro__[: layer.__mro__.index(keras.layers.Layer)]:
+        for parameter in inspect.signature(base.__init__).parameters.values():
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                defaults.setdefault(parameter.name, parameter.default)
+    defaults.pop("self")
+    return defaults
+
+
+def in_config(name, value):
+    """An argument as `get_config` has to tell it."""
+    if name.endswith("initializer"):
+        return keras.initializers.serialize(keras.initializers.get(value))
+    if isinstance(value, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        value
+        for value in vars(moe_keras).values()
+        if inspect.isclass(value) and issubclass(value, keras.layers.Layer)
+    ],
+)
+def test_no_argument_has_the_same_value_in_all_cases(layer):
+    cases = [
+        defaults_of(layer) | case.arguments()
+        for case in (*LAYER_CASES, *CONFIG_CASES)
+        if case.layer is layer
+    ]
+    for name, value in cases[0].items():
+        if name != "causal":  # of which there is but one value
+            assert any(case[name] != value for case in cases), name
+
+
+@all_configs
 def test_config_equals_constructor(case):
-    layer = case.make()
+    arguments = case.arguments()
+    layer = case.layer(**arguments)
     config = layer.get_config()
-    parameters = inspect.signature(type(layer).__init__).parameters
-    named = set(parameters) - {"self", "kwargs"}
-    assert named <= set(config)
+    for name, value in (defaults_of(case.layer) | arguments).items():
+        if not inspect.isfunction(value):  # that has a test below
+            assert config[name] == in_config(name, value), name
     again = type(layer).from_config(config)
     assert again.get_config() == config
     # As Keras writes it to a file, with its own objects as dictionaries.
     stored = keras.saving.serialize_keras_object(layer)
     restored = keras.saving.deserialize_keras_object(stored)
     assert keras.saving.serialize_keras_object(restored) == stored
+
+
+def test_config_has_every_expert_that_a_function_made():
+    widths = iter((3, 4, 5))
+    layer = moe_keras.SparseMoE(
+        3, expert=lambda: keras.layers.Dense(next(widths), activation="tanh")
+    )
+    experts = layer.get_config()["expert"]["config"]["experts"]
+    for units, expert in zip((3, 4, 5), experts, strict=True):
+        assert expert["class_name"] == "Dense"
+        assert expert["config"]["units"] == units
+        assert expert["config"]["activation"] == "tanh"
 
 
 @all_layers

@@ -29,6 +29,15 @@ PAGES = [
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
     if path.exists()
 ]
+# Classes of translators that users make by themselves.
+FOR_USERS = (
+    "trainers.presets.NmtConfig",
+    "translation.beam_options.BeamOptions",
+    "translation.corpus.TextCorpus",
+    "translation.corpus.TsvCorpus",
+    "translation.export.LoadedTranslator",
+    "translation.input_pipeline.PipelineOptions",
+)
 BLOCK = re.compile(
     r"^(?P<indent> *)```python *(?P<how>[^\n]*)\n(?P<code>.*?)^(?P=indent)```",
     re.MULTILINE | re.DOTALL,
@@ -76,9 +85,16 @@ def _is_saved_layer(value):
 
 
 def _public_classes():
-    """What `moe_keras` offers and what `translation` is made of."""
-    offered = [getattr(moe_keras, name) for name in moe_keras.__all__]
+    """What `moe_keras` offers, and what `translation` is made of and offers."""
+    offered = [
+        getattr(module, name)
+        for module in (moe_keras, moe_keras.monitoring)
+        for name in module.__all__
+    ]
     classes = {value for value in offered if inspect.isclass(value)}
+    for name in FOR_USERS:
+        module, _, kind = name.rpartition(".")
+        classes.add(getattr(importlib.import_module(module), kind))
     for path in SOURCES:
         if path.parts[0] == "translation":
             module = importlib.import_module(_module_name(path))
@@ -127,7 +143,8 @@ def test_error_in_a_block_names_the_line_of_the_page(tmp_path):
 
 def test_every_public_class_has_an_example():
     classes = _public_classes()
-    assert moe_keras.SparseMoE in classes and len(classes) > 10
+    assert {moe_keras.SparseMoE, moe_keras.monitoring.Verdict} <= classes
+    assert len(classes) > 30
     without = [c.__name__ for c in classes if ">>>" not in (c.__doc__ or "")]
     assert not without
 

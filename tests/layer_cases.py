@@ -1,4 +1,8 @@
-"""Every public layer, once. `conformance_test.py` checks each in every way."""
+"""Every public layer, once. `conformance_test.py` checks each in every way.
+
+Over the cases of a class each of its arguments has more values than one: a
+config that always says the same, or the default, is wrong for one of them.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,12 +17,17 @@ class LayerCase:
     """How to make one layer, and what to feed it."""
 
     name: str
-    make: Callable  # makes a new layer, always with the same arguments
-    shape: tuple  # of its input, batch first
+    layer: type
+    arguments: Callable  # gives them by name, with new layers at each call
+    shape: tuple = None  # of its input, batch first; None: it is not called
     unknown: tuple = (0,)  # axes whose size a model need not know
     splits: bool = True  # whether replicas may share out the batch
     composed: bool = False  # of layers that all have a case of their own
     choose: Callable = staticmethod(lambda outputs: outputs)  # one tensor
+
+    def make(self):
+        """A new layer, always with the same arguments."""
+        return self.layer(**self.arguments())
 
 
 def _dense_expert():
@@ -33,22 +42,25 @@ def _squares_and_loss(routing):
 LAYER_CASES = [
     LayerCase(
         "sparse_moe",
-        lambda: moe_keras.SparseMoE(5, k=2, hidden_dim=6, seed=1),
+        moe_keras.SparseMoE,
+        lambda: dict(num_experts=5, k=2, hidden_dim=6, seed=1),
         (4, 3, 4),
         unknown=(0, 1),
     ),
     LayerCase(
         "sparse_moe_with_capacity",
-        lambda: moe_keras.SparseMoE(
-            5, k=2, hidden_dim=6, capacity_factor=1.5, seed=1
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5, k=2, hidden_dim=6, capacity_factor=1.5, seed=1
         ),
         (4, 3, 4),
         unknown=(0, 1),
     ),
     LayerCase(
         "sparse_moe_of_own_parts",
-        lambda: moe_keras.SparseMoE(
-            5,
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
             gate=moe_keras.NoisyTopKGate(5, k=1, noise_epsilon=0.1, seed=1),
             expert=moe_keras.FeedForwardExperts(
                 5, 6, activation="gelu", dropout=0.1, recompute=True, seed=1
@@ -62,13 +74,15 @@ LAYER_CASES = [
     ),
     LayerCase(
         "sparse_moe_of_keras_layers",
-        lambda: moe_keras.SparseMoE(3, k=3, expert=_dense_expert, seed=1),
+        moe_keras.SparseMoE,
+        lambda: dict(num_experts=3, k=3, expert=_dense_expert, seed=1),
         (8, 4),
     ),
     LayerCase(
         "sparse_moe_of_hierarchical_gate",
-        lambda: moe_keras.SparseMoE(
-            6,
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=6,
             hidden_dim=6,
             gate=moe_keras.HierarchicalGate(2, 3, k=(1, 2), seed=1),
         ),
@@ -78,8 +92,9 @@ LAYER_CASES = [
     ),
     LayerCase(
         "sparse_moe_of_batchwise_gate",
-        lambda: moe_keras.SparseMoE(
-            5, hidden_dim=6, gate=moe_keras.BatchwiseGate(5, k=2)
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5, hidden_dim=6, gate=moe_keras.BatchwiseGate(5, k=2)
         ),
         (4, 3, 4),
         unknown=(0, 1),
@@ -87,41 +102,56 @@ LAYER_CASES = [
     ),
     LayerCase(
         "hierarchical_gate",
-        lambda: moe_keras.HierarchicalGate(3, 2, k=(2, 1), seed=1),
+        moe_keras.HierarchicalGate,
+        lambda: dict(
+            num_groups=3,
+            experts_per_group=2,
+            k=(2, 1),
+            noise_epsilon=0.1,
+            seed=1,
+        ),
         (8, 4),
         choose=lambda routing: routing.gate,
     ),
     LayerCase(
         "batchwise_gate",
-        lambda: moe_keras.BatchwiseGate(
-            5, k=2, threshold_loss_weight=0.2, kernel_initializer="he_normal"
+        moe_keras.BatchwiseGate,
+        lambda: dict(
+            num_experts=5,
+            k=2,
+            threshold_loss_weight=0.2,
+            kernel_initializer="he_normal",
         ),
         (8, 4),
         choose=_squares_and_loss,
     ),
     LayerCase(
         "noisy_top_k_gate",
-        lambda: moe_keras.NoisyTopKGate(5, k=2, seed=1),
+        moe_keras.NoisyTopKGate,
+        lambda: dict(num_experts=5, k=2, noise_epsilon=0.1, seed=1),
         (8, 4),
         choose=lambda routing: routing.gate,
     ),
     LayerCase(
         "feed_forward_experts",
-        lambda: moe_keras.FeedForwardExperts(4, 6, output_dim=2, seed=1),
+        moe_keras.FeedForwardExperts,
+        lambda: dict(num_experts=4, hidden_dim=6, output_dim=2, seed=1),
         (4, 5, 3),
         unknown=(1,),
         splits=False,
     ),
     LayerCase(
         "projected_lstm",
-        lambda: moe_keras.ProjectedLSTM(6, 3, return_sequences=True),
+        moe_keras.ProjectedLSTM,
+        lambda: dict(units=6, projection_dim=3, return_sequences=True),
         (4, 5, 2),
         unknown=(0, 1),
     ),
     LayerCase(
         "sparse_moe_of_mixtral",
-        lambda: moe_keras.SparseMoE(
-            5,
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
             gate=moe_keras.TopKGate(5, k=2, jitter=0.1, z_loss_weight=0.1),
             expert=moe_keras.GatedFeedForwardExperts(5, 6),
         ),
@@ -131,8 +161,12 @@ LAYER_CASES = [
     ),
     LayerCase(
         "sparse_moe_of_switch",
-        lambda: moe_keras.SparseMoE(
-            5, hidden_dim=6, gate=moe_keras.SwitchGate(5), capacity_factor=1.5
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
+            hidden_dim=6,
+            gate=moe_keras.SwitchGate(5),
+            capacity_factor=1.5,
         ),
         (4, 3, 4),
         unknown=(0, 1),
@@ -140,8 +174,9 @@ LAYER_CASES = [
     ),
     LayerCase(
         "sparse_moe_balanced_by_bias",
-        lambda: moe_keras.SparseMoE(
-            5, hidden_dim=6, gate=moe_keras.BiasBalancedGate(5, k=2)
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5, hidden_dim=6, gate=moe_keras.BiasBalancedGate(5, k=2)
         ),
         (4, 3, 4),
         unknown=(0, 1),
@@ -149,8 +184,11 @@ LAYER_CASES = [
     ),
     LayerCase(
         "sparse_moe_by_threshold",
-        lambda: moe_keras.SparseMoE(
-            5, hidden_dim=6, gate=moe_keras.ThresholdGate(5, k_max=3)
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
+            hidden_dim=6,
+            gate=moe_keras.ThresholdGate(5, k_max=3),
         ),
         (4, 3, 4),
         unknown=(0, 1),
@@ -158,8 +196,11 @@ LAYER_CASES = [
     ),
     LayerCase(
         "sparse_moe_by_expert_choice",
-        lambda: moe_keras.SparseMoE(
-            5, hidden_dim=6, gate=moe_keras.ExpertChoiceGate(5, causal=False)
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
+            hidden_dim=6,
+            gate=moe_keras.ExpertChoiceGate(5, causal=False),
         ),
         (4, 3, 4),
         unknown=(0, 1),
@@ -167,40 +208,154 @@ LAYER_CASES = [
     ),
     LayerCase(
         "top_k_gate",
-        lambda: moe_keras.TopKGate(5, k=1, softmax="before", jitter=0.1),
+        moe_keras.TopKGate,
+        lambda: dict(
+            num_experts=5,
+            k=1,
+            softmax="before",
+            jitter=0.1,
+            balance_loss_weight=0.2,
+            z_loss_weight=0.3,
+            seed=1,
+            kernel_initializer="he_normal",
+        ),
         (8, 4),
         choose=lambda routing: routing.gate,
     ),
     LayerCase(
         "switch_gate",
-        lambda: moe_keras.SwitchGate(5, seed=1),
+        moe_keras.SwitchGate,
+        lambda: dict(
+            num_experts=5,
+            jitter=0.1,
+            balance_loss_weight=0.2,
+            z_loss_weight=0.3,
+            seed=1,
+            kernel_initializer="he_normal",
+        ),
         (8, 4),
         choose=lambda routing: routing.gate,
     ),
     LayerCase(
         "bias_balanced_gate",
-        lambda: moe_keras.BiasBalancedGate(5, k=2, update_every=2),
+        moe_keras.BiasBalancedGate,
+        lambda: dict(
+            num_experts=5,
+            k=2,
+            update_rate=0.1,
+            update_every=2,
+            kernel_initializer="he_normal",
+        ),
         (8, 4),
         choose=lambda routing: routing.gate,
     ),
     LayerCase(
         "threshold_gate",
-        lambda: moe_keras.ThresholdGate(5, k_max=3, mass=0.7, target=1.5),
+        moe_keras.ThresholdGate,
+        lambda: dict(
+            num_experts=5,
+            k_max=3,
+            mass=0.7,
+            target=1.5,
+            target_rate=0.1,
+            balance_loss_weight=0.2,
+            z_loss_weight=0.3,
+            kernel_initializer="he_normal",
+        ),
         (8, 4),
         choose=lambda routing: routing.gate,
     ),
     LayerCase(
         "expert_choice_gate",
-        lambda: moe_keras.ExpertChoiceGate(5, causal=False),
+        moe_keras.ExpertChoiceGate,
+        lambda: dict(
+            num_experts=5,
+            causal=False,
+            capacity_factor=1.5,
+            kernel_initializer="he_normal",
+        ),
         (8, 4),
         # A sum over K, which is not known beforehand.
         choose=lambda routing: keras.ops.sum(routing.gate, axis=-1),
     ),
     LayerCase(
         "gated_feed_forward_experts",
-        lambda: moe_keras.GatedFeedForwardExperts(4, 6, output_dim=2),
+        moe_keras.GatedFeedForwardExperts,
+        lambda: dict(num_experts=4, hidden_dim=6, output_dim=2),
         (4, 5, 3),
         unknown=(1,),
         splits=False,
+    ),
+]
+
+GATES = (
+    moe_keras.BatchwiseGate,
+    moe_keras.BiasBalancedGate,
+    moe_keras.NoisyTopKGate,
+    moe_keras.SwitchGate,
+    moe_keras.ThresholdGate,
+    moe_keras.TopKGate,
+)
+# Values that the arguments above have not. Of these layers the configs alone
+# are looked at: they are neither built nor called.
+CONFIG_CASES = [
+    *(
+        LayerCase(
+            f"config_of_{gate.__name__}", gate, lambda: dict(num_experts=6)
+        )
+        for gate in GATES
+    ),
+    LayerCase(
+        "config_of_ExpertChoiceGate",
+        moe_keras.ExpertChoiceGate,
+        lambda: dict(num_experts=6, causal=False),
+    ),
+    LayerCase(
+        "config_of_HierarchicalGate",
+        moe_keras.HierarchicalGate,
+        lambda: dict(num_groups=4, experts_per_group=5),
+    ),
+    LayerCase(
+        "config_of_SparseMoE",
+        moe_keras.SparseMoE,
+        lambda: dict(num_experts=5, hidden_dim=7, activation="gelu"),
+    ),
+    LayerCase(
+        "config_of_FeedForwardExperts",
+        moe_keras.FeedForwardExperts,
+        lambda: dict(
+            num_experts=5,
+            hidden_dim=7,
+            activation="gelu",
+            use_bias=False,
+            dropout=0.1,
+            recompute=True,
+            kernel_initializer="he_normal",
+        ),
+    ),
+    LayerCase(
+        "config_of_GatedFeedForwardExperts",
+        moe_keras.GatedFeedForwardExperts,
+        lambda: dict(
+            num_experts=5,
+            hidden_dim=7,
+            activation="gelu",
+            recompute=True,
+            kernel_initializer="he_normal",
+        ),
+    ),
+    LayerCase(
+        "config_of_ProjectedLSTM",
+        moe_keras.ProjectedLSTM,
+        lambda: dict(
+            units=7,
+            return_state=True,
+            go_backwards=True,
+            unit_forget_bias=False,
+            kernel_initializer="he_normal",
+            recurrent_initializer="he_uniform",
+            projection_initializer="lecun_normal",
+            compiled=False,
+        ),
     ),
 ]

@@ -15,7 +15,14 @@ from translation.pair_filters import FilterOptions
 
 @dataclasses.dataclass(frozen=True)
 class NmtConfig:
-    """Everything about one run of `trainers.nmt`, but its folder."""
+    """Everything about one run of `trainers.nmt`, but its folder.
+
+    Example:
+
+    >>> config = NmtConfig(pair="de-en", search=BeamOptions(beam_width=8))
+    >>> config.pair, config.search.beam_width, config.precision
+    ('de-en', 8, 'float32')
+    """
 
     pair: str = "en-fr"  # source and target language
     train: str = "phrasebook"  # corpora: file prefixes, .tsv, tfds, phrasebook

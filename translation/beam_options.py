@@ -20,7 +20,16 @@ COVERAGE_FLOOR = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class BeamOptions:
-    """What to search for. The penalties are alpha and beta of equation 14."""
+    """What to search for. The penalties are alpha and beta of equation 14.
+
+    Example:
+
+    >>> BeamOptions(beam_width=4, num_translations=5)
+    Traceback (most recent call last):
+    ...
+    ValueError: `num_translations` must be between 1 and `beam_width`, which \
+can be made wider. Received: num_translations=5, beam_width=4
+    """
 
     beam_width: int = 5  # hypotheses kept at a time for each sentence
     num_translations: int = 1  # how many of them are returned, best first

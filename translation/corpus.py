@@ -48,6 +48,15 @@ class TextCorpus(Corpus):
 
     Raises:
         CorpusError: if a file is missing.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "train.en").write_text("one dog\\ntwo dogs\\n")
+    >>> _ = (folder / "train.fr").write_text("un chien\\ndeux chiens\\n")
+    >>> list(TextCorpus(folder / "train", "en", "fr").pairs())
+    [('one dog', 'un chien'), ('two dogs', 'deux chiens')]
     """
 
     def __init__(self, prefix, source_language, target_language):
@@ -88,6 +97,14 @@ class TsvCorpus(Corpus):
 
     Raises:
         CorpusError: if the file is missing.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "train.tsv"
+    >>> _ = path.write_text("one dog\\tun chien\\ntwo dogs\\tdeux chiens\\n")
+    >>> list(TsvCorpus(path).pairs())
+    [('one dog', 'un chien'), ('two dogs', 'deux chiens')]
     """
 
     def __init__(self, path):

@@ -57,24 +57,7 @@ def export_translator(
     Returns:
         `pathlib.Path` of the version, `folder/<number>`.
 
-    Example:
-
-    >>> from translation.tokenizer_training import train_tokenizer
-    >>> class Echo:  # says the source again; the state is the place
-    ...     def encode(self, source_ids):
-    ...         return source_ids, tf.zeros(tf.shape(source_ids))
-    ...     def step(self, ids, state, memory):
-    ...         place = tf.cast(state[:, 0], tf.int32) % tf.shape(memory)[1]
-    ...         said = tf.gather(memory, place, axis=1, batch_dims=1)
-    ...         return tf.one_hot(said, 300, 9.0), state + 1.0
-    ...     def alignment(self, state):
-    ...         return state
-    >>> tokenizer = train_tokenizer(["ha ha ha", "ha"], 300)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = export_translator(Echo(), tokenizer, folder)
-    ...     translations = load_translator(folder)(["ha"])
-    >>> path.name, translations[0].text
-    ('1', 'ha')
+    An example is with `LoadedTranslator`.
     """
     served = ServedTranslator(
         translator, tokenizer, options, max_source_length, target_languages
@@ -162,6 +145,25 @@ class LoadedTranslator:
         path: str or path: a version, or the folder of all versions, of
             which the newest is taken.
         batch_size: int. Texts translated at a time.
+
+    Example:
+
+    >>> from translation.tokenizer_training import train_tokenizer
+    >>> class Echo:  # says the source again; the state is the place
+    ...     def encode(self, source_ids):
+    ...         return source_ids, tf.zeros(tf.shape(source_ids))
+    ...     def step(self, ids, state, memory):
+    ...         place = tf.cast(state[:, 0], tf.int32) % tf.shape(memory)[1]
+    ...         said = tf.gather(memory, place, axis=1, batch_dims=1)
+    ...         return tf.one_hot(said, 300, 9.0), state + 1.0
+    ...     def alignment(self, state):
+    ...         return state
+    >>> tokenizer = train_tokenizer(["ha ha ha", "ha"], 300)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export_translator(Echo(), tokenizer, folder)
+    ...     translations = load_translator(folder)(["ha"])
+    >>> path.name, translations[0].text
+    ('1', 'ha')
     """
 
     def __init__(self, path, batch_size=64):

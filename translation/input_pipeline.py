@@ -23,7 +23,14 @@ _CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class PipelineOptions:
-    """How text becomes batches."""
+    """How text becomes batches.
+
+    Example:
+
+    >>> options = PipelineOptions(tokens_per_batch=4096, source_sampling=0.1)
+    >>> options.tokens_per_batch // options.max_length  # rows of the longest
+    42
+    """
 
     # Ids in a batch on each side, padding included.
     tokens_per_batch: int = 1024

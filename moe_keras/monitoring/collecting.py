@@ -21,6 +21,15 @@ class CollectedRouting(NamedTuple):
             layer's inputs. The experts that were chosen for each token, the
             best first, also those that had no room; -1 for none.
         gate: float tensor `(..., K)`. Their weights.
+
+    Example:
+
+    >>> import moe_keras
+    >>> layer = moe_keras.SparseMoE(4, k=2, hidden_dim=8)
+    >>> with collected_routing() as routings:
+    ...     _ = layer(tf.ones((3, 6)))
+    >>> tuple(routings[0].expert_index.shape), float(sum(routings[0].gate[0]))
+    ((3, 2), 1.0)
     """
 
     layer: Any

@@ -32,6 +32,15 @@ class RoutingStatistics(NamedTuple):
         overflow: float. Choices dropped because their expert was full.
         mean_k: float. Mean number of experts that chose, or were chosen by, a
             token: what it costs where gates decide that themselves.
+
+    Example:
+
+    >>> import moe_keras
+    >>> layer = moe_keras.SparseMoE(4, k=2, hidden_dim=8)
+    >>> _ = layer(keras.ops.ones((3, 5, 6)))  # all choose the same two experts
+    >>> statistics = layer.routing_statistics()
+    >>> statistics.load.tolist(), statistics.max_over_mean_load
+    ([15.0, 15.0, 0.0, 0.0], 2.0)
     """
 
     importance: np.ndarray

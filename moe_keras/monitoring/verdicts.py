@@ -14,7 +14,16 @@ LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Where verdicts begin. `spread` is that of `RoutingWindow`."""
+    """Where verdicts begin. `spread` is that of `RoutingWindow`.
+
+    Example:
+
+    >>> from moe_keras.monitoring.windows import measure
+    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 80, 20, 10])
+    >>> patient = Thresholds(collapsing_spread=0.2)
+    >>> [Judge(each).judge(window).level for each in (Thresholds(), patient)]
+    ['collapsing', 'healthy']
+    """
 
     drifting_spread: float = 0.75  # below for long: drifting
     collapsing_spread: float = 0.5  # below: collapsing, unless it is a dip

@@ -183,6 +183,17 @@ class WindowFile:
 
     Args:
         folder: str or path. Made when the first window is written.
+
+    Example:
+
+    >>> import tempfile
+    >>> file = WindowFile(tempfile.mkdtemp())
+    >>> file.append([measure("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])])
+    >>> file.append([measure("moe", 20, 10, tokens=8, load=[4, 4, 4, 4])])
+    >>> [window.step for window in file.read()]
+    [10, 20]
+    >>> [window.step for window in file.keep_until(10)]
+    [10]
     """
 
     def __init__(self, folder):
