@@ -13,13 +13,14 @@ are none in graphs of one process, as `MeshLayout` and `MirroredStrategy` with
 
 import collections
 import math
+import statistics
 from typing import NamedTuple
 
 import tensorflow as tf
 
 _SENDS = ("_Send", "_HostSend")
 _SMALL = 1024  # bytes; sizes, counts and the like
-_RUNS = 5  # of which the least memory counts
+_RUNS = 5  # whose memory is looked at
 _HALFWAY = "halfway"
 
 
@@ -49,7 +50,9 @@ class Trace(NamedTuple):
         kept: dict of the bytes that were allocated on the way from the forward
             to the backward pass, where `halfway` stands in the function.
 
-    Of both the least of a few runs: a busy machine frees some tensors late.
+    Memory is that of a few runs, because a busy machine frees some tensors
+    late, and takes operations in other orders: of `peaks` the median, of what
+    is `kept`, to which tensors that are free already only add, the least.
     """
 
     crossings: list
@@ -93,8 +96,8 @@ def trace(function, *arguments):
     runs = _run(concrete, values, [a.numpy() for a in arguments])
     return Trace(
         _crossings(runs[0]),
-        _least([_peaks(metadata) for metadata in runs]),
-        _least([_kept(metadata) for metadata in runs]),
+        _over_runs(statistics.median, map(_peaks, runs)),
+        _over_runs(min, map(_kept, runs)),
     )
 
 
@@ -204,9 +207,11 @@ def _crossings(metadata):
     return [crossing for crossing in found if crossing.bytes]
 
 
-def _least(by_device):
+def _over_runs(figure, by_device):
+    """A figure of several numbers, for each device."""
+    by_device = list(by_device)
     return {
-        device: min(held[device] for held in by_device)
+        device: figure(held[device] for held in by_device)
         for device in by_device[0]
     }
 
