@@ -150,7 +150,10 @@ def test_tokens_with_several_experts_on_a_device(name):
     check_layout(layout_named(name), tokens(BATCH), MASK, k=5)
 
 
-@pytest.mark.parametrize("name", ["exchange_and_hidden", "batch"])
+@pytest.mark.parametrize(
+    "name",
+    ["exchange_and_hidden", pytest.param("batch", marks=pytest.mark.slow)],
+)
 def test_graph_of_an_unknown_batch(name):
     split = small_moe(layout_named(name))
     plain = small_moe()
