@@ -6,6 +6,8 @@ pairs of one bucket: `(B, L)` for source and target alike, with `B * L` near
 new shape is compiled. Where shapes may be any, a few batches of a bucket are
 sorted by how much longer the target is than the source, and then cut: pairs of
 a batch are alike on both sides, and each side is padded to its own longest.
+Such batches follow each other at random again: training that met four of one
+length in a row learnt less from them.
 `benchmarks/padding.py` counts what is padding.
 
 A bucket for each combination of both sides would do as well, but pairs of a
@@ -20,6 +22,8 @@ from translation.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 # Batches of a bucket that are sorted together.
 POOL = 4
+# Batches that are shuffled when they have been sorted.
+_SHUFFLED = 4 * POOL
 # Beyond ten steps of `length_multiple` buckets widen by this factor, so that
 # long sentences, of which there are few, share them.
 _GROWTH = 1.2
@@ -56,7 +60,7 @@ def _batch_size(options, length):
     return size - size % 8 if size >= 8 else size
 
 
-def group(rows, shapes, static_shapes, pool=1):
+def group(rows, shapes, static_shapes, pool=1, seed=0):
     """Groups rows by their bucket into batches of its shape.
 
     Args:
@@ -69,6 +73,7 @@ def group(rows, shapes, static_shapes, pool=1):
             each side to its longest row.
         pool: int. So many batches of a bucket are sorted together. Above 1
             it is for rows without end.
+        seed: int. Of the order of batches where they are sorted.
 
     Returns:
         `tf.data.Dataset` of dicts of `(B, L)`, as of `training_batches`.
@@ -87,11 +92,12 @@ def group(rows, shapes, static_shapes, pool=1):
             batches = batches.map(_to_longest)
         return batches.map(_finish)
 
-    return rows.group_by_window(
+    batches = rows.group_by_window(
         lambda row: row["bucket"],
         make_batch,
         window_size_func=lambda bucket: pool * sizes[bucket],
     )
+    return batches.shuffle(_SHUFFLED, seed) if pool > 1 else batches
 
 
 def _alike(rows, size):

@@ -114,7 +114,10 @@ def training_batches(corpus, tokenizer, options):
     chunks = untuned(pairs).batch(_CHUNK).enumerate()
     rows = chunks.map(tokenize).unbatch()
     pool = 1 if options.static_shapes else POOL
-    return group(rows, shapes, options.static_shapes, pool).prefetch(4)
+    batches = group(
+        rows, shapes, options.static_shapes, pool, options.shuffle_seed
+    )
+    return batches.prefetch(4)
 
 
 def count_too_long(corpus, tokenizer, options, first=10_000):

@@ -161,6 +161,18 @@ class TestTrainingBatches:
             filled.append(np.mean(ids != 0))
         assert np.mean(filled) > 0.92
 
+    def test_batches_of_one_length_do_not_follow_each_other(self, tmp_path):
+        # Four lengths, equally often. Sorted together, four batches of one
+        # length come in a row: 3 of 4 would have the length of the one before;
+        # shuffled among sixteen, about 1 of 4.
+        corpus = make_corpus(tmp_path, 8 * [(3, 3), (6, 6), (10, 10), (13, 13)])
+        options = dataclasses.replace(OPTIONS, static_shapes=False)
+        batches = take(training_batches(corpus, TOKENIZER, options), 80)
+        lengths = [batch["source"].shape[1] for batch in batches]
+        assert set(lengths) == {5, 8, 12, 15}
+        same = np.equal(lengths[1:], lengths[:-1])
+        assert same.mean() < 0.5
+
     def test_epochs_hold_every_pair_equally_often(self, corpus):
         # Ten epochs of 90 pairs. Fewer than 8 + 5 + 4 pairs wait at the end,
         # none of them ten times.
