@@ -15,7 +15,7 @@ the same batches, for the time of a step over that of `noisy_top_k`.
 `losses` is table 6 of arXiv:1701.06538 at this scale: `noisy_top_k` with other
 weights of its two losses. The verdict is that of `moe_keras.monitoring`. At the
 end it says whether collapse shows: whether a layer's spread of load falls below
-the threshold of that verdict without the losses, and with both does not.
+the threshold that the verdict has without the losses, and with both does not.
 """
 
 import argparse
@@ -256,7 +256,7 @@ def collapse_lines(rows):
     Returns:
         List of lines of text, three for each layer.
     """
-    limit = Thresholds().collapsing_spread
+    limit = Thresholds().unbalanced_spread  # of the run without losses
     both = [rows[losses_name(*w)] for w in LOSS_WEIGHTS if all(w)]
     lines = []
     for layer, without in rows[losses_name(0.0, 0.0)]["layers"].items():

@@ -14,15 +14,15 @@ tokens alike. Each kind of run has many seeds:
   alarm, not even `drifting`; where there was no warm-up the gate leans further
   at first, and `drifting` may be, but not `collapsing`.
 
-Collapses also come with more experts, and with the noise left on; healthy runs
-with more experts, with tokens of clusters of which some are frequent and most
-are rare, with longer windows, with other gates, and at a rate that is high for
-a start without warm-up, where `collapsing` may be called.
+Collapses also come with more experts, with the noise left on, and with losses
+that are too weak, which only some hold up; healthy runs with more experts, with
+tokens of clusters of which some are frequent and most are rare, with longer
+windows, with other gates, and at a rate that is high for a start without
+warm-up.
 
-The collapses take some twenty steps, so windows are of 2 steps, with
-`drifting_windows` of 20, 40 steps; in the longer ones of 10 steps it is 10,
-the default. A gate that starts from random weights starts even: blind to the
-mean of the inputs.
+Thresholds are the defaults. The collapses take some twenty steps, so windows
+are of 4 steps. A gate that starts from random weights starts even: blind to
+the mean of the inputs.
 
 N: tokens    D: depth    E: experts    K: experts per token    C: clusters
 """
@@ -39,11 +39,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import moe_keras  # noqa: E402
-from moe_keras.monitoring import (  # noqa: E402
-    LEVELS,
-    RoutingRecorder,
-    Thresholds,
-)
+from moe_keras.monitoring import LEVELS, RoutingRecorder  # noqa: E402
 
 N, D, C = 256, 16, 24
 CALLS = ("collapsing", "collapsed")
@@ -78,17 +74,18 @@ GATES = {
     ),
 }
 START_AT_RANDOM = ("quiet", "top_k", "switch", "bias_balanced")
-COLLAPSE = {"gate": "quiet", "balanced": False, "rate": 0.01, "warmup": 0}
+COLLAPSE = {"gate": "quiet", "loss_weight": 0.0, "rate": 0.01, "warmup": 0}
 KINDS = {
     "collapse": COLLAPSE,
     "collapse: 4 of 32": {**COLLAPSE, "experts": (32, 4)},
     "collapse: noise": {**COLLAPSE, "gate": "noisy_top_k"},
+    "collapse: weak losses": {**COLLAPSE, "loss_weight": 0.001},
     "healthy": {},
     "healthy: no warm-up": {"warmup": 0},
     "healthy: twice the rate": {"warmup": 0, "rate": 0.006},
     "healthy: 4 of 32": {"experts": (32, 4)},
     "healthy: clusters": {"clusters": True},
-    "healthy: windows of 10": {"window": 10, "drifting_windows": 10},
+    "healthy: windows of 10": {"window": 10},
     "healthy: hierarchical": {"gate": "hierarchical"},
     "healthy: top_k": {"gate": "top_k"},
     "healthy: switch": {"gate": "switch", "experts": (16, 1)},
@@ -133,37 +130,33 @@ class Experiment:
 
     Args:
         gate: str. One of `GATES`.
-        balanced: bool. Whether the layer has its balancing losses.
+        loss_weight: float. Of both balancing losses of the layer; None for
+            its defaults.
         experts: Pair of int, E and K.
         rate: float. Adam's.
         warmup: int. Steps in which the rate grows.
         clusters: bool. Whether tokens come in clusters.
         window: int. Steps of a window.
-        drifting_windows: int, for `Thresholds`.
     """
 
     def __init__(
         self,
         gate="noisy_top_k",
-        balanced=True,
+        loss_weight=None,
         experts=(16, 2),
         rate=0.003,
         warmup=50,
         clusters=False,
-        window=2,
-        drifting_windows=20,
+        window=4,
     ):
         self._gate, self._experts = gate, experts
-        self._loss_weight = None if balanced else 0.0
+        self._loss_weight = loss_weight
         self._rate, self._warmup, self._window = rate, warmup, window
         self._task = functools.partial(Task, clusters=clusters)
         self._model, self._layer = self._make()
         self._optimizer = keras.optimizers.Adam(rate)
         self._optimizer.build(self._model.trainable_variables)
-        self._recorder = RoutingRecorder(
-            self._model,
-            thresholds=Thresholds(drifting_windows=drifting_windows),
-        )
+        self._recorder = RoutingRecorder(self._model)
         self._step = tf.function(self._step_eagerly, autograph=False)
 
     def run(self, seed, steps):

@@ -124,12 +124,11 @@ class SparseMoE(keras.layers.Layer):
             kwargs["name"] = _default_name()  # not "sparse_mo_e"
         super().__init__(**kwargs)
         check_sizes(num_experts=num_experts)
-        check_not_negative(
-            **given(
-                importance_loss_weight=importance_loss_weight,
-                load_loss_weight=load_loss_weight,
-            )
-        )
+        self._loss_weights = {
+            "importance_loss_weight": importance_loss_weight,
+            "load_loss_weight": load_loss_weight,
+        }
+        check_not_negative(**given(**self._loss_weights))
         if capacity_factor is not None:
             check_above_0(
                 "capacity_factor",
@@ -142,11 +141,14 @@ class SparseMoE(keras.layers.Layer):
         self.activation = (
             None if activation is None else keras.activations.get(activation)
         )
-        self.importance_loss_weight = importance_loss_weight
-        self.load_loss_weight = load_loss_weight
         self.capacity_factor = capacity_factor
         self.seed = seed
         self.gate = self._make_gate(gate)
+        itself = getattr(self.gate, "balances_itself", False)
+        self.importance_loss_weight, self.load_loss_weight = (
+            (0.0 if itself else 0.1) if weight is None else weight
+            for weight in self._loss_weights.values()
+        )
         self.experts = self._make_experts(expert)
         self._default_gate = gate is None
         self._default_experts = expert is None
@@ -306,9 +308,6 @@ class SparseMoE(keras.layers.Layer):
             (self.importance_loss_weight, importance_loss, importance_E),
             (self.load_loss_weight, load_loss, load_E),
         ):
-            if weight is None:
-                itself = getattr(self.gate, "balances_itself", False)
-                weight = 0.0 if itself else 0.1
             if weight:
                 loss += weight * balance(totals_E)
         return loss
@@ -361,8 +360,7 @@ class SparseMoE(keras.layers.Layer):
             and keras.activations.serialize(self.activation),
             "gate": serialize(gate),
             "expert": serialize(expert),
-            "importance_loss_weight": self.importance_loss_weight,
-            "load_loss_weight": self.load_loss_weight,
+            **self._loss_weights,
             "capacity_factor": self.capacity_factor,
             "seed": self.seed,
         }

@@ -40,8 +40,10 @@ from trainers.run_fields import FIXED, fields_of, identity
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
 
-# Fields of earlier versions, passed over where they were not used.
-_FORMER = ("subword_sampling",)
+# Fields of earlier versions: some are passed over only where they were not
+# used, those of verdicts always, for no model depends on them.
+_FORMER_IF_EMPTY = ("subword_sampling",)
+_FORMER = ("dip_spread", "fall_windows", "horizon")
 
 
 class FolderError(ValueError):
@@ -317,7 +319,8 @@ def _as_dataclass(kind, values):
             f"of {kind.__name__}. Received: {values!r}"
         )
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    former = {name for name in _FORMER if not values.get(name)}
+    unused = [name for name in _FORMER_IF_EMPTY if not values.get(name)]
+    former = {*_FORMER, *unused}
     values = {name: values[name] for name in values if name not in former}
     unknown = sorted(set(values) - set(defaults))
     if unknown:

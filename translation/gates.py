@@ -122,8 +122,8 @@ def make_gate(config):
     >>> gate = make_gate(
     ...     TranslatorConfig(gate="top_k", gate_options="z_loss_weight=1e-3")
     ... )
-    >>> gate.k, gate.z_loss_weight, gate.balance_knobs
-    (2, 0.001, ('balance_loss_weight of gate_options',))
+    >>> gate.k, gate.z_loss_weight, gate.knob_names["balance_loss_weight"]
+    (2, 0.001, 'balance_loss_weight of gate_options')
     """
     kind = GATES[config.gate]
     options = parse_options(config.gate_options, kind.layer)
@@ -135,10 +135,9 @@ def make_gate(config):
             f"take: {error}. Received: {config.gate_options!r}"
         ) from error
 
-    def settable(knob):
-        return knob if hasattr(config, knob) else f"{knob} of gate_options"
-
-    gate.balance_knobs = tuple(map(settable, gate.balance_knobs))
-    if hasattr(gate, "noise_knob"):
-        gate.noise_knob = settable(gate.noise_knob)
+    gate.knob_names = {
+        name: f"{name} of gate_options"
+        for name in gate.get_config()
+        if not hasattr(config, name)
+    }
     return gate

@@ -27,6 +27,8 @@ class Routing(NamedTuple):
       the weights of the losses of `SparseMoE`, or none if it balances itself.
     - `noise_knob`: name of the argument to be raised where it has too little
       noise. Verdicts on the routing name both (`moe_keras.monitoring`).
+    - `knob_names`: dict from these to what a program calls them, where its
+      users give them by other names.
     - `figure_names`: see `figures`.
     - `batches_per_update`: it moves something once an update, and has to know
       how many batches, or calls, there are to one. 1 at first, and set by who

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 
+from moe_keras.monitoring.advice import is_balanced
 from moe_keras.monitoring.gradients import GateGradients
 from moe_keras.monitoring.statistics import routing_layers
 from moe_keras.monitoring.verdicts import Judge, Thresholds
@@ -71,7 +72,7 @@ class RoutingRecorder:
     def _start(self, step):
         self._step = step
         self._judges = {
-            name: Judge(self._thresholds, layer.gate)
+            name: Judge(self._thresholds, layer.gate, is_balanced(layer))
             for name, layer in self.layers_by_name.items()
         }
         self.verdicts, self.news = {}, []

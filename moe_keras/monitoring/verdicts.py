@@ -5,10 +5,10 @@ import dataclasses
 
 import numpy as np
 
+from moe_keras.monitoring.advice import advise
+
 SPREAD, IDLE = "spread of load", "idle share"
-AHEAD = "spread of load where its fall leads"
-LITTLE_NOISE = 0.1  # of the gap: noise hardly ever changes a choice
-LAYER_LOSSES = ("importance_loss_weight", "load_loss_weight")
+UNBALANCED = "spread of load, which nothing keeps even,"
 LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 
 
@@ -19,47 +19,37 @@ class Thresholds:
     Example:
 
     >>> from moe_keras.monitoring.windows import measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 80, 20, 10])
-    >>> patient = Thresholds(collapsing_spread=0.2)
+    >>> window = measure("moe", 10, 10, tokens=100, load=[95, 90, 10, 5])
+    >>> patient = Thresholds(collapsing_spread=0.1)
     >>> [Judge(each).judge(window).level for each in (Thresholds(), patient)]
     ['collapsing', 'healthy']
     """
 
     drifting_spread: float = 0.75  # below for long: drifting
-    collapsing_spread: float = 0.5  # below: collapsing, unless it is a dip
-    dip_spread: float = 0.35  # a fall that leads below this is no dip
+    unbalanced_spread: float = 0.7  # below where nothing keeps the load even,
+    collapsing_spread: float = 0.4  # or below where it is kept so: collapsing
     collapsed_spread: float = 0.1  # below: collapsed
     idle_limit: float = 0.1  # share of idle experts beyond chance: as drifting
     drifting_windows: int = 10  # so long: gates often lean at first, and mend
     trend_windows: int = 6  # windows that a recovery is seen in, no fewer
-    fall_windows: int = 3  # windows that a steep fall is seen in
-    horizon: int = 4  # windows within which either has to arrive
     margin: float = 0.03  # beyond a threshold before things are better
     choices_needed: float = 10.0  # for each expert, or there is no verdict
 
     def __post_init__(self):
-        spreads = (
-            self.collapsed_spread,
-            self.collapsing_spread,
-            self.drifting_spread,
-        )
-        if list(spreads) != sorted(spreads) or not 0 <= spreads[0]:
+        names = "collapsed", "collapsing", "unbalanced", "drifting"
+        spreads = [getattr(self, f"{name}_spread") for name in names]
+        if spreads != sorted(spreads) or not 0 <= spreads[0]:
             raise ValueError(
-                "`collapsed_spread`, `collapsing_spread` and "
-                "`drifting_spread` must grow in this order, from 0 on. "
+                "`collapsed_spread`, `collapsing_spread`, `unbalanced_spread` "
+                "and `drifting_spread` must grow in this order, from 0 on. "
                 f"Received: {', '.join(map(str, spreads))}"
             )
-        if not 2 <= self.fall_windows <= self.trend_windows:
-            raise ValueError(
-                "`fall_windows` must be at least 2 and at most "
-                f"`trend_windows`. Received: fall_windows={self.fall_windows}, "
-                f"trend_windows={self.trend_windows}"
-            )
-        if self.drifting_windows < 1:
-            raise ValueError(
-                "`drifting_windows` must be at least 1. Received: "
-                f"drifting_windows={self.drifting_windows}"
-            )
+        for name, least in (("trend_windows", 2), ("drifting_windows", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"`{name}` must be at least {least}. Received: "
+                    f"{name}={getattr(self, name)}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +83,8 @@ class Judge:
         gate: The layer's gate, for advice that names its own arguments (see
             `Routing`); None for one that is kept even by the losses of
             `SparseMoE`.
+        is_balanced: bool. Whether anything keeps its load even, see
+            `is_balanced`.
 
     Example:
 
@@ -102,11 +94,10 @@ class Judge:
     'collapsed'
     """
 
-    def __init__(self, thresholds, gate=None):
+    def __init__(self, thresholds, gate=None, is_balanced=True):
         self._limits = thresholds
-        self._gate = gate
+        self._gate, self._is_balanced = gate, is_balanced
         self._spreads = collections.deque(maxlen=thresholds.trend_windows)
-        self._gradients = collections.deque(maxlen=thresholds.fall_windows)
         self._low = 0  # windows in a row that are not as they should be
         self.level = "healthy"  # of the last verdict
 
@@ -123,66 +114,37 @@ class Judge:
         if choices < self._limits.choices_needed:
             return None
         self._spreads.append(window.spread)
-        self._gradients.append(window.gate_gradient)
         verdict = self._verdict(window)
         self.level = verdict.level
-        advice = advise(verdict, window, self._gate)
+        advice = advise(verdict, window, self._gate, self._is_balanced)
         return dataclasses.replace(verdict, advice=advice)
 
     def _verdict(self, window):
         limits, now = self._limits, window.spread
         collapsed = self._limit("collapsed", limits.collapsed_spread)
-        collapsing = self._limit("collapsing", limits.collapsing_spread)
+        if now < collapsed:
+            return Verdict("collapsed", SPREAD, now, collapsed)
+        collapsing = self._limit(
+            "collapsing",
+            limits.collapsing_spread
+            if self._is_balanced
+            else limits.unbalanced_spread,
+        )
+        if now < collapsing:
+            figure = SPREAD if self._is_balanced else UNBALANCED
+            return Verdict("collapsing", figure, now, collapsing)
         drifting = self._limit("drifting", limits.drifting_spread)
         idle = _idle_share(window)
         is_low = now < drifting or idle > limits.idle_limit
         self._low = self._low + 1 if is_low else 0
-        if now < collapsed:
-            return Verdict("collapsed", SPREAD, now, collapsed)
-        if now < collapsing and not self._is_dip(collapsing):
-            return Verdict("collapsing", SPREAD, now, collapsing)
-        ahead = self._fall_ahead()
-        if now < drifting and ahead < collapsed:
-            return Verdict("collapsing", AHEAD, ahead, collapsed)
-        is_mending = now < drifting <= self._ahead(limits.trend_windows)
-        is_short = self._low < limits.drifting_windows
-        if self.level == "healthy" and (is_short or is_mending):
+        is_passing = self._low < limits.drifting_windows or (
+            now < drifting <= self._ahead(limits.drifting_windows)
+        )
+        if not is_low or (self.level == "healthy" and is_passing):
             return Verdict("healthy", SPREAD, now, drifting)
         if now < drifting:
             return Verdict("drifting", SPREAD, now, drifting)
-        if idle > limits.idle_limit:
-            return Verdict("drifting", IDLE, idle, limits.idle_limit)
-        return Verdict("healthy", SPREAD, now, drifting)
-
-    def _is_dip(self, collapsing):
-        """Whether a low spread recovers, or its fall is about to end.
-
-        What has been called collapsing has to recover, and so has what no
-        trend is seen of.
-        """
-        limits, now = self._limits, self._spreads[-1]
-        if self._ahead(limits.trend_windows) >= collapsing:
-            return True
-        is_called = self.level in ("collapsing", "collapsed")
-        is_known = len(self._spreads) >= limits.fall_windows
-        if is_called or not is_known or now < limits.dip_spread:
-            return False
-        return self._fall_ahead() >= limits.dip_spread or self._is_held()
-
-    def _fall_ahead(self):
-        """Where a fall leads; one that slows down less far by its last step."""
-        return max(self._ahead(self._limits.fall_windows), self._ahead(2))
-
-    def _is_held(self):
-        """Whether what reaches the gate does not fade while the spread falls.
-
-        Losses pull the harder the more uneven the load is; a gate that
-        collapses is sure of itself, and its gradient dies away.
-        """
-        gradients = list(self._gradients)
-        if len(gradients) < self._limits.fall_windows or None in gradients:
-            return False
-        return _slope(gradients) >= 0
+        return Verdict("drifting", IDLE, idle, limits.idle_limit)
 
     def _limit(self, level, spread):
         """Higher where the layer is that bad already: no flicker."""
@@ -192,72 +154,16 @@ class Judge:
     def _ahead(self, windows):
         """The spread where a line through the last windows leads.
 
-        Fewer windows than these show no trend: the spread as it is.
+        Fewer than `trend_windows` show no trend: the spread as it is.
         """
-        spreads = np.asarray(self._spreads)[-windows:]
-        if len(spreads) < windows:
-            return float(spreads[-1])
-        return float(spreads[-1] + _slope(spreads) * self._limits.horizon)
-
-
-def _slope(values):
-    """Of the straight line through equally distant values, for a step."""
-    return np.polyfit(np.arange(len(values)), values, 1)[0]
+        spreads = list(self._spreads)
+        if len(spreads) < self._limits.trend_windows:
+            return spreads[-1]
+        slope = np.polyfit(np.arange(len(spreads)), spreads, 1)[0]
+        return float(spreads[-1] + windows * slope)
 
 
 def _idle_share(window):
     """Share of idle experts, less those that chance leaves idle."""
     beyond = window.idle_experts - window.idle_by_chance
     return max(beyond, 0.0) / len(window.load)
-
-
-def advise(verdict, window, gate=None):
-    """What to try, from what is seen of the gate.
-
-    Args:
-        verdict: `Verdict`.
-        window: `RoutingWindow` that it is on.
-        gate: As for `Judge`.
-
-    Returns:
-        str, empty for a healthy layer. Noise is spoken of only where the gate
-        has some: where the window knows its `noise_over_gap`.
-
-    Example:
-
-    >>> import moe_keras
-    >>> from moe_keras.monitoring.windows import measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
-    >>> verdict = Verdict("drifting", "spread of load", 0.7, 0.75)
-    >>> advise(verdict, window, moe_keras.BiasBalancedGate(4, k=2))
-    'raise update_rate, or lower the learning rate'
-    """
-    if verdict.level == "healthy":
-        return ""
-    advice = []
-    if verdict.level == "collapsed":
-        advice.append(
-            "go back to a checkpoint from before, for starved experts do not "
-            "come back by themselves"
-        )
-    if window.gate_gradient == 0:
-        advice.append(
-            "no gradient reaches the gate: let its choice weigh the output "
-            "(k above 1, or a gate whose probability scales the expert)"
-        )
-    else:
-        knobs = " and ".join(_balance_knobs(gate))
-        raise_knobs = f"raise {knobs}, or " if knobs else ""
-        advice.append(f"{raise_knobs}lower the learning rate")
-    ratio = window.noise_over_gap
-    if ratio is not None and ratio < LITTLE_NOISE:
-        knob = getattr(gate, "noise_knob", None)
-        advice.append(
-            "give the gate more noise" + (f": raise {knob}" if knob else "")
-        )
-    return "; ".join(advice)
-
-
-def _balance_knobs(gate):
-    itself = getattr(gate, "balances_itself", False)
-    return getattr(gate, "balance_knobs", () if itself else LAYER_LOSSES)

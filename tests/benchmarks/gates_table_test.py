@@ -55,25 +55,25 @@ def test_it_is_said_whether_collapse_shows(program):
         }
 
     rows = {
-        "0, 0": row(a=0.2, b=0.5, c=0.49),
+        "0, 0": row(a=0.2, b=0.7, c=0.69),
         "0.2, 0": row(a=0.0, b=0.0, c=0.0),  # one loss: not looked at
         "0, 0.2": row(a=0.0, b=0.0, c=0.0),
         "0.1, 0.1": row(a=0.8, b=0.4, c=1.0),
-        "0.01, 0.01": row(a=0.5, b=1.0, c=0.49),
+        "0.01, 0.01": row(a=0.7, b=1.0, c=0.69),
         "1, 1": row(a=1.0, b=1.0, c=1.0),
     }
     said = program.collapse_lines(rows)
-    # The threshold is 0.5; a falls below without losses, b does not, c falls
+    # The threshold is 0.7; a falls below without losses, b does not, c falls
     # below with both as well.
     assert said[0] == (
-        "a: COLLAPSE without losses, none with both (spread below 0.5)."
+        "a: COLLAPSE without losses, none with both (spread below 0.7)."
     )
     assert said[1] == (
-        "  spread of load 0.200 without losses, 0.500 to 1.000 with both "
+        "  spread of load 0.200 without losses, 0.700 to 1.000 with both "
         "(0.25 times the median)"  # 0.2 / 0.8
     )
     assert said[2] == (
-        "  max/mean load 1.800 without losses, 1.000 to 1.500 with both "
+        "  max/mean load 1.800 without losses, 1.000 to 1.300 with both "
         "(1.50 times the median)"  # 1.8 / 1.2
     )
     assert said[3].startswith("b: no collapse without losses (")

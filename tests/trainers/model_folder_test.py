@@ -342,3 +342,10 @@ def test_field_that_an_older_version_lacked_has_its_default(folder):
     config = folder.load_config()
     assert config.model.encoder_moe_after == TranslatorConfig.encoder_moe_after
     assert config.search == NmtConfig().search
+
+
+def test_thresholds_of_an_earlier_version_are_passed_over(folder):
+    values = json.loads((folder.path / "config.json").read_text())
+    values["verdicts"].update(horizon=4, fall_windows=3, dip_spread=0.35)
+    (folder.path / "config.json").write_text(json.dumps(values))
+    assert folder.load_config() == CONFIG

@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from moe_keras import BiasBalancedGate, HierarchicalGate, SparseMoE
+from moe_keras import (
+    BiasBalancedGate,
+    HierarchicalGate,
+    SparseMoE,
+    SwitchGate,
+)
 from moe_keras.monitoring import RoutingRecorder, WindowFile
 
 
@@ -62,6 +67,36 @@ def test_advice_and_noise_are_those_of_the_gate_at_hand():
     assert biased.verdict.level == "collapsed"
     assert "raise update_rate" in biased.verdict.advice
     assert "noise" not in biased.verdict.advice
+
+
+def test_layer_is_judged_by_whether_its_load_is_kept_even():
+    inputs = keras.Input((4,))
+    weights = {"kept": (0.1, 0.1), "left": (0.0, 0.0)}
+    layers = [
+        SparseMoE(
+            4,
+            gate=SwitchGate(4, balance_loss_weight=0.0),
+            hidden_dim=2,
+            importance_loss_weight=importance,
+            load_loss_weight=load,
+            name=name,
+        )
+        for name, (importance, load) in weights.items()
+    ]
+    model = keras.Model(inputs, [layer(inputs) for layer in layers])
+    for layer in layers:
+        layer.gate.gate_kernel.assign(np.eye(4))
+    recorder = RoutingRecorder(model)
+    recorder.begin(0)
+    # Loads of 48, 40, 8 and 0 of 96, mean 24: CV^2 is (24^2 + 16^2 + 16^2 +
+    # 24^2) / 4 / 24^2 = 0.72, experts in use 4 / 1.72 = 2.32, and the spread
+    # (2.32 - 1) / (4 - 1) = 0.44, between the two thresholds.
+    tokens = np.eye(4, dtype="float32")[[0] * 48 + [1] * 40 + [2] * 8]
+    model(tokens, training=True)
+    kept, left = recorder.close(1)
+    assert abs(kept.spread - 0.44) < 0.03 and kept.spread == left.spread
+    assert (kept.verdict.level, left.verdict.level) == ("healthy", "collapsing")
+    assert "from 0" in left.verdict.advice
 
 
 def test_no_step_makes_no_window():

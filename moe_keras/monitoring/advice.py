@@ -1,0 +1,94 @@
+"""What keeps a load even, and what to try where it is not."""
+
+LITTLE_NOISE = 0.1  # of the gap: noise hardly ever changes a choice
+LAYER_LOSSES = ("importance_loss_weight", "load_loss_weight")
+
+
+def is_balanced(layer):
+    """Whether anything keeps the load of a layer even.
+
+    Args:
+        layer: A `SparseMoE`, or a layer that has its attributes `gate`,
+            `importance_loss_weight` and `load_loss_weight`.
+
+    Returns:
+        bool. False where all the weights of losses and the other
+        `balance_knobs` (see `Routing`) of its gate are 0. A gate that
+        balances itself and has no knobs is taken at its word.
+
+    Example:
+
+    >>> import moe_keras
+    >>> gates = [
+    ...     moe_keras.TopKGate(4, balance_loss_weight=weight)
+    ...     for weight in (0.01, 0.0)
+    ... ]
+    >>> [
+    ...     is_balanced(moe_keras.SparseMoE(4, hidden_dim=8, gate=gate))
+    ...     for gate in gates
+    ... ]
+    [True, False]
+    """
+    knobs = _balance_knobs(layer.gate)
+    return not knobs or any(
+        getattr(part, knob, 0)
+        for part in (layer, layer.gate)
+        for knob in {*knobs, *LAYER_LOSSES}
+    )
+
+
+def advise(verdict, window, gate=None, is_balanced=True):
+    """What to try, from what is seen of the gate.
+
+    Args:
+        verdict: `Verdict`.
+        window: `RoutingWindow` that it is on.
+        gate: As for `Judge`.
+        is_balanced: As for `Judge`.
+
+    Returns:
+        str, empty for a healthy layer. Noise is spoken of only where the gate
+        has some: where the window knows its `noise_over_gap`.
+
+    Example:
+
+    >>> import moe_keras
+    >>> from moe_keras.monitoring import Verdict, measure
+    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
+    >>> verdict = Verdict("drifting", "spread of load", 0.7, 0.75)
+    >>> advise(verdict, window, moe_keras.BiasBalancedGate(4, k=2))
+    'raise update_rate, or lower the learning rate'
+    """
+    if verdict.level == "healthy":
+        return ""
+    advice = []
+    if verdict.level == "collapsed":
+        advice.append(
+            "go back to a checkpoint from before, for starved experts do not "
+            "come back by themselves"
+        )
+    if window.gate_gradient == 0:
+        advice.append(
+            "no gradient reaches the gate: let its choice weigh the output "
+            "(k above 1, or a gate whose probability scales the expert)"
+        )
+    else:
+        knobs = " and ".join(_name(gate, knob) for knob in _balance_knobs(gate))
+        from_0 = "" if is_balanced else " from 0"
+        raise_knobs = f"raise {knobs}{from_0}, or " if knobs else ""
+        advice.append(f"{raise_knobs}lower the learning rate")
+    ratio = window.noise_over_gap
+    if ratio is not None and ratio < LITTLE_NOISE:
+        knob = getattr(gate, "noise_knob", None)
+        raise_it = f": raise {_name(gate, knob)}" if knob else ""
+        advice.append(f"give the gate more noise{raise_it}")
+    return "; ".join(advice)
+
+
+def _balance_knobs(gate):
+    itself = getattr(gate, "balances_itself", False)
+    return getattr(gate, "balance_knobs", () if itself else LAYER_LOSSES)
+
+
+def _name(gate, knob):
+    return getattr(gate, "knob_names", {}).get(knob, knob)
