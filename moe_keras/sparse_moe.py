@@ -81,7 +81,7 @@ class SparseMoE(keras.layers.Layer):
         load_loss_weight: float. Weight of CV(load)^2. None as above.
         capacity_factor: float. Slots of an expert over those that it needs
             when load is even; None for as many as it needs.
-        seed: int. Seed of the gate's noise.
+        seed: int. Seed of the gate's noise; only without `gate`.
 
     Call arguments:
         inputs: Tensor `(..., D)`.
@@ -175,14 +175,18 @@ class SparseMoE(keras.layers.Layer):
                 dtype=self.dtype_policy,
                 name="gate",
             )
-        if self.k is not None:
+        for name in ("k", "seed"):
+            value = getattr(self, name)
+            if value is not None:
+                raise ValueError(
+                    f"`{name}` is for the default gate; with `gate` give it "
+                    f"to that. Received: {name}={value}"
+                )
+        is_layer = isinstance(gate, keras.layers.Layer)
+        if not is_layer or not hasattr(gate, "num_experts"):
             raise ValueError(
-                "`k` is for the default gate; with `gate` give it to that. "
-                f"Received: k={self.k}"
-            )
-        if not isinstance(gate, keras.layers.Layer):
-            raise ValueError(
-                "`gate` must be a layer that chooses experts, such as "
+                "`gate` must be a layer that chooses experts and has an "
+                "attribute `num_experts`, such as "
                 f"`TopKGate({self.num_experts})`. Received: gate={gate!r}"
             )
         return gate

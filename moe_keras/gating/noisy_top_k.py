@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.checks import check_k, check_not_negative
-from moe_keras.gating.routing import Routing, sum_by_expert
+from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -77,7 +77,8 @@ class NoisyTopKGate(keras.layers.Layer):
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, or
-            `noise_epsilon` is below zero.
+            `noise_epsilon` is below zero. When called, if `inputs` or `mask`
+            has another shape.
 
     Example:
 
@@ -129,6 +130,7 @@ class NoisyTopKGate(keras.layers.Layer):
         )
 
     def call(self, inputs, mask=None, training=False):
+        mask = checked_mask(mask, inputs, self.gate_kernel.shape[0])
         tokens_ND = tf.cast(inputs, self.router_dtype)
         if mask is not None:
             # Even a NaN in the padding must not reach a gradient.
@@ -149,7 +151,9 @@ class NoisyTopKGate(keras.layers.Layer):
             load_E = sum_by_expert(
                 tf.ones_like(gate_NK), expert_NK, self.num_experts
             )
-            figures = {name: tf.constant(0.0) for name in self.figure_names}
+            figures = dict.fromkeys(
+                self.figure_names, tf.zeros((), self.router_dtype)
+            )
         return Routing(
             expert_index=expert_NK,
             gate=gate_NK,
