@@ -11,6 +11,10 @@ import tensorflow as tf
 from moe_keras.checks import check_k, check_not_negative
 from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
 
+# A floor also where `noise_epsilon` is 0: it changes no choice that float32
+# can tell, and P is divided by the deviation, its gradient by the square.
+_LEAST_STDDEV = 1e-6
+
 
 @keras.saving.register_keras_serializable(package="moe_keras")
 class NoisyTopKGate(keras.layers.Layer):
@@ -62,7 +66,8 @@ class NoisyTopKGate(keras.layers.Layer):
         k: int. Experts per token, from 1 to E.
         noise_epsilon: float. Floor of the noise's standard deviation. The
             paper has none, but where learnt noise fades every P becomes 0 or
-            1 and the load loses its gradient.
+            1 and the load loses its gradient. With 0 it is no more than what
+            keeps that gradient finite, 1e-6.
         seed: int. Seed of the noise.
 
     Call arguments:
@@ -238,7 +243,9 @@ def noisy_top_k(clean, spread, k, noise_epsilon, seed):
     """
     noisy, stddev = clean, None
     if spread is not None:
-        stddev = tf.maximum(tf.nn.softplus(spread), noise_epsilon)
+        stddev = tf.maximum(
+            tf.nn.softplus(spread), max(noise_epsilon, _LEAST_STDDEV)
+        )
         noise = keras.random.normal(
             tf.shape(clean), dtype=clean.dtype.name, seed=seed
         )
