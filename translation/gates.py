@@ -127,14 +127,7 @@ def make_gate(config):
     """
     kind = GATES[config.gate]
     options = parse_options(config.gate_options, kind.layer)
-    try:
-        gate = kind.layer(**{**kind.arguments(config), **options}, name="gate")
-    except TypeError as error:  # a None that the gate has no use for
-        raise ValueError(
-            f"`gate_options` has a value that {kind.layer.__name__} does not "
-            f"take: {error}. Received: {config.gate_options!r}"
-        ) from error
-
+    gate = kind.layer(**{**kind.arguments(config), **options}, name="gate")
     gate.knob_names = {
         name: f"{name} of gate_options"
         for name in gate.get_config()

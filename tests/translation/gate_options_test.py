@@ -80,11 +80,11 @@ def test_unknown_options_are_refused_at_once(gate, options, message):
 @pytest.mark.parametrize(
     "gate, options, message",
     [
-        ("top_k", "jitter=-1", "`jitter` must not be below 0"),
+        ("top_k", "jitter=-1", "`jitter` must be at least 0 and below 1"),
         ("top_k", "softmax=within", "`softmax` must be 'after' or 'before'"),
         ("bias_balanced", "update_every=0", "`update_every` must be at least"),
-        ("top_k", "jitter=None", "finite number. Received: jitter=None"),
-        ("threshold", "mass=None", "a value that ThresholdGate does not take"),
+        ("top_k", "jitter=None", "below 1. Received: jitter=None"),
+        ("threshold", "mass=None", "`mass` must be above 0 and below 1"),
     ],
 )
 def test_values_out_of_range_are_refused_by_the_gate(gate, options, message):
