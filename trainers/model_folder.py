@@ -55,6 +55,20 @@ class ModelFolder:
 
     Args:
         path: str or path. Made when something is first saved.
+
+    Example:
+
+    >>> import tempfile
+    >>> from trainers.presets import preset
+    >>> from translation.tokenizer_training import train_tokenizer
+    >>> tokenizer = train_tokenizer(["a dog sleeps", "the cat sees it"], 280)
+    >>> config = with_overrides(
+    ...     preset("phrasebook"),
+    ...     [f"vocab_size={tokenizer.vocab_size}", "depth=8", "lstm_units=8"],
+    ... )
+    >>> folder = ModelFolder(tempfile.mkdtemp())
+    >>> folder.save_model(config, build_model(config), tokenizer)
+    >>> model, tokenizer = folder.load_model(folder.load_config())
     """
 
     def __init__(self, path):
@@ -208,33 +222,30 @@ class ModelFolder:
         """
         return Tokenizer.load(self.tokenizer_path)
 
-    def save_average(self, config, model, used):
-        """Writes a model folder within this one for the mean of checkpoints.
+    def save_model(self, config, model, tokenizer, step=0, **about):
+        """Makes this the folder of a trained model.
+
+        Its configuration and its vocabulary are written, and its weights as
+        the best, in place of those that were.
 
         Args:
-            config: `NmtConfig` of this folder.
-            model: The translator with the mean in it.
-            used: List of `Stored`, the checkpoints that it is a mean of.
+            config: `NmtConfig`.
+            model: The translator.
+            tokenizer: `Tokenizer`.
+            step: int. Updates that it has had.
+            **about: What else is to be known of it, as JSON has it.
 
-        Returns:
-            The `ModelFolder`.
+        Raises:
+            CheckpointError: if the disk does not take it.
         """
-        folder = ModelFolder(self.path / "averaged")
-        tokenizer = self.load_tokenizer()
-        folder.save_config(config)
-        folder.save_tokenizer(tokenizer)
-        earlier = folder._best.stored()
-        folder._best.write(
-            max(stored.step for stored in used),
-            tf.train.Checkpoint(model=weights_by_path(model)).write,
-            {
-                "identity": identity(config, tokenizer),
-                "averaged": [stored.path.name for stored in used],
-            },
-        )
+        self.save_config(config)
+        self.save_tokenizer(tokenizer)
+        earlier = self._best.stored()
+        write = tf.train.Checkpoint(model=weights_by_path(model)).write
+        about = {"identity": identity(config, tokenizer), **about}
+        self._best.write(step, write, about)
         for stored in earlier:
-            folder._best.remove(stored)
-        return folder
+            self._best.remove(stored)
 
     def load_model(self, config):
         """The best translator of the run and its tokenizer.
