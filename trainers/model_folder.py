@@ -34,16 +34,11 @@ from trainers.checkpoint_files import (
     flush_to_disk,
 )
 from trainers.checkpoints import training_folder
-from trainers.overrides import field_paths, field_types, with_overrides
-from trainers.presets import NmtConfig
+from trainers.overrides import field_paths, with_overrides
 from trainers.run_fields import FIXED, fields_of, identity
+from trainers.stored_config import config_of
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
-
-# Fields of earlier versions: some are passed over only where they were not
-# used, those of verdicts always, for no model depends on them.
-_FORMER_IF_EMPTY = ("subword_sampling",)
-_FORMER = ("dip_spread", "fall_windows", "horizon")
 
 
 class FolderError(ValueError):
@@ -143,7 +138,7 @@ class ModelFolder:
                 f"No trained model in {self.path}: config.json is missing. "
                 "Train one with --mode=train_and_evaluate."
             )
-        config = _as_dataclass(NmtConfig, values)
+        config = _config(values)
         changed = with_overrides(config, changes)
         if dataclasses.replace(changed, search=config.search) != config:
             raise FolderError(
@@ -201,7 +196,7 @@ class ModelFolder:
     def load_results(self, config):
         """The figures of the run if it finished with this config, or None."""
         results = self._read_json("results.json")
-        if results and _as_dataclass(NmtConfig, results["config"]) == config:
+        if results and _config(results["config"]) == config:
             return results
         return None
 
@@ -322,34 +317,8 @@ def build_translator(model_config, precision):
     return model
 
 
-def _as_dataclass(kind, values):
-    """Rebuilds a nest of frozen dataclasses from a nest of dicts."""
-    if not isinstance(values, dict):
-        raise FolderError(
-            "config.json is no configuration of a model: there must be fields "
-            f"of {kind.__name__}. Received: {values!r}"
-        )
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    unused = [name for name in _FORMER_IF_EMPTY if not values.get(name)]
-    former = {*_FORMER, *unused}
-    values = {name: values[name] for name in values if name not in former}
-    unknown = sorted(set(values) - set(defaults))
-    if unknown:
-        raise FolderError(
-            f"config.json has fields that this version does not know: "
-            f"{', '.join(unknown)}. It was written by another version."
-        )
-    read = {}
-    for name, value in values.items():
-        kinds = field_types(kind)[name]
-        if dataclasses.is_dataclass(defaults[name]):
-            read[name] = _as_dataclass(type(defaults[name]), value)
-            continue
-        read[name] = tuple(value) if isinstance(value, list) else value
-        if not isinstance(
-            read[name], (*kinds, int) if float in kinds else kinds
-        ):
-            raise FolderError(
-                f"config.json has a {name} that is none. Received: {value!r}"
-            )
-    return kind(**read)
+def _config(values):
+    try:
+        return config_of(values)
+    except ValueError as error:
+        raise FolderError(str(error)) from error
