@@ -14,29 +14,33 @@ def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
         num_experts: int. Number of experts E of the layer.
         k: int. Experts per token of the gate that is made, None for 4, or E
             if that is less; only without `gate`.
-        seed: int. Seed of the gate that is made.
+        seed: int. Seed of the gate that is made; only without `gate`.
         dtype: Dtype policy of the gate that is made.
 
     Returns:
         A gate, see `Routing`.
 
     Raises:
-        ValueError: If `gate` is none for E experts, or `k` is given with it.
+        ValueError: If `gate` is none for E experts, or `k` or `seed` is given with
+            it.
     """
     if gate is None:
         k = min(4, num_experts) if k is None else k
         return NoisyTopKGate(
             num_experts, k=k, seed=seed, dtype=dtype, name="gate"
         )
-    if k is not None:
+    for name, value in (("k", k), ("seed", seed)):
+        if value is not None:
+            raise ValueError(
+                f"`{name}` is for the default gate; with `gate` give it to "
+                f"that. Received: {name}={value}"
+            )
+    is_layer = isinstance(gate, keras.layers.Layer)
+    if not is_layer or not hasattr(gate, "num_experts"):
         raise ValueError(
-            "`k` is for the default gate; with `gate` give it to that. "
-            f"Received: k={k}"
-        )
-    if not isinstance(gate, keras.layers.Layer):
-        raise ValueError(
-            "`gate` must be a layer that chooses experts, such as "
-            f"`TopKGate({num_experts})`. Received: gate={gate!r}"
+            "`gate` must be a layer that chooses experts and has an attribute "
+            f"`num_experts`, such as `TopKGate({num_experts})`. "
+            f"Received: gate={gate!r}"
         )
     _check_number("gate", gate, num_experts)
     return gate
@@ -104,7 +108,7 @@ def experts_layer(
 
 
 def _check_number(name, part, num_experts):
-    theirs = getattr(part, "num_experts", num_experts)
+    theirs = part.num_experts
     if theirs != num_experts:
         raise ValueError(
             f"`{name}` must have as many experts as the layer. "

@@ -80,7 +80,7 @@ class SparseMoE(keras.layers.Layer):
         load_loss_weight: float. Weight of CV(load)^2. None as above.
         capacity_factor: float. Slots of an expert over those that it needs
             when load is even; None for as many as it needs.
-        seed: int. Seed of the gate's noise.
+        seed: int. Seed of the gate's noise; only without `gate`.
 
     Call arguments:
         inputs: Tensor `(..., D)`.

@@ -19,6 +19,15 @@ class PartsTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "`k` is for the default gate"):
             SparseMoE(3, k=2, hidden_dim=H, gate=NoisyTopKGate(3, k=2))
 
+    def test_seed_beside_a_gate(self):
+        with self.assertRaisesRegex(ValueError, "`seed` is for the default"):
+            SparseMoE(3, seed=1, hidden_dim=H, gate=NoisyTopKGate(3, k=2))
+
+    def test_layer_that_is_no_gate(self):
+        for layer in (keras.layers.Dense(3), "top_k"):
+            with self.assertRaisesRegex(ValueError, "`gate` must.*num_experts"):
+                SparseMoE(3, hidden_dim=H, gate=layer)
+
     def test_neither_hidden_dim_nor_expert(self):
         with self.assertRaisesRegex(ValueError, "`hidden_dim` must be given"):
             SparseMoE(5)
