@@ -211,7 +211,9 @@ def _config():
 def _start_workers(about):
     cluster = None
     if _CLUSTER.value:
-        index = 0 if _MESH_SHAPE.value else _INDEX.value
+        index = _INDEX.value
+        if index is None and _MESH_SHAPE.value:
+            index = 0  # the others run no program
         cluster = cluster_of(_CLUSTER.value, index)
     elif _STRATEGY.value == "multi_worker":
         cluster = cluster_of_environment()
