@@ -21,8 +21,8 @@ def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
         A gate, see `Routing`.
 
     Raises:
-        ValueError: If `gate` is none for E experts, or `k` or `seed` is given with
-            it.
+        ValueError: If `gate` is none for E experts, or has `k` or `seed`
+            beside it.
     """
     if gate is None:
         k = min(4, num_experts) if k is None else k
