@@ -214,7 +214,10 @@ class _Reader:
         width = self._extent.width
         first = max(n - width, self._begin_N[n])
         last = min(n + 1 + width, self._end_N[n])
-        return tuple(
+        before, token, after = (
             self._extent.join([self._names[v] for v in self._token_N[part]])
             for part in (slice(first, n), slice(n, n + 1), slice(n + 1, last))
         )
+        if not token.strip():  # nothing to be seen: its name is
+            token = self._names[self._token_N[n]]
+        return before, token, after

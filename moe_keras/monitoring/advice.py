@@ -12,9 +12,11 @@ def is_balanced(layer):
             `importance_loss_weight` and `load_loss_weight`.
 
     Returns:
-        bool. False where all the weights of losses and the other
-        `balance_knobs` (see `Routing`) of its gate are 0. A gate that
-        balances itself and has no knobs is taken at its word.
+        bool. False where the `balance_knobs` (see `Routing`) of its gate are
+        0, and `importance_loss_weight` is: the load has a gradient only
+        where a gate names the weight of its loss as a knob. A gate that
+        balances itself and has no knobs is taken at its word, and so is one
+        whose knobs are no attributes.
 
     Example:
 
@@ -30,11 +32,16 @@ def is_balanced(layer):
     [True, False]
     """
     knobs = _balance_knobs(layer.gate)
-    return not knobs or any(
-        getattr(part, knob, 0)
-        for part in (layer, layer.gate)
-        for knob in {*knobs, *LAYER_LOSSES}
-    )
+    values = [
+        [
+            getattr(part, knob)
+            for part in (layer, layer.gate)
+            if hasattr(part, knob)
+        ]
+        for knob in (*knobs, "importance_loss_weight")
+    ]
+    is_unknown = not all(values)  # a knob that neither of them has
+    return not knobs or is_unknown or any(map(any, values))
 
 
 def advise(verdict, window, gate=None, is_balanced=True):

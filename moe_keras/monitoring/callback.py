@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.monitoring.recorder import RoutingRecorder
+from moe_keras.monitoring.statistics import routing_layers
 from moe_keras.monitoring.tensorboard import RoutingSummaries
 from moe_keras.monitoring.windows import WindowFile
 
@@ -23,6 +24,10 @@ class RoutingMonitor(keras.callbacks.Callback):
     pass it by (a `train_step` of your own that assigns the weights itself),
     `gate_gradient` is None. One monitor watches a model at a time, the last
     one that it was fitted with.
+
+    A step is a batch, also where the optimizer accumulates the gradients of
+    several. A model that has no weights yet is built by its first step, which
+    is not counted.
 
     Args:
         model_dir: str or path, or None to write no file. Gets
@@ -81,8 +86,13 @@ class RoutingMonitor(keras.callbacks.Callback):
         watched_by = getattr(optimizer.apply, "recorder", None)
         if self._recorder is not None and watched_by is self._recorder:
             return  # a second `fit` goes on with the first
-        done = int(tf.identity(optimizer.iterations.value))
-        self._step = self._closed = max(self._step, done)
+        self._step = self._closed = max(self._step, _steps_done(optimizer))
+        self._recorder = None
+        layers = routing_layers(self.model)
+        if self.model.built and all(layer.built for layer in layers):
+            self._watch(optimizer)
+
+    def _watch(self, optimizer):
         with self.model.distribute_strategy.scope():
             self._recorder = RoutingRecorder(
                 self.model, self._model_dir, self._thresholds
@@ -103,11 +113,14 @@ class RoutingMonitor(keras.callbacks.Callback):
         # `batch` leaps where one call runs several steps.
         self._step += batch + 1 - self._step_of_epoch
         self._step_of_epoch = batch + 1
-        if self._step - self._closed >= self._every:
+        if self._recorder is None:  # this step has built the model
+            self._watch(_innermost(self.model.optimizer))
+        elif self._step - self._closed >= self._every:
             self._close()
 
     def on_train_end(self, logs=None):
-        self._close()
+        if self._recorder is not None:
+            self._close()
 
     def _close(self):
         self._closed = self._step
@@ -125,6 +138,12 @@ class RoutingMonitor(keras.callbacks.Callback):
 def _innermost(optimizer):
     """Loss scaling wraps an optimizer that gets the true gradients."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _steps_done(optimizer):
+    """Batches, of which one update of accumulated gradients has several."""
+    updates = optimizer.iterations
+    return int(tf.convert_to_tensor(getattr(optimizer, "_iterations", updates)))
 
 
 def _wrap_apply(optimizer, model, recorder):

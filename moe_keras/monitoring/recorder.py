@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 
 from moe_keras.monitoring.advice import is_balanced
 from moe_keras.monitoring.gradients import GateGradients
@@ -130,13 +131,20 @@ class RoutingRecorder:
 
 
 def _by_name(layers):
-    """Layers by name; by their path in the model where names are not unique."""
-    layers = list(layers)
+    """Layers by name; by their path in the model where names are not unique.
+
+    Where paths are not unique either, the later ones are numbered.
+    """
+    layers, by_name = list(layers), {}
     counts = collections.Counter(layer.name for layer in layers)
-    return {
-        layer.name if counts[layer.name] == 1 else layer.path: layer
-        for layer in layers
-    }
+    for layer in layers:
+        is_unique = counts[layer.name] == 1
+        name = layer.name if is_unique else layer.path
+        names = itertools.chain(
+            [name], (f"{name}_{i}" for i in itertools.count(2))
+        )
+        by_name[next(name for name in names if name not in by_name)] = layer
+    return by_name
 
 
 def _line(window, before):

@@ -146,8 +146,13 @@ def routing_layers(model):
     >>> [layer.name for layer in routing_layers(model)]
     ['moe']
     """
-    return [
-        layer
-        for layer in model._flatten_layers()
-        if hasattr(layer, "routing_statistics")
-    ]
+    found, seen, ahead = [], set(), [model]
+    while ahead:
+        layer = ahead.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        if hasattr(layer, "routing_statistics"):
+            found.append(layer)
+        ahead += reversed(layer._layers)
+    return found

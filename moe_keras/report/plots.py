@@ -50,24 +50,12 @@ def heat_map(history):
 
 def curves(history):
     """Figures of one layer over time, one below the other."""
-    told = dict.fromkeys(name for w in history for name in w.figures)
-    of_gate = [(name, name.replace("_", " ")) for name in told]
-    shown = [
-        (label, lines)
-        for label, lines in (*CURVES, ("told by the gate", of_gate))
-        if any(
-            _value(window, field) is not None
-            for field, _ in lines
-            for window in history
-        )
-    ]
+    shown = list(_shown(history))
     figure = Figure(figsize=(9, 1.6 * len(shown)), layout="constrained")
     rows = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
     steps = [window.step for window in history]
     for axes, (label, lines) in zip(rows, shown, strict=True):
-        for field, name in lines:
-            values = [_value(window, field) for window in history]
-            values = np.array(values, "float64")  # None becomes NaN, a gap
+        for name, values in lines:
             axes.plot(steps, values, label=name)
         axes.set_ylabel(label)
         axes.legend(loc="upper right")
@@ -75,9 +63,25 @@ def curves(history):
     return figure
 
 
-def _value(window, field):
-    """A figure of a window, or one that its gate told; None without it."""
-    return getattr(window, field, window.figures.get(field))
+def _shown(history):
+    """Labels, and the lines that have a value; None becomes NaN, a gap."""
+    told = dict.fromkeys(name for w in history for name in w.figures)
+    of_gate = [
+        (name.replace("_", " "), [w.figures.get(name) for w in history])
+        for name in told
+    ]
+    shown = [
+        (
+            label,
+            [(name, [getattr(w, f) for w in history]) for f, name in fields],
+        )
+        for label, fields in CURVES
+    ]
+    shown.append(("told by the gate", of_gate))
+    for label, lines in shown:
+        lines = [(name, np.array(v, "float64")) for name, v in lines]
+        if not all(np.isnan(values).all() for _, values in lines):
+            yield label, lines
 
 
 def token_map(study):

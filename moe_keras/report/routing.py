@@ -34,15 +34,18 @@ def routing_section(model_dir):
 
 
 def _overview(layers):
-    rows = [
-        [
-            html.escape(name),
-            _verdict(history[-1].verdict),
-            html.escape(_reason(history[-1].verdict)),
-            _worst(history),
-        ]
-        for name, history in layers.items()
-    ]
+    rows = []
+    for name, history in layers.items():
+        judged = [window for window in history if window.verdict is not None]
+        last = judged[-1].verdict if judged else None
+        rows.append(
+            [
+                html.escape(name),
+                _verdict(last) + _since(judged, history),
+                html.escape(_reason(last)),
+                _worst(judged),
+            ]
+        )
     return table(["layer", "verdict", "because", "worst so far"], rows)
 
 
@@ -85,8 +88,14 @@ def _changes(history):
             yield window
 
 
-def _worst(history):
-    judged = [window for window in history if window.verdict is not None]
+def _since(judged, history):
+    """The step of a verdict after which windows were too short for one."""
+    if not judged or judged[-1] is history[-1]:
+        return ""
+    return f" (step {judged[-1].step})"
+
+
+def _worst(judged):
     if not judged:
         return "-"
     worst = max(judged, key=lambda w: LEVELS.index(w.verdict.level))

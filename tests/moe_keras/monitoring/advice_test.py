@@ -3,7 +3,9 @@
 import dataclasses
 import types
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from moe_keras import (
     BatchwiseGate,
@@ -110,7 +112,12 @@ BOTH_0 = {"importance_loss_weight": 0.0, "load_loss_weight": 0.0}
         (HierarchicalGate(4, 4), BOTH_0, False),
         (TopKGate(16), BOTH_0, True),
         (TopKGate(16, balance_loss_weight=0.0), {}, False),
-        (TopKGate(16, balance_loss_weight=0.0), {"load_loss_weight": 1}, True),
+        (TopKGate(16, balance_loss_weight=0.0), {"load_loss_weight": 1}, False),
+        (
+            TopKGate(16, balance_loss_weight=0.0),
+            {"importance_loss_weight": 1},
+            True,
+        ),
         (SwitchGate(16, balance_loss_weight=0.0), {}, False),
         (ThresholdGate(16, balance_loss_weight=0.0), {}, False),
         (BiasBalancedGate(16), {}, True),
@@ -120,6 +127,43 @@ BOTH_0 = {"importance_loss_weight": 0.0, "load_loss_weight": 0.0}
 )
 def test_balance_is_kept_by_any_loss_or_knob_above_0(gate, weights, expected):
     assert is_balanced(layer_with(gate, **weights)) is expected
+
+
+@pytest.mark.parametrize("importance", [0.0, 1.0])
+@pytest.mark.parametrize("load", [0.0, 1.0])
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+@pytest.mark.parametrize("gate", [TopKGate, SwitchGate, ThresholdGate, None])
+def test_losses_that_keep_a_load_even_are_those_with_a_gradient(
+    gate, weight, importance, load
+):
+    made = gate and gate(4, balance_loss_weight=weight, z_loss_weight=0.0)
+    layer = SparseMoE(
+        4,
+        k=None if gate else 2,
+        gate=made,
+        hidden_dim=2,
+        importance_loss_weight=importance,
+        load_loss_weight=load,
+    )
+    layer.build((None, 3))
+    kernel = layer.gate.gate_kernel
+    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
+    with tf.GradientTape() as tape:
+        layer(tf.random.normal((32, 3), seed=1), training=True)
+        loss = tf.add_n(layer.losses)
+    gradient = tape.gradient(loss, kernel.value)
+    is_moved = gradient is not None and float(tf.norm(gradient)) > 1e-6
+    assert is_balanced(layer) == is_moved
+
+
+def test_knob_that_is_no_attribute_says_nothing():
+    own = types.SimpleNamespace(balance_knobs=("weight",))
+    layer = types.SimpleNamespace(gate=own, **BOTH_0)
+    assert is_balanced(layer)
+    own.weight = 0.0
+    assert not is_balanced(layer)
+    own.weight = 0.1
+    assert is_balanced(layer)
 
 
 def test_gate_of_ones_own_is_taken_at_its_word():

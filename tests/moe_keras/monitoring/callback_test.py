@@ -155,3 +155,48 @@ def test_step_compiled_by_xla_counts_the_same():
 def test_bad_window_is_refused():
     with pytest.raises(ValueError, match="`every` must be at least 1"):
         RoutingMonitor(every=0)
+
+
+class TwoOfOneName(keras.Model):
+    """Has no weights before its first call, and no gate with a path."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = [
+            SparseMoE(E, k=2, hidden_dim=5, name="moe") for _ in "12"
+        ]
+
+    def call(self, inputs, training=False):
+        for block in self.blocks:
+            inputs = block(inputs, training=training)
+        return inputs
+
+
+def test_model_that_was_never_called_is_watched_after_its_first_step():
+    model, monitor = TwoOfOneName(), RoutingMonitor(every=2)
+    model.compile("sgd", "mse")
+    fit(model, monitor)
+    windows = monitor.windows
+    assert [window.step for window in windows] == [2, 2, 4, 4]
+    assert [window.steps for window in windows] == [1, 1, 2, 2]
+    tokens = [6 * LENGTH * window.steps for window in windows]
+    assert [window.tokens for window in windows] == tokens
+    assert all(window.gate_gradient > 0 for window in windows)
+    assert len({window.layer for window in windows}) == 2
+
+
+def test_model_without_a_step_has_no_windows():
+    model, monitor = TwoOfOneName(), RoutingMonitor()
+    model.compile("sgd", "mse")
+    fit(model, monitor, epochs=0)
+    assert monitor.windows == [] and monitor.verdicts == {}
+
+
+def test_steps_are_batches_where_gradients_accumulate(tmp_path):
+    every_2 = keras.optimizers.SGD(gradient_accumulation_steps=2)
+    model, _ = compiled_model(every_2)
+    fit(model, RoutingMonitor(tmp_path, every=1), steps_per_epoch=3)
+    monitor = RoutingMonitor(tmp_path, every=1)  # as after a restart
+    fit(model, monitor, steps_per_epoch=2)
+    assert [window.step for window in monitor.windows] == [1, 2, 3, 4, 5]
+    assert all(window.gate_gradient > 0 for window in monitor.windows)

@@ -109,6 +109,15 @@ def test_no_step_makes_no_window():
 def test_layers_of_one_name_are_told_apart():
     recorder = RoutingRecorder(_model("moe", "moe"))
     assert len(recorder.layers_by_name) == 2
+    # Of one path as well: both stand in one layer of their own.
+    block = keras.layers.Layer(name="block")
+    block.parts = [SparseMoE(4, k=2, hidden_dim=5, name="moe") for _ in "123"]
+    for part in block.parts:
+        part.build((None, 3))
+        part._path = "block/moe"
+    named = RoutingRecorder(block).layers_by_name
+    assert list(named) == ["block/moe", "block/moe_2", "block/moe_3"]
+    assert list(named.values()) == block.parts
 
 
 def test_model_without_experts_has_no_windows():

@@ -48,6 +48,15 @@ class StatisticsOfAModelTest(tf.test.TestCase):
         names = [layer.name for layer in routing_layers(model_of_two_layers())]
         self.assertEqual(names, ["lower", "upper"])
 
+    def test_layers_come_in_the_order_of_the_model(self):
+        one, two, three, four = (
+            SparseMoE(2, k=1, hidden_dim=5, name=name)
+            for name in ("one", "two", "three", "four")
+        )
+        inner = keras.Sequential([two, three])
+        model = keras.Sequential([one, inner, two, four])
+        self.assertEqual(routing_layers(model), [one, two, three, four])
+
     def test_logs_of_fit_and_evaluate_tell_the_layers_apart(self):
         model, x = model_of_two_layers(), np.ones((6, 5, 4), "float32")
         logs = model.fit(x, x, verbose=0, validation_data=(x, x)).history

@@ -87,6 +87,32 @@ def test_figures_that_gates_tell_have_columns_of_their_own(tmp_path):
     assert cells == [["0.256", "-"], ["-", "0.75"]]
 
 
+def test_last_verdict_stays_where_the_last_window_is_too_short(tmp_path):
+    _write_windows(tmp_path)
+    short = measure("<bad>", 51, 1, 4, [1, 1, 1, 1])
+    WindowFile(tmp_path).append([short])
+    text = write_report(tmp_path).read_text("utf-8")
+    (row,) = (
+        line
+        for line in text.splitlines()
+        if line.startswith("<tr><td>&lt;bad&gt;") and "span" in line
+    )
+    assert row.count(">collapsed</span> (step 50)") == 2  # last and worst
+
+
+def test_gate_may_tell_a_figure_by_the_name_of_a_field():
+    from moe_keras.report import plots
+
+    windows = [
+        measure("moe", step, 1, 8, [4, 4, 4, 4], figures={"load": 2.0 * step})
+        for step in (1, 2)
+    ]
+    axes = plots.curves(windows).axes[-1]
+    assert axes.get_ylabel() == "told by the gate"
+    (line,) = axes.get_lines()
+    assert line.get_ydata().tolist() == [0.25, 0.5]
+
+
 def test_program_writes_where_it_is_told(tmp_path, capsys):
     _write_windows(tmp_path)
     main([str(tmp_path), f"--output={tmp_path / 'page.html'}"])
