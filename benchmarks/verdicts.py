@@ -2,6 +2,7 @@
 
     python benchmarks/verdicts.py [--runs=20] [--first_seed=201]
         [--kinds="collapse,healthy,healthy: no warm-up"] [--json=FILE]
+        [--picture=FILE.svg]
 
 A layer of experts learns a small regression. The mean of its inputs is far
 from zero, which is how a gate gets the chance to prefer an expert for all
@@ -35,11 +36,17 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras  # noqa: E402  after the log level
+import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 import moe_keras  # noqa: E402
-from moe_keras.monitoring import LEVELS, RoutingRecorder  # noqa: E402
+from moe_keras.monitoring import (  # noqa: E402
+    LEVELS,
+    RoutingRecorder,
+    Thresholds,
+)
 
 N, D, C = 256, 16, 24
 CALLS = ("collapsing", "collapsed")
@@ -229,6 +236,40 @@ def summarise(windows):
     }
 
 
+def draw(runs, path):
+    """Spread over the steps: a panel a kind, a line a run, a dot its call.
+
+    Args:
+        runs: Dict from kind to the windows of each of its runs.
+        path: str, of the picture.
+    """
+    limits = Thresholds()
+    figure = Figure(figsize=(4 * len(runs), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
+    for panel, (kind, windows_of_runs) in zip(
+        panels, runs.items(), strict=True
+    ):
+        for windows in windows_of_runs:
+            line = [(w.step, w.spread) for w in windows]
+            panel.plot(*zip(*line, strict=True), color="#7a7a7a", linewidth=0.7)
+            called = [w for w in windows if w.verdict.level in CALLS][:1]
+            for window in called:
+                panel.plot(window.step, window.spread, "o", color="#d55e00")
+        is_kept = KINDS[kind].get("loss_weight") != 0
+        first = ("drifting", "collapsing") if is_kept else ("unbalanced",)
+        for name in (*first, "collapsed"):
+            limit = getattr(limits, f"{name}_spread")
+            panel.axhline(limit, color="#0072b2", linewidth=0.8, linestyle="--")
+            panel.text(200, limit, name, ha="right", va="bottom", fontsize=8)
+        panel.set_title(kind, fontsize=10)
+        panel.set_xlabel("training step")
+    panels[0].set_ylabel("spread of load")
+    panels[0].set_ylim(0, 1.03)
+    # One salt and no date: the same numbers give the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "verdicts"}):
+        figure.savefig(path, metadata={"Date": None})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=20)
@@ -236,15 +277,18 @@ def main():
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--json", help="file for all figures")
+    parser.add_argument("--picture", help="file for the spread of all runs")
     options = parser.parse_args()
-    results = {}
+    results, runs = {}, {}
     for kind in options.kinds.split(","):
-        experiment, results[kind] = Experiment(**KINDS[kind]), []
+        experiment = Experiment(**KINDS[kind])
+        results[kind], runs[kind] = [], []
         for seed in range(
             options.first_seed, options.first_seed + options.runs
         ):
-            result = summarise(experiment.run(seed, options.steps))
-            results[kind].append({"seed": seed, **result})
+            windows = experiment.run(seed, options.steps)
+            runs[kind].append(windows)
+            results[kind].append({"seed": seed, **summarise(windows)})
             shown = "  ".join(
                 f"{name} {value:.3f}"
                 if type(value) is float
@@ -265,6 +309,8 @@ def main():
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)
+    if options.picture:
+        draw(runs, options.picture)
 
 
 if __name__ == "__main__":

@@ -141,6 +141,31 @@ dimension. Received: mask.shape=(2, 4), inputs.shape=(2, 3, 5)
         )
 
 
+def check_tokens(inputs, depth):
+    """Whether a gate was called with tokens, and of the depth it was built for.
+
+    Args:
+        inputs: Tensor. What is not known of its shape suits.
+        depth: int. Depth D.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> check_tokens(tf.ones((2, 3, 4)), depth=4)
+    Traceback (most recent call last):
+    ...
+    ValueError: `inputs` must be tokens (N, D) with D = 4, the depth of the \
+first call. Flatten batch and time, or give the gate to `SparseMoE`, which \
+does. Received: inputs.shape=(2, 3, 4)
+    """
+    if not inputs.shape.is_compatible_with((None, depth)):
+        raise ValueError(
+            f"`inputs` must be tokens (N, D) with D = {depth}, the depth of "
+            "the first call. Flatten batch and time, or give the gate to "
+            f"`SparseMoE`, which does. Received: inputs.shape={inputs.shape}"
+        )
+
+
 def is_whole(value):
     """Whether a value is an integer, of Python or of NumPy.
 

@@ -71,15 +71,16 @@ class Shard(NamedTuple):
 
 def mark(variable, shard):
     """Lets a Keras or TensorFlow variable know what it is a shard of."""
-    _raw(variable)._moe_keras_shard = shard
+    raw(variable)._moe_keras_shard = shard
 
 
 def shard_of(variable):
     """The `Shard` that a variable holds, or None if it holds a whole."""
-    return getattr(_raw(variable), "_moe_keras_shard", None)
+    return getattr(raw(variable), "_moe_keras_shard", None)
 
 
-def _raw(variable):
+def raw(variable):
+    """The TensorFlow variable behind one of Keras, or itself."""
     return getattr(variable, "_value", variable)
 
 
@@ -128,7 +129,7 @@ def device_of(variable):
     """
     if shard_of(variable) is None:
         return contextlib.nullcontext()
-    return tf.device(_raw(variable).device)
+    return tf.device(raw(variable).device)
 
 
 def whole_variables(variables):
@@ -157,7 +158,7 @@ def whole_variables(variables):
     [[[1.0]], [[2.0]]]
     """
     wholes, result = {}, []
-    for variable in map(_raw, variables):
+    for variable in map(raw, variables):
         # Replicas' copies of a variable are several, if they are parts.
         copies = getattr(variable, "values", ())
         parts = copies if any(map(shard_of, copies)) else [variable]

@@ -16,10 +16,9 @@ from moe_keras.checks import (
     given,
 )
 from moe_keras.dispatch import plan_dispatch
-from moe_keras.experts import FeedForwardExperts, one_layer_each
-from moe_keras.gating.noisy_top_k import NoisyTopKGate
 from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
+from moe_keras.parts import experts_layer, gate_layer
 from moe_keras.placement import current_placement
 from moe_keras.replicas import (
     counted_once,
@@ -81,7 +80,7 @@ class SparseMoE(keras.layers.Layer):
         load_loss_weight: float. Weight of CV(load)^2. None as above.
         capacity_factor: float. Slots of an expert over those that it needs
             when load is even; None for as many as it needs.
-        seed: int. Seed of the gate's noise.
+        seed: int. Seed of the gate's noise; only without `gate`.
 
     Call arguments:
         inputs: Tensor `(..., D)`.
@@ -143,88 +142,23 @@ class SparseMoE(keras.layers.Layer):
         )
         self.capacity_factor = capacity_factor
         self.seed = seed
-        self.gate = self._make_gate(gate)
+        made = {"num_experts": num_experts, "dtype": self.dtype_policy}
+        self.gate = gate_layer(gate, k=k, seed=seed, **made)
+        self.experts = experts_layer(
+            expert, hidden_dim=hidden_dim, activation=activation, **made
+        )
         itself = getattr(self.gate, "balances_itself", False)
         self.importance_loss_weight, self.load_loss_weight = (
             (0.0 if itself else 0.1) if weight is None else weight
             for weight in self._loss_weights.values()
         )
-        self.experts = self._make_experts(expert)
         self._default_gate = gate is None
         self._default_experts = expert is None
-        for name, part in (("gate", self.gate), ("expert", self.experts)):
-            theirs = getattr(part, "num_experts", num_experts)
-            if theirs != num_experts:
-                raise ValueError(
-                    f"`{name}` must have as many experts as the layer. "
-                    f"Received: {name}.num_experts={theirs}, "
-                    f"num_experts={num_experts}"
-                )
         self.monitor = RoutingMetric(num_experts, name=self.name)
         self.watch = None  # a `monitoring.LayerWatch`, where one is wanted
         self.supports_masking = True
         # Only a capacity makes the shapes static that XLA wants.
         self.supports_jit = capacity_factor is not None
-
-    def _make_gate(self, gate):
-        if gate is None:
-            return NoisyTopKGate(
-                self.num_experts,
-                k=min(4, self.num_experts) if self.k is None else self.k,
-                seed=self.seed,
-                dtype=self.dtype_policy,
-                name="gate",
-            )
-        if self.k is not None:
-            raise ValueError(
-                "`k` is for the default gate; with `gate` give it to that. "
-                f"Received: k={self.k}"
-            )
-        if not isinstance(gate, keras.layers.Layer):
-            raise ValueError(
-                "`gate` must be a layer that chooses experts, such as "
-                f"`TopKGate({self.num_experts})`. Received: gate={gate!r}"
-            )
-        return gate
-
-    def _make_experts(self, expert):
-        for name in ("hidden_dim", "activation"):
-            value = getattr(self, name)
-            if expert is not None and value is not None:
-                raise ValueError(
-                    f"`{name}` is for the default experts; with `expert` "
-                    f"leave it out. Received: {name}={value}"
-                )
-        if isinstance(expert, keras.layers.Layer):
-            if not hasattr(expert, "num_experts"):
-                raise ValueError(
-                    "`expert` must be a layer with an attribute `num_experts` "
-                    "that runs all experts, each with its own weights, or a "
-                    "function that makes one expert: for copies of this "
-                    f"layer `lambda: {type(expert).__name__}(...)`. "
-                    f"Received: {expert}"
-                )
-            return expert
-        if callable(expert):
-            return one_layer_each(expert, self.num_experts)
-        if expert is not None:
-            raise ValueError(
-                "`expert` must be a layer that runs all experts, or a "
-                "function that makes a layer for one. "
-                f"Received: expert={expert!r}"
-            )
-        if self.hidden_dim is None:
-            raise ValueError(
-                "`hidden_dim` must be given, or `expert`. "
-                "Received: hidden_dim=None, expert=None"
-            )
-        return FeedForwardExperts(
-            self.num_experts,
-            self.hidden_dim,
-            activation=self.activation or "relu",
-            dtype=self.dtype_policy,
-            name="experts",
-        )
 
     def build(self, input_shape):
         depth = input_shape[-1]

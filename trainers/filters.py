@@ -55,6 +55,23 @@ class LineTranslator:
         ValueError: if there is something wrong with an argument, or with the
             folder.
         CheckpointError: if what was saved cannot be used.
+
+    Example, of a model that has yet to be trained:
+
+    >>> import tempfile
+    >>> from trainers.model_folder import build_model
+    >>> from trainers.overrides import with_overrides
+    >>> from trainers.presets import preset
+    >>> from translation.tokenizer_training import train_tokenizer
+    >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
+    >>> sizes = ["depth=8", "lstm_units=8", "vocab_size=280"]
+    >>> config = with_overrides(preset("phrasebook"), sizes)
+    >>> folder = ModelFolder(tempfile.mkdtemp())
+    >>> folder.save_model(config, build_model(config), tokenizer)
+    >>> translate = LineTranslator(folder.path, ["beam_width=2"], n_best=2)
+    >>> lines = translate(["a dog", "a dog sleeps"])
+    >>> [line.partition(" ||| ")[0] for line in lines]
+    ['0', '0', '1', '1']
     """
 
     def __init__(
@@ -118,6 +135,22 @@ class PairScorer:
 
     Args:
         model_dir, changes, members, mean: As of `LineTranslator`.
+
+    Example, of a model that has yet to be trained:
+
+    >>> import tempfile
+    >>> from trainers.model_folder import build_model
+    >>> from trainers.overrides import with_overrides
+    >>> from trainers.presets import preset
+    >>> from translation.tokenizer_training import train_tokenizer
+    >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
+    >>> sizes = ["depth=8", "lstm_units=8", "vocab_size=280"]
+    >>> config = with_overrides(preset("phrasebook"), sizes)
+    >>> folder = ModelFolder(tempfile.mkdtemp())
+    >>> folder.save_model(config, build_model(config), tokenizer)
+    >>> [line] = PairScorer(folder.path)([("a dog", "le chien")])
+    >>> float(line.split()[0]) < 0  # log probability
+    True
     """
 
     def __init__(self, model_dir, changes=(), members=(), mean="probabilities"):

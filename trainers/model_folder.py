@@ -34,16 +34,11 @@ from trainers.checkpoint_files import (
     flush_to_disk,
 )
 from trainers.checkpoints import training_folder
-from trainers.overrides import field_paths, field_types, with_overrides
-from trainers.presets import NmtConfig
+from trainers.overrides import field_paths, with_overrides
 from trainers.run_fields import FIXED, fields_of, identity
+from trainers.stored_config import config_of
 from translation.model import Translator
 from translation.tokenizer import Tokenizer
-
-# Fields of earlier versions: some are passed over only where they were not
-# used, those of verdicts always, for no model depends on them.
-_FORMER_IF_EMPTY = ("subword_sampling",)
-_FORMER = ("dip_spread", "fall_windows", "horizon")
 
 
 class FolderError(ValueError):
@@ -55,6 +50,20 @@ class ModelFolder:
 
     Args:
         path: str or path. Made when something is first saved.
+
+    Example:
+
+    >>> import tempfile
+    >>> from trainers.presets import preset
+    >>> from translation.tokenizer_training import train_tokenizer
+    >>> tokenizer = train_tokenizer(["a dog sleeps", "the cat sees it"], 280)
+    >>> config = with_overrides(
+    ...     preset("phrasebook"),
+    ...     [f"vocab_size={tokenizer.vocab_size}", "depth=8", "lstm_units=8"],
+    ... )
+    >>> folder = ModelFolder(tempfile.mkdtemp())
+    >>> folder.save_model(config, build_model(config), tokenizer)
+    >>> model, tokenizer = folder.load_model(folder.load_config())
     """
 
     def __init__(self, path):
@@ -129,7 +138,7 @@ class ModelFolder:
                 f"No trained model in {self.path}: config.json is missing. "
                 "Train one with --mode=train_and_evaluate."
             )
-        config = _as_dataclass(NmtConfig, values)
+        config = _config(values)
         changed = with_overrides(config, changes)
         if dataclasses.replace(changed, search=config.search) != config:
             raise FolderError(
@@ -187,7 +196,7 @@ class ModelFolder:
     def load_results(self, config):
         """The figures of the run if it finished with this config, or None."""
         results = self._read_json("results.json")
-        if results and _as_dataclass(NmtConfig, results["config"]) == config:
+        if results and _config(results["config"]) == config:
             return results
         return None
 
@@ -208,33 +217,30 @@ class ModelFolder:
         """
         return Tokenizer.load(self.tokenizer_path)
 
-    def save_average(self, config, model, used):
-        """Writes a model folder within this one for the mean of checkpoints.
+    def save_model(self, config, model, tokenizer, step=0, **about):
+        """Makes this the folder of a trained model.
+
+        Its configuration and its vocabulary are written, and its weights as
+        the best, in place of those that were.
 
         Args:
-            config: `NmtConfig` of this folder.
-            model: The translator with the mean in it.
-            used: List of `Stored`, the checkpoints that it is a mean of.
+            config: `NmtConfig`.
+            model: The translator.
+            tokenizer: `Tokenizer`.
+            step: int. Updates that it has had.
+            **about: What else is to be known of it, as JSON has it.
 
-        Returns:
-            The `ModelFolder`.
+        Raises:
+            CheckpointError: if the disk does not take it.
         """
-        folder = ModelFolder(self.path / "averaged")
-        tokenizer = self.load_tokenizer()
-        folder.save_config(config)
-        folder.save_tokenizer(tokenizer)
-        earlier = folder._best.stored()
-        folder._best.write(
-            max(stored.step for stored in used),
-            tf.train.Checkpoint(model=weights_by_path(model)).write,
-            {
-                "identity": identity(config, tokenizer),
-                "averaged": [stored.path.name for stored in used],
-            },
-        )
+        self.save_config(config)
+        self.save_tokenizer(tokenizer)
+        earlier = self._best.stored()
+        write = tf.train.Checkpoint(model=weights_by_path(model)).write
+        about = {"identity": identity(config, tokenizer), **about}
+        self._best.write(step, write, about)
         for stored in earlier:
-            folder._best.remove(stored)
-        return folder
+            self._best.remove(stored)
 
     def load_model(self, config):
         """The best translator of the run and its tokenizer.
@@ -311,34 +317,8 @@ def build_translator(model_config, precision):
     return model
 
 
-def _as_dataclass(kind, values):
-    """Rebuilds a nest of frozen dataclasses from a nest of dicts."""
-    if not isinstance(values, dict):
-        raise FolderError(
-            "config.json is no configuration of a model: there must be fields "
-            f"of {kind.__name__}. Received: {values!r}"
-        )
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
-    unused = [name for name in _FORMER_IF_EMPTY if not values.get(name)]
-    former = {*_FORMER, *unused}
-    values = {name: values[name] for name in values if name not in former}
-    unknown = sorted(set(values) - set(defaults))
-    if unknown:
-        raise FolderError(
-            f"config.json has fields that this version does not know: "
-            f"{', '.join(unknown)}. It was written by another version."
-        )
-    read = {}
-    for name, value in values.items():
-        kinds = field_types(kind)[name]
-        if dataclasses.is_dataclass(defaults[name]):
-            read[name] = _as_dataclass(type(defaults[name]), value)
-            continue
-        read[name] = tuple(value) if isinstance(value, list) else value
-        if not isinstance(
-            read[name], (*kinds, int) if float in kinds else kinds
-        ):
-            raise FolderError(
-                f"config.json has a {name} that is none. Received: {value!r}"
-            )
-    return kind(**read)
+def _config(values):
+    try:
+        return config_of(values)
+    except ValueError as error:
+        raise FolderError(str(error)) from error

@@ -35,19 +35,15 @@ Any field of the configuration that is printed at the start can be changed:
 """
 
 import functools
-import os
-import signal
 import sys
 
 import tensorflow as tf
 from absl import app, flags, logging
 
 from moe_keras.parallel.cluster import cluster_of, cluster_of_environment
-from moe_keras.parallel.heartbeat import WorkerLost
 from moe_keras.parallel.strategies import STRATEGIES, start_workers
 from trainers import translation_task
-from trainers.bad_steps import TrainingError
-from trainers.checkpoint_files import CheckpointError, reason
+from trainers.exit_codes import exit_codes
 from trainers.expert_study import study_experts
 from trainers.filters import (
     ALIGNMENTS,
@@ -56,11 +52,11 @@ from trainers.filters import (
     line_groups,
     pair_groups,
 )
-from trainers.interruption import Interrupted, Terminated, sigterm_raises
 from trainers.model_folder import ModelFolder
 from trainers.overrides import with_overrides
 from trainers.presets import PRESETS, preset
 from trainers.serving import PRECISIONS
+from trainers.usage import TRAINING, check_usage
 from translation.ensemble import MEANS
 
 _MODE = flags.DEFINE_enum(
@@ -198,29 +194,6 @@ _THREADS = flags.DEFINE_integer(
     lower_bound=0,
 )
 
-_TRAINING = ("train_and_evaluate",)
-_FILTERS = ("translate", "score")
-_READERS = (*_FILTERS, "export")
-# The modes that take a flag, of those that not every mode takes.
-_MODES = {
-    **dict.fromkeys(
-        (
-            *("train", "dev", "strategy", "devices", "cluster", "index"),
-            *("layout", "mesh_shape"),
-        ),
-        _TRAINING,
-    ),
-    "test": (*_TRAINING, "evaluate", "experts"),
-    "set": (*_TRAINING, "evaluate", *_READERS),
-    "ensemble": _READERS,
-    "ensemble_mean": _READERS,
-    "n_best": ("translate",),
-    "alignments": ("translate",),
-    "average_of": ("average",),
-    "labels": ("experts",),
-    "export_precision": ("export",),
-}
-
 _say = functools.partial(print, flush=True)
 
 
@@ -238,7 +211,9 @@ def _config():
 def _start_workers(about):
     cluster = None
     if _CLUSTER.value:
-        index = 0 if _MESH_SHAPE.value else _INDEX.value
+        index = _INDEX.value
+        if index is None and _MESH_SHAPE.value:
+            index = 0  # the others run no program
         cluster = cluster_of(_CLUSTER.value, index)
     elif _STRATEGY.value == "multi_worker":
         cluster = cluster_of_environment()
@@ -284,10 +259,10 @@ def _filter(function, groups):
 
 def _run(paths):
     mode = _MODE.value
-    _check_usage(mode, paths)
+    check_usage(mode, paths)
     config = _config()
     model_dir = _MODEL_DIR.value or f"runs/{_PRESET.value}-{config.pair}"
-    if mode not in _TRAINING:
+    if mode not in TRAINING:
         _check_pair(model_dir)
     if mode == "train_and_evaluate":
         translation_task.train_and_evaluate(
@@ -314,27 +289,6 @@ def _run(paths):
         _say(path)
 
 
-def _check_usage(mode, paths):
-    """A flag that its mode would pass over is a mistake."""
-    used = {
-        f"--{name}": modes
-        for name, modes in _MODES.items()
-        if flags.FLAGS[name].present
-    }
-    if paths:
-        used[f"arguments {' '.join(paths)}"] = _FILTERS
-    for flag, modes in used.items():
-        if mode not in modes:
-            raise app.UsageError(
-                f"--mode={mode} does not take {flag}; {', '.join(modes)} does."
-            )
-    if _INDEX.value is not None and not _CLUSTER.value:
-        raise app.UsageError(
-            "--index says which address of --cluster is this worker's own; "
-            "there is no --cluster."
-        )
-
-
 def _check_pair(model_dir):
     """A trained model has its languages."""
     trained = ModelFolder(model_dir).load_config().pair
@@ -349,44 +303,8 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
     tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
-    try:
-        with sigterm_raises():
-            _run(argv[1:])
-    except BrokenPipeError:  # as of `... | head`; nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-    except (
-        ValueError,
-        OSError,
-        TrainingError,
-        CheckpointError,
-        WorkerLost,
-    ) as error:
-        sys.exit(f"Error: {error}")
-    except (
-        tf.errors.ResourceExhaustedError,  # memory, or a disk for TensorBoard
-        tf.errors.PermissionDeniedError,
-    ) as error:
-        sys.exit(f"Error: {reason(error)}")
-    except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
-        sys.exit(
-            "Error: a file cannot be read any more: "
-            f"{reason(error)}. What was saved is kept; when the file is there, "
-            "give the same command again."
-        )
-    except Interrupted as interrupted:
-        sys.exit(interrupted.exit_code)
-    except KeyboardInterrupt:
-        _end("Ctrl-C", signal.SIGINT)
-    except Terminated:
-        _end("SIGTERM", signal.SIGTERM)
-
-
-def _end(what, number):
-    print(
-        f"Stopped by {what}. Nothing that was saved is lost.", file=sys.stderr
-    )
-    sys.exit(128 + number)
+    with exit_codes():
+        _run(argv[1:])
 
 
 if __name__ == "__main__":

@@ -148,10 +148,17 @@ def average(model_dir, which="best", log=print):
     folder = ModelFolder(model_dir)
     config = folder.load_config()
     with folder.lock():
-        model = build_model(config)
-        its_identity = identity(config, folder.load_tokenizer())
+        model, tokenizer = build_model(config), folder.load_tokenizer()
+        its_identity = identity(config, tokenizer)
         used = average_checkpoints(folder.path, model, which, its_identity)
-        averaged = folder.save_average(config, model, used)
+        averaged = ModelFolder(folder.path / "averaged")
+        averaged.save_model(
+            config,
+            model,
+            tokenizer,
+            step=max(stored.step for stored in used),
+            averaged=[stored.path.name for stored in used],
+        )
     names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
     log(f"The mean of {names} is in {averaged.path}.")
     return averaged.path

@@ -93,7 +93,8 @@ class BatchwiseGate(Router):
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, or
-            `threshold_loss_weight` is below zero.
+            `threshold_loss_weight` is below zero. When called, if `inputs` or
+            `mask` has another shape.
 
     Example:
 
@@ -133,9 +134,9 @@ class BatchwiseGate(Router):
         )
 
     def call(self, inputs, mask=None, training=False):
+        mask = self.checked_mask(mask, inputs)
         if mask is None:
-            mask = tf.ones(tf.shape(inputs)[:1])
-        mask = tf.cast(mask, "bool")
+            mask = tf.ones(tf.shape(inputs)[:1], "bool")
         # Logarithms: a score that underflows is still above another.
         score_NE = tf.nn.log_softmax(self.logits(inputs, mask))
         above_NE = mask[:, None] & (score_NE > _PACE * self.log_threshold)

@@ -6,7 +6,7 @@ N: tokens    E: experts    K: experts per token
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_k, check_not_negative
+from moe_keras.checks import check_k, check_not_negative, is_whole
 from moe_keras.gating.router import Router
 from moe_keras.replicas import sum_over_replicas
 
@@ -66,8 +66,9 @@ class BiasBalancedGate(Router):
         are at most 1).
 
     Raises:
-        ValueError: If `k` is not between 1 and `num_experts`, `update_rate`
-            is below 0, or `update_every` below 1.
+        ValueError: If `k` is not between 1 and `num_experts`, `update_rate` is
+            below 0, or `update_every` no int from 1 on. When called, if
+            `inputs` or `mask` has another shape.
 
     Example:
 
@@ -86,11 +87,13 @@ class BiasBalancedGate(Router):
         super().__init__(num_experts, **kwargs)
         check_k("k", k, num_experts)
         check_not_negative(update_rate=update_rate)
-        if update_every is not None and update_every < 1:
+        if update_every is not None and not (
+            is_whole(update_every) and update_every >= 1
+        ):
             raise ValueError(
-                "`update_every` must be at least 1, or None where only "
-                "`update_bias()` is to move the bias. "
-                f"Received: update_every={update_every}"
+                "`update_every` must be at least 1, and an int, or None where "
+                "only `update_bias()` is to move the bias. "
+                f"Received: update_every={update_every!r}"
             )
         self.k = k
         self.update_rate = update_rate
@@ -106,6 +109,7 @@ class BiasBalancedGate(Router):
         self.pending_calls = self.add_state("pending_calls")
 
     def call(self, inputs, mask=None, training=False):
+        mask = self.checked_mask(mask, inputs)
         logits_NE = self.logits(inputs, mask)
         biased_NE = tf.stop_gradient(tf.sigmoid(logits_NE)) + self.bias
         expert_NK = tf.math.top_k(biased_NE, self.k).indices

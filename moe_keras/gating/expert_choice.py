@@ -60,8 +60,8 @@ class ExpertChoiceGate(Router):
         `tokens_without_expert`, masked ones not among them.
 
     Raises:
-        ValueError: If `causal` is not False, or `capacity_factor` not above
-            0.
+        ValueError: If `causal` is not False, or `capacity_factor` not above 0.
+            When called, if `inputs` or `mask` has another shape.
 
     Example:
 
@@ -96,8 +96,7 @@ class ExpertChoiceGate(Router):
         return self.capacity_factor
 
     def call(self, inputs, mask=None, training=False):
-        if mask is not None:
-            mask = tf.cast(mask, "bool")
+        mask = self.checked_mask(mask, inputs)
         # Logarithms: a score that underflows is still above another.
         score_NE = tf.nn.log_softmax(self.logits(inputs, mask))
         tokens = count_tokens(score_NE, mask)

@@ -68,7 +68,8 @@ class HierarchicalGate(keras.layers.Layer):
         and sum to 1 unless `k` has a 1.
 
     Raises:
-        ValueError: If `k` has not two numbers within their ranges.
+        ValueError: If `k` has not two numbers within their ranges. When called,
+            if `inputs` or `mask` has another shape.
 
     Example:
 

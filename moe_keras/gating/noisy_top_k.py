@@ -9,7 +9,11 @@ import keras
 import tensorflow as tf
 
 from moe_keras.checks import check_k, check_not_negative
-from moe_keras.gating.routing import Routing, sum_by_expert
+from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
+
+# A floor also where `noise_epsilon` is 0: it changes no choice that float32
+# can tell, and P is divided by the deviation, its gradient by the square.
+_LEAST_STDDEV = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -62,7 +66,8 @@ class NoisyTopKGate(keras.layers.Layer):
         k: int. Experts per token, from 1 to E.
         noise_epsilon: float. Floor of the noise's standard deviation. The
             paper has none, but where learnt noise fades every P becomes 0 or
-            1 and the load loses its gradient.
+            1 and the load loses its gradient. With 0 it is no more than what
+            keeps that gradient finite, 1e-6.
         seed: int. Seed of the noise.
 
     Call arguments:
@@ -77,7 +82,8 @@ class NoisyTopKGate(keras.layers.Layer):
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, or
-            `noise_epsilon` is below zero.
+            `noise_epsilon` is below zero. When called, if `inputs` or `mask`
+            has another shape.
 
     Example:
 
@@ -129,6 +135,7 @@ class NoisyTopKGate(keras.layers.Layer):
         )
 
     def call(self, inputs, mask=None, training=False):
+        mask = checked_mask(mask, inputs, self.gate_kernel.shape[0])
         tokens_ND = tf.cast(inputs, self.router_dtype)
         if mask is not None:
             # Even a NaN in the padding must not reach a gradient.
@@ -149,7 +156,9 @@ class NoisyTopKGate(keras.layers.Layer):
             load_E = sum_by_expert(
                 tf.ones_like(gate_NK), expert_NK, self.num_experts
             )
-            figures = {name: tf.constant(0.0) for name in self.figure_names}
+            figures = dict.fromkeys(
+                self.figure_names, tf.zeros((), self.router_dtype)
+            )
         return Routing(
             expert_index=expert_NK,
             gate=gate_NK,
@@ -234,7 +243,9 @@ def noisy_top_k(clean, spread, k, noise_epsilon, seed):
     """
     noisy, stddev = clean, None
     if spread is not None:
-        stddev = tf.maximum(tf.nn.softplus(spread), noise_epsilon)
+        stddev = tf.maximum(
+            tf.nn.softplus(spread), max(noise_epsilon, _LEAST_STDDEV)
+        )
         noise = keras.random.normal(
             tf.shape(clean), dtype=clean.dtype.name, seed=seed
         )

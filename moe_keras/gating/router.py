@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.checks import check_sizes
-from moe_keras.gating.routing import Routing, sum_by_expert
+from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
 from moe_keras.losses import balance_loss, z_loss
 from moe_keras.replicas import sum_over_replicas
 
@@ -35,6 +35,7 @@ class Router(keras.layers.Layer):
 
     >>> class FirstChoice(Router):
     ...     def call(self, inputs, mask=None, training=False):
+    ...         mask = self.checked_mask(mask, inputs)
     ...         best = tf.math.top_k(self.logits(inputs, mask), 1)
     ...         return self.routing(best.indices, tf.ones_like(best[0]), mask)
     >>> routing = FirstChoice(num_experts=3)(keras.ops.ones((5, 4)))
@@ -81,6 +82,10 @@ class Router(keras.layers.Layer):
             autocast=False,
             aggregation="only_first_replica",
         )
+
+    def checked_mask(self, mask, inputs):
+        """See `routing.checked_mask`; what `call` of every gate begins with."""
+        return checked_mask(mask, inputs, self.gate_kernel.shape[0])
 
     def logits(self, inputs, mask=None, jitter=0.0, seed=None):
         """`x W_gate`, with each x times a random number in 1 +- `jitter`.

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.checks import check_mask, check_tokens
+
 
 class Routing(NamedTuple):
     """Where each token goes, and the batch totals that keep experts balanced.
@@ -30,6 +32,8 @@ class Routing(NamedTuple):
     - `knob_names`: dict from these to what a program calls them, where its
       users give them by other names.
     - `figure_names`: see `figures`.
+    - `k`: mean number of experts per token. `SparseMoE` asks for it where it
+      has a `capacity_factor` and K is known only when a batch is.
     - `batches_per_update`: it moves something once an update, and has to know
       how many batches, or calls, there are to one. 1 at first, and set by who
       accumulates gradients, as `trainers.train_step` does.
@@ -73,6 +77,33 @@ class Routing(NamedTuple):
     load: Any
     loss: Any = 0.0
     figures: Any = MappingProxyType({})
+
+
+def checked_mask(mask, inputs, depth):
+    """Checks what a gate is called with; a mask of numbers becomes booleans.
+
+    Args:
+        mask: Tensor `(N,)`, or whatever can be one, or None.
+        inputs: Tensor `(N, D)`.
+        depth: int. Depth D that the gate was built for.
+
+    Returns:
+        Boolean tensor `(N,)`, or None.
+
+    Raises:
+        ValueError: If a shape is not as above.
+
+    Example:
+
+    >>> checked_mask([1, 0], inputs=tf.ones((2, 3)), depth=3).numpy()
+    array([ True, False])
+    """
+    check_tokens(inputs, depth)
+    if mask is None:
+        return None
+    mask = tf.cast(mask, "bool")
+    check_mask(mask, inputs)
+    return mask
 
 
 def sum_by_expert(values, expert_index, num_experts):

@@ -6,7 +6,7 @@ N: tokens    E: experts
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_not_negative
+from moe_keras.checks import check_not_negative, check_share
 from moe_keras.gating.router import (
     Router,
     probability_of,
@@ -35,7 +35,7 @@ class SwitchGate(Router):
     Args:
         num_experts: int. Number of experts E to choose from.
         jitter: float. While training each input of the router is multiplied
-            by a random number from `1 - jitter` to `1 + jitter`.
+            by a random number from `1 - jitter` to `1 + jitter`; below 1.
         balance_loss_weight: float. Weight of the balance loss.
         z_loss_weight: float. Weight of the z-loss.
         seed: int. Seed of the jitter.
@@ -51,7 +51,8 @@ class SwitchGate(Router):
         A `Routing` of one expert per token; its load counts tokens.
 
     Raises:
-        ValueError: If an argument is below its least value.
+        ValueError: If an argument is out of its range. When called, if `inputs`
+            or `mask` has another shape.
 
     Example:
 
@@ -74,8 +75,8 @@ class SwitchGate(Router):
         **kwargs,
     ):
         super().__init__(num_experts, **kwargs)
+        check_share(jitter=jitter)
         check_not_negative(
-            jitter=jitter,
             balance_loss_weight=balance_loss_weight,
             z_loss_weight=z_loss_weight,
         )
@@ -86,6 +87,7 @@ class SwitchGate(Router):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs, mask=None, training=False):
+        mask = self.checked_mask(mask, inputs)
         logits_NE = self.logits(
             inputs, mask, self.jitter if training else 0.0, self.seed_generator
         )

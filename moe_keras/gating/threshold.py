@@ -8,7 +8,7 @@ import math
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_k, check_not_negative
+from moe_keras.checks import check_k, check_not_negative, is_number
 from moe_keras.gating.router import (
     Router,
     count_tokens,
@@ -78,7 +78,8 @@ class ThresholdGate(Router):
         over tokens, are `experts_per_token` and `mass`.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range. When called, if `inputs`
+            or `mask` has another shape.
 
     Example:
 
@@ -108,14 +109,16 @@ class ThresholdGate(Router):
     ):
         super().__init__(num_experts, **kwargs)
         check_k("k_max", k_max, num_experts)
-        if not 0 < mass < 1:
+        if not (is_number(mass) and 0 < mass < 1):
             raise ValueError(
-                f"`mass` must be above 0 and below 1. Received: mass={mass}"
+                f"`mass` must be above 0 and below 1. Received: mass={mass!r}"
             )
-        if target is not None and not 1 <= target <= k_max:
+        if target is not None and not (
+            is_number(target) and 1 <= target <= k_max
+        ):
             raise ValueError(
                 "`target` must be between 1 and `k_max`, or None for a fixed "
-                f"mass. Received: target={target}, k_max={k_max}"
+                f"mass. Received: target={target!r}, k_max={k_max}"
             )
         check_not_negative(
             target_rate=target_rate,
@@ -142,6 +145,7 @@ class ThresholdGate(Router):
         return tf.sigmoid(tf.convert_to_tensor(self.mass_logit))
 
     def call(self, inputs, mask=None, training=False):
+        mask = self.checked_mask(mask, inputs)
         logits_NE = self.logits(inputs, mask)
         top_NK, expert_NK = tf.math.top_k(logits_NE, self.k_max)
         probability_NK = probability_of(top_NK, logits_NE)

@@ -6,7 +6,7 @@ N: tokens    E: experts    K: experts per token
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_k, check_not_negative
+from moe_keras.checks import check_k, check_not_negative, check_share
 from moe_keras.gating.router import (
     Router,
     probability_of,
@@ -43,7 +43,7 @@ class TopKGate(Router):
             `softmax="before"`, or `SwitchGate`.
         softmax: "after" or "before" the choice.
         jitter: float. While training each input of the router is multiplied
-            by a random number from `1 - jitter` to `1 + jitter`.
+            by a random number from `1 - jitter` to `1 + jitter`; below 1.
         balance_loss_weight: float. Weight of the balance loss.
         z_loss_weight: float. Weight of the z-loss; ST-MoE takes 1e-3.
         seed: int. Seed of the jitter.
@@ -62,7 +62,8 @@ class TopKGate(Router):
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, or is 1 with a
             softmax after the choice; if `softmax` is neither "after" nor
-            "before"; if `jitter` or a weight is below 0.
+            "before"; if `jitter` is not from 0 to below 1, or a weight below 0.
+            When called, if `inputs` or `mask` has another shape.
 
     Example:
 
@@ -99,8 +100,8 @@ class TopKGate(Router):
                 "logit it is always 1, and the gate learns nothing from its "
                 f"task. Received: k={k}, softmax={softmax!r}"
             )
+        check_share(jitter=jitter)
         check_not_negative(
-            jitter=jitter,
             balance_loss_weight=balance_loss_weight,
             z_loss_weight=z_loss_weight,
         )
@@ -113,6 +114,7 @@ class TopKGate(Router):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs, mask=None, training=False):
+        mask = self.checked_mask(mask, inputs)
         logits_NE = self.logits(
             inputs, mask, self.jitter if training else 0.0, self.seed_generator
         )

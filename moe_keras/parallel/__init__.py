@@ -1,10 +1,12 @@
 """Experts on many devices.
 
 `MeshLayout` splits them in Mesh-TensorFlow's words; with `update_in_place`
-Keras' `fit` trains them where they are.
+Keras' `fit` trains them where they are. `divide_processor` makes several
+devices of a processor, to try it.
 """
 
 from moe_keras.parallel.in_place import update_in_place
 from moe_keras.parallel.layout import MeshLayout
+from moe_keras.parallel.processor import divide_processor
 
-__all__ = ["MeshLayout", "update_in_place"]
+__all__ = ["MeshLayout", "divide_processor", "update_in_place"]

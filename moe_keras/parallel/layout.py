@@ -3,9 +3,9 @@
 import contextlib
 
 import tensorflow as tf
-from keras.src.backend.common import global_state  # no public name
 
 from moe_keras.parallel import layout_checks
+from moe_keras.parallel.at_once import made_at_once
 from moe_keras.parallel.mesh import Mesh
 from moe_keras.parallel.mesh_run import run_on_mesh
 from moe_keras.parallel.sharded_weight import ShardedWeight, split
@@ -25,9 +25,10 @@ class MeshLayout(Placement):
 
     With `batch` and `experts` on one dimension of the mesh, the scheme of
     the paper, tokens travel by all-to-all to the devices of their experts,
-    and back. Otherwise the results of devices with other experts, or with
-    other hidden units, are added up by all-reduce. A mesh of two dimensions
-    can do both.
+    and back. Otherwise the device that has all tokens sends each of the
+    others those of its part that ask for its experts. Results of devices
+    with other hidden units are added up by all-reduce. A mesh of two
+    dimensions can split all three.
 
     Everything else of a model, the gate included, is where Keras puts it.
 
@@ -73,7 +74,7 @@ class MeshLayout(Placement):
 
     @property
     def exchanges(self):
-        """Whether tokens travel to their experts, and not results only."""
+        """Whether devices have parts of the batch, and exchange its rows."""
         axis = self.axes["experts"]
         return axis is not None and axis == self.axes["batch"]
 
@@ -150,19 +151,10 @@ class MeshLayout(Placement):
 
 @contextlib.contextmanager
 def _building_on(device):
-    """Variables made within the block are made at once, and on the device.
-
-    Keras builds most models within a graph, and there within a scope in which
-    variables are only noted, to be made later and wherever that is.
-    """
-    noting = global_state.get_global_attribute("stateless_scope")
-    global_state.set_global_attribute("stateless_scope", None)
-    try:
-        # What leaves a graph later than this forgets its device.
-        with tf.init_scope(), tf.device(device):
-            yield
-    finally:
-        global_state.set_global_attribute("stateless_scope", noting)
+    """Variables made within the block are made at once, and on the device."""
+    # In this order: what leaves a graph forgets its device.
+    with made_at_once(), tf.device(device):
+        yield
 
 
 def _only_its_part(draw, shard):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from moe_keras.parallel.mesh_tensorflow_import import mtf
 
 DIMENSIONS = ("batch", "experts", "hidden")
+_SEVERAL = "`moe_keras.parallel.divide_processor` makes several of a processor."
 
 
 def mesh_shape(text):
@@ -125,7 +126,8 @@ def devices(names, shape):
     >>> devices(["CPU:0"], mesh_shape("all:2"))
     Traceback (most recent call last):
     ...
-    ValueError: The mesh all:2 has 2 devices. Received: 1, CPU:0
+    ValueError: The mesh all:2 has 2 devices. Received: 1, CPU:0. \
+`moe_keras.parallel.divide_processor` makes several of a processor.
     """
     there = {
         kind: [d.name for d in tf.config.list_logical_devices(kind)]
@@ -137,7 +139,7 @@ def devices(names, shape):
     if len(names) != shape.size:
         raise ValueError(
             f"The mesh {wanted} has {shape.size} devices. Received: "
-            f"{len(names)}, {', '.join(names)}"
+            f"{len(names)}, {', '.join(names)}. {_SEVERAL}"
         )
     known = there["GPU"] + there["CPU"]
     return [_full_name(name, known) for name in names]
@@ -155,7 +157,8 @@ def _full_name(name, known):
         if spec and there.make_merged_spec(spec) == there:
             return spec.to_string()
     raise ValueError(
-        f"`devices` must be among {', '.join(known)}. Received: {name}"
+        f"`devices` must be among {', '.join(known)}. Received: {name}. "
+        f"{_SEVERAL}"
     )
 
 

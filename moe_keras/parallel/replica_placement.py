@@ -10,13 +10,13 @@ n: tokens of a replica    D: depth    E: experts    R: replicas
 C: places for each replica
 """
 
-import contextlib
-
 import tensorflow as tf
-from keras.src.backend.common import global_state  # no public names
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+from keras.src.backend.common.symbolic_scope import (
+    in_symbolic_scope,  # no public name
+)
 
 from moe_keras.dispatch import combine, dispatch
+from moe_keras.parallel.at_once import made_at_once
 from moe_keras.parallel.exchange import (
     expert_of_rows,
     plan_devices,
@@ -86,7 +86,7 @@ class ReplicaPlacement(Placement):
                 f"{self._number} replicas: take {each * self._number} or "
                 f"{(each + 1) * self._number} experts."
             )
-        with _made_at_once():
+        with made_at_once():
             variable = layer.add_weight(
                 name=name, shape=(each, *rest), initializer="zeros"
             )
@@ -129,22 +129,6 @@ class ReplicaPlacement(Placement):
         with at_work(part):
             results = serve(experts, rows, whom[:, None])
         return combine(all_to_all(results), plan, routing.gate)
-
-
-@contextlib.contextmanager
-def _made_at_once():
-    """Variables made within the block are there when it ends.
-
-    A model without a `build` is traced by Keras to find out its variables,
-    which are made when the trace is over; but parts have to be told apart.
-    """
-    scope = global_state.get_global_attribute("stateless_scope")
-    global_state.set_global_attribute("stateless_scope", None)
-    try:
-        with tf.init_scope():
-            yield
-    finally:
-        global_state.set_global_attribute("stateless_scope", scope)
 
 
 def _first_expert(shard):

@@ -12,7 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from moe_keras.replicas import replica_index, sum_over_replicas
-from moe_keras.shards import Shard, mark, put_together, shard_of, share_out
+from moe_keras.shards import (
+    Shard,
+    mark,
+    put_together,
+    raw,
+    shard_of,
+    share_out,
+)
 
 
 class ReplicaWeight:
@@ -93,7 +100,7 @@ def copies_of(variable):
     Returns:
         Tuple of TensorFlow variables.
     """
-    variable = _raw(variable)
+    variable = raw(variable)
     return tuple(getattr(variable, "values", (variable,)))
 
 
@@ -105,7 +112,7 @@ def mark_copies(variable, path, strategy):
         path: str. What the whole is called in checkpoints.
         strategy: The strategy.
     """
-    _raw(variable)._moe_keras_strategy = strategy
+    raw(variable)._moe_keras_strategy = strategy
     each, *rest = variable.shape
     number = strategy.num_replicas_in_sync
     whole = (number * each, *rest)
@@ -151,7 +158,7 @@ def mark_optimizer(optimizer, variables):
             name = beside.path.split("/")[-1]
             if name.startswith(beginning):
                 kind = name.removeprefix(beginning)
-                strategy = getattr(_raw(variable), "_moe_keras_strategy", None)
+                strategy = getattr(raw(variable), "_moe_keras_strategy", None)
                 mark_beside(beside, variable, kind, strategy)
 
 
@@ -182,7 +189,7 @@ def gather_whole(variable, keeps=True):
 
 def _parts_of_all(variable):
     """Every replica's part, one after the other: tensors `(E / R, ...)`."""
-    variable = _raw(variable)
+    variable = raw(variable)
     if not hasattr(variable, "_moe_keras_send"):
         variable._moe_keras_send = _sending(variable)
     number = shard_of(copies_of(variable)[0]).shape[0] // variable.shape[0]
@@ -231,7 +238,3 @@ def gather_pieces(wholes, keeps):
             (place,) = mine._replace(pieces=(piece,)).places
             with tf.device("CPU:0"):
                 whole.pieces_elsewhere[place] = tf.identity(part)
-
-
-def _raw(variable):
-    return getattr(variable, "_value", variable)

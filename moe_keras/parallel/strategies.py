@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from moe_keras.parallel.layout import MeshLayout
 from moe_keras.parallel.layout_checks import mesh_shape as shape_of_mesh
+from moe_keras.parallel.processor import divide_processor
 from moe_keras.parallel.remote import connect
 from moe_keras.parallel.rendezvous import meet
 from moe_keras.parallel.replica_placement import ReplicaPlacement
@@ -77,13 +78,15 @@ def _check_replicas(strategy, devices, cluster, layout):
     """Raises a ValueError for what does not go with a strategy."""
     if devices is not None and strategy != "mirrored":
         raise ValueError(
-            "`devices` is for the strategy mirrored; a worker of several takes "
-            "all its GPUs (CUDA_VISIBLE_DEVICES chooses). "
+            "`devices` is for the strategy mirrored, and for a mesh, which has "
+            "a `mesh_shape`; a worker of several takes all its GPUs "
+            "(CUDA_VISIBLE_DEVICES chooses). "
             f"Received: devices={devices}, strategy={strategy}"
         )
     if (cluster is None) == (strategy == "multi_worker"):
         raise ValueError(
-            "A cluster is for the strategy multi_worker, which needs one. "
+            "A cluster is for the strategy multi_worker, which needs one, and "
+            "for a mesh, which has a `mesh_shape`. "
             f"Received: cluster={cluster}, strategy={strategy}"
         )
     if layout not in (None, SHARED_OUT) or (layout and strategy == "none"):
@@ -152,29 +155,3 @@ def _device_names(devices):
     if len(processors) > 1:
         divide_processor(len(processors))
     return names
-
-
-def divide_processor(parts):
-    """Makes several devices of the processor, to try things out.
-
-    They share its cores and memory: nothing gets faster.
-
-    Args:
-        parts: int.
-
-    Raises:
-        ValueError: If TensorFlow has begun to compute with fewer.
-    """
-    (processor,) = tf.config.list_physical_devices("CPU")
-    try:
-        tf.config.set_logical_device_configuration(
-            processor, [tf.config.LogicalDeviceConfiguration()] * parts
-        )
-    except RuntimeError as error:
-        there = len(tf.config.list_logical_devices("CPU"))
-        if there < parts:
-            raise ValueError(
-                f"The processor can be divided into {parts} devices only "
-                "before TensorFlow computes anything. "
-                f"There are now: {there}"
-            ) from error

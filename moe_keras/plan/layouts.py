@@ -35,9 +35,10 @@ class Layout:
 
     @property
     def exchanges(self):
-        """Whether each token travels to its experts' devices alone.
+        """Whether batch and experts are split by one dimension of the devices.
 
-        Batch and experts are then split by one dimension of the devices.
+        Each part of the batch is then on a device with part of the experts,
+        and its tokens travel from there.
         """
         return self.batch * self.parts > self.devices
 

@@ -73,6 +73,22 @@ class GradientTest(tf.test.TestCase, parameterized.TestCase):
 
         self.check(k, task)
 
+    def test_faded_noise_without_a_floor_has_finite_gradients(self):
+        # softplus(-50) squared is 0 in float32, softplus(-200) is 0 itself;
+        # the last two logits tie, and 0 / 0 is no probability.
+        for spread in (-50.0, -200.0):
+            gate = NoisyTopKGate(3, k=1, noise_epsilon=0.0)
+            gate.build((None, 1))
+            gate.gate_kernel.assign([[0.5, 0.0, 0.0]])
+            gate.noise_kernel.assign([[spread] * 3])
+            with tf.GradientTape() as tape:
+                load = gate(tf.ones((2, 1)), training=True).load
+                loss = load_loss(load)
+            gradients = tape.gradient(loss, gate.trainable_variables)
+            self.assertAllClose(load, [2.0, 0.0, 0.0])
+            for gradient in gradients:
+                self.assertAllInRange(gradient, -1.0, 1.0)
+
     def test_faded_noise_leaves_the_load_a_gradient(self):
         # softplus(-100) is 0: without a floor P would be 0 or 1.
         gate = NoisyTopKGate(3, k=1, noise_epsilon=0.01)

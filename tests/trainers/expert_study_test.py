@@ -1,8 +1,6 @@
 """From a model folder to what its experts do."""
 
 import json
-import pathlib
-import types
 
 import numpy as np
 import pytest
@@ -54,10 +52,8 @@ def folder(tmp_path_factory):
     for layer in routing_layers(model):
         kernel = layer.gate.gate_kernel
         kernel.assign(tf.random.normal(kernel.shape))
-    whole = ModelFolder(path)
-    whole.save_tokenizer(tokenizer)
-    saved = types.SimpleNamespace(step=1, path=pathlib.Path("step-1"))
-    return whole.save_average(config, model, [saved]).path
+    ModelFolder(path).save_model(config, model, tokenizer)
+    return path
 
 
 def test_each_token_is_routed_once_and_as_the_model_does(folder):

@@ -301,27 +301,10 @@ def test_only_the_search_of_a_trained_model_can_be_changed(folder):
         folder.load_config(["dropout=0.5"])
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("[1]", r"fields of NmtConfig. Received: \[1\]"),
-        ('{"model": 5}', "fields of TranslatorConfig. Received: 5"),
-        ('{"pair": 3}', "a pair that is none. Received: 3"),
-        ('{"loop": {"steps": null}}', "a steps that is none. Received: None"),
-    ],
-)
-def test_what_is_no_configuration_is_told(text, message, tmp_path):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(FolderError, match=message):
+def test_what_is_no_configuration_is_told(tmp_path):
+    (tmp_path / "config.json").write_text('{"pair": 3}')
+    with pytest.raises(FolderError, match="a pair that is none. Received: 3"):
         ModelFolder(tmp_path).load_config()
-
-
-def test_configuration_of_another_version_names_the_fields(folder):
-    values = json.loads((folder.path / "config.json").read_text())
-    values["loop"]["momentum"] = 0.9
-    (folder.path / "config.json").write_text(json.dumps(values))
-    with pytest.raises(FolderError, match="momentum"):
-        folder.load_config()
 
 
 @pytest.mark.parametrize("text", ["", '{"pair": "en-', "\x00\x00"])
@@ -333,19 +316,3 @@ def test_torn_file_is_named(folder, text):
         (folder.path / name).write_text(text)
         with pytest.raises(FolderError, match=f"{name} is torn: .* Delete it"):
             load()
-
-
-def test_field_that_an_older_version_lacked_has_its_default(folder):
-    values = json.loads((folder.path / "config.json").read_text())
-    del values["model"]["encoder_moe_after"], values["search"]
-    (folder.path / "config.json").write_text(json.dumps(values))
-    config = folder.load_config()
-    assert config.model.encoder_moe_after == TranslatorConfig.encoder_moe_after
-    assert config.search == NmtConfig().search
-
-
-def test_thresholds_of_an_earlier_version_are_passed_over(folder):
-    values = json.loads((folder.path / "config.json").read_text())
-    values["verdicts"].update(horizon=4, fall_windows=3, dip_spread=0.35)
-    (folder.path / "config.json").write_text(json.dumps(values))
-    assert folder.load_config() == CONFIG

@@ -97,6 +97,14 @@ def test_flag_that_would_be_passed_over_is_a_mistake(given, message):
         nmt.main(flags.FLAGS(["nmt", *given]))
 
 
+def test_a_program_with_a_mesh_is_the_first_of_its_cluster(tmp_path):
+    mesh = ["--mesh_shape=all:1", "--layout=experts:all", "--cluster=a:1,b:1"]
+    given = ["nmt", *mesh, "--index=1", f"--model_dir={tmp_path / 'model'}"]
+    message = "Error: The program that trains is the first .*index 1"
+    with flagsaver.flagsaver(), pytest.raises(SystemExit, match=message):
+        nmt.main(flags.FLAGS(given))
+
+
 def test_trained_model_has_its_languages(tmp_path):
     ModelFolder(tmp_path).save_config(NmtConfig(pair="en-fr"))
     given = [

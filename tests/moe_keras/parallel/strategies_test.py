@@ -3,6 +3,7 @@
 import pytest
 import tensorflow as tf
 
+from moe_keras.parallel import divide_processor
 from moe_keras.parallel.cluster import Cluster
 from moe_keras.parallel.strategies import start_workers
 
@@ -36,6 +37,15 @@ def test_a_processor_is_not_divided_too_late():
     tf.constant(1)  # TensorFlow has begun
     with pytest.raises(ValueError, match="64 devices only before TensorFlow"):
         start_workers("mirrored", devices="64")
+
+
+def test_a_divided_processor_keeps_its_devices(monkeypatch):
+    def divide_again(*arguments):
+        pytest.fail("there are four, and two are asked for")
+
+    configure = "set_logical_device_configuration"
+    monkeypatch.setattr(tf.config, configure, divide_again)
+    divide_processor(2)
 
 
 def test_devices_by_name():

@@ -61,6 +61,14 @@ def train_on(addresses, folder, steps, rules, seconds=0.0):
     )
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Four steps on one device."""
+    folder = tmp_path_factory.mktemp("plain")
+    train(folder, 4, is_random=True)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "number, rules",
@@ -70,15 +78,16 @@ def train_on(addresses, folder, steps, rules, seconds=0.0):
         (2, "experts:all"),
     ],
 )
-def test_shards_on_workers_train_like_one_device(number, rules, tmp_path):
+def test_shards_on_workers_train_like_one_device(
+    number, rules, plain, tmp_path
+):
     addresses = free_addresses(number + 1)
     with workers(addresses):
         process = train_on(addresses, tmp_path / "mesh", 4, rules)
         said, _ = process.communicate(timeout=500)
     assert process.returncode == 0, said
     assert f"/job:worker/replica:0/task:{number - 1}/device:CPU:0" in said
-    train(tmp_path / "plain", 4, is_random=True)
-    difference, _ = largest_difference(tmp_path / "plain", tmp_path / "mesh")
+    difference, _ = largest_difference(plain, tmp_path / "mesh")
     assert difference < 1e-5
 
 

@@ -1,0 +1,117 @@
+"""The gate and the experts of a `SparseMoE`: as given, or made by default."""
+
+import keras
+
+from moe_keras.experts import FeedForwardExperts, one_layer_each
+from moe_keras.gating.noisy_top_k import NoisyTopKGate
+
+
+def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
+    """The gate of a layer of experts.
+
+    Args:
+        gate: A gate, or None for a `NoisyTopKGate`.
+        num_experts: int. Number of experts E of the layer.
+        k: int. Experts per token of the gate that is made, None for 4, or E
+            if that is less; only without `gate`.
+        seed: int. Seed of the gate that is made; only without `gate`.
+        dtype: Dtype policy of the gate that is made.
+
+    Returns:
+        A gate, see `Routing`.
+
+    Raises:
+        ValueError: If `gate` is none for E experts, or has `k` or `seed`
+            beside it.
+    """
+    if gate is None:
+        k = min(4, num_experts) if k is None else k
+        return NoisyTopKGate(
+            num_experts, k=k, seed=seed, dtype=dtype, name="gate"
+        )
+    for name, value in (("k", k), ("seed", seed)):
+        if value is not None:
+            raise ValueError(
+                f"`{name}` is for the default gate; with `gate` give it to "
+                f"that. Received: {name}={value}"
+            )
+    is_layer = isinstance(gate, keras.layers.Layer)
+    if not is_layer or not hasattr(gate, "num_experts"):
+        raise ValueError(
+            "`gate` must be a layer that chooses experts and has an attribute "
+            f"`num_experts`, such as `TopKGate({num_experts})`. "
+            f"Received: gate={gate!r}"
+        )
+    _check_number("gate", gate, num_experts)
+    return gate
+
+
+def experts_layer(
+    expert, num_experts, hidden_dim=None, activation=None, dtype=None
+):
+    """The layer that runs all experts.
+
+    Args:
+        expert: Such a layer, a function that makes one expert, or None for
+            `FeedForwardExperts`.
+        num_experts: int. Number of experts E of the layer.
+        hidden_dim: int. Hidden size of the experts that are made; only
+            without `expert`.
+        activation: Of the experts that are made, None for ReLU; only without
+            `expert`.
+        dtype: Dtype policy of the experts that are made.
+
+    Returns:
+        A layer `(E, C, D) -> (E, C, D')`.
+
+    Raises:
+        ValueError: If `expert` is none for E experts, or arguments that it
+            replaces are given with it or, without it, are missing.
+    """
+    if expert is None:
+        if hidden_dim is None:
+            raise ValueError(
+                "`hidden_dim` must be given, or `expert`. "
+                "Received: hidden_dim=None, expert=None"
+            )
+        return FeedForwardExperts(
+            num_experts,
+            hidden_dim,
+            activation=activation or "relu",
+            dtype=dtype,
+            name="experts",
+        )
+    for name, value in (("hidden_dim", hidden_dim), ("activation", activation)):
+        if value is not None:
+            raise ValueError(
+                f"`{name}` is for the default experts; with `expert` "
+                f"leave it out. Received: {name}={value}"
+            )
+    if not isinstance(expert, keras.layers.Layer):
+        if callable(expert):
+            return one_layer_each(expert, num_experts)
+        raise ValueError(
+            "`expert` must be a layer that runs all experts, or a "
+            "function that makes a layer for one. "
+            f"Received: expert={expert!r}"
+        )
+    if not hasattr(expert, "num_experts"):
+        raise ValueError(
+            "`expert` must be a layer with an attribute `num_experts` "
+            "that runs all experts, each with its own weights, or a "
+            "function that makes one expert: for copies of this "
+            f"layer `lambda: {type(expert).__name__}(...)`. "
+            f"Received: {expert}"
+        )
+    _check_number("expert", expert, num_experts)
+    return expert
+
+
+def _check_number(name, part, num_experts):
+    theirs = part.num_experts
+    if theirs != num_experts:
+        raise ValueError(
+            f"`{name}` must have as many experts as the layer. "
+            f"Received: {name}.num_experts={theirs}, "
+            f"num_experts={num_experts}"
+        )
