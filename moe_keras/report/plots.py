@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from moe_keras.monitoring.tensorboard import MAX_SIDE, relative_load, shrink
 
+FEW = 20  # windows whose curves have dots: one alone makes no line
 CURVES = (
     ("load", (("max_over_mean_load", "max/mean"), ("cv_load", "CV"))),
     ("spread", (("spread", "spread"), ("entropy", "entropy"))),
@@ -54,9 +55,10 @@ def curves(history):
     figure = Figure(figsize=(9, 1.6 * len(shown)), layout="constrained")
     rows = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
     steps = [window.step for window in history]
+    marker = ".-" if len(steps) <= FEW else "-"
     for axes, (label, lines) in zip(rows, shown, strict=True):
         for name, values in lines:
-            axes.plot(steps, values, label=name)
+            axes.plot(steps, values, marker, label=name)
         axes.set_ylabel(label)
         axes.legend(loc="upper right")
     rows[-1].set_xlabel("step")

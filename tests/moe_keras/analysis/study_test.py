@@ -70,6 +70,18 @@ def test_contexts_stay_within_their_sentence_and_are_not_repeated():
     assert [c.after for c in few.experts[0].contexts] == ["bigdog"]
 
 
+def test_token_that_joins_to_nothing_is_shown_by_its_name():
+    routed = RoutedTokens(num_experts=1)
+    routed.add(["_How", "_", "many"], [[0]] * 3, [[0.5], [1.0], [0.2]])
+    extent = Extent(join=lambda names: "".join(names).replace("_", " "))
+    context = study_layer("moe", routed, extent).experts[0].contexts[0]
+    assert (context.before, context.token, context.after) == (
+        " How",
+        "_",
+        "many",
+    )
+
+
 def test_ways_of_frequent_tokens():
     study = study_layer("moe", _corpus(), Extent(routes=2))
     a, dog = study.routes

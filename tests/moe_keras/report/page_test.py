@@ -5,6 +5,7 @@ import html.parser
 import re
 import sys
 
+import numpy as np
 import pytest
 
 from moe_keras.analysis import RoutedTokens, study_layer, write_studies
@@ -111,6 +112,23 @@ def test_gate_may_tell_a_figure_by_the_name_of_a_field():
     assert axes.get_ylabel() == "told by the gate"
     (line,) = axes.get_lines()
     assert line.get_ydata().tolist() == [0.25, 0.5]
+
+
+def test_curve_of_a_single_window_can_be_seen():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from moe_keras.report import plots
+
+    window = measure("moe", 10, 10, 8, [4, 4, 4, 4])
+    figure = plots.curves([window])
+    FigureCanvasAgg(figure)
+    axes = figure.axes[0]
+    axes.get_legend().remove()
+    for line in axes.get_lines():
+        line.set_color("red")
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    assert (pixels == [255, 0, 0]).all(axis=-1).sum() > 4
 
 
 def test_program_writes_where_it_is_told(tmp_path, capsys):
