@@ -22,8 +22,8 @@ windows, with other gates, and at a rate that is high for a start without
 warm-up.
 
 Thresholds are the defaults. The collapses take some twenty steps, so windows
-are of 4 steps. A gate that starts from random weights starts even: blind to
-the mean of the inputs.
+are of 4 steps. A gate that starts from random weights starts even, blind to
+the mean of the inputs, but for one kind.
 
 N: tokens    D: depth    E: experts    K: experts per token    C: clusters
 """
@@ -95,6 +95,7 @@ KINDS = {
     "healthy: windows of 10": {"window": 10},
     "healthy: hierarchical": {"gate": "hierarchical"},
     "healthy: top_k": {"gate": "top_k"},
+    "healthy: uneven start": {"gate": "top_k", "starts_even": False},
     "healthy: switch": {"gate": "switch", "experts": (16, 1)},
     "healthy: bias_balanced": {"gate": "bias_balanced"},
 }
@@ -144,6 +145,8 @@ class Experiment:
         warmup: int. Steps in which the rate grows.
         clusters: bool. Whether tokens come in clusters.
         window: int. Steps of a window.
+        starts_even: bool. Whether a gate of random weights starts blind to
+            the mean of the inputs.
     """
 
     def __init__(
@@ -155,10 +158,12 @@ class Experiment:
         warmup=50,
         clusters=False,
         window=4,
+        starts_even=True,
     ):
         self._gate, self._experts = gate, experts
         self._loss_weight = loss_weight
         self._rate, self._warmup, self._window = rate, warmup, window
+        self._starts_even = starts_even and gate in START_AT_RANDOM
         self._task = functools.partial(Task, clusters=clusters)
         self._model, self._layer = self._make()
         self._optimizer = keras.optimizers.Adam(rate)
@@ -175,7 +180,7 @@ class Experiment:
         keras.utils.set_random_seed(seed)
         task, (fresh, _) = self._task(seed), self._make()
         self._model.set_weights(fresh.get_weights())
-        if self._gate in START_AT_RANDOM:
+        if self._starts_even:
             kernel = task.even_kernel(self._experts[0])
             self._layer.gate.gate_kernel.assign(kernel)
         for variable in self._model.variables:

@@ -19,10 +19,13 @@ class Thresholds:
     Example:
 
     >>> from moe_keras.monitoring.windows import measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[95, 90, 10, 5])
-    >>> patient = Thresholds(collapsing_spread=0.1)
-    >>> [Judge(each).judge(window).level for each in (Thresholds(), patient)]
-    ['collapsing', 'healthy']
+    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
+    >>> round(window.spread, 2)
+    0.55
+    >>> for limits in Thresholds(), Thresholds(unbalanced_spread=0.5):
+    ...     print(Judge(limits, is_balanced=False).judge(window).level)
+    collapsing
+    healthy
     """
 
     drifting_spread: float = 0.75  # below for long: drifting
@@ -130,7 +133,7 @@ class Judge:
             if self._is_balanced
             else limits.unbalanced_spread,
         )
-        if now < collapsing:
+        if now < collapsing and not self._is_on_its_way_up():
             figure = SPREAD if self._is_balanced else UNBALANCED
             return Verdict("collapsing", figure, now, collapsing)
         drifting = self._limit("drifting", limits.drifting_spread)
@@ -151,16 +154,30 @@ class Judge:
         is_there = LEVELS.index(self.level) >= LEVELS.index(level)
         return spread + self._limits.margin * is_there
 
+    def _is_on_its_way_up(self):
+        """Whether a gate that is kept even may have begun uneven, and mends.
+
+        The first window has no trend yet. What has been called collapsing has
+        to come back first.
+        """
+        if not self._is_balanced or self.level in ("collapsing", "collapsed"):
+            return False
+        return len(self._spreads) < 2 or self._slope() > 0
+
     def _ahead(self, windows):
         """The spread where a line through the last windows leads.
 
         Fewer than `trend_windows` show no trend: the spread as it is.
         """
-        spreads = list(self._spreads)
-        if len(spreads) < self._limits.trend_windows:
-            return spreads[-1]
-        slope = np.polyfit(np.arange(len(spreads)), spreads, 1)[0]
-        return float(spreads[-1] + windows * slope)
+        now = self._spreads[-1]
+        if len(self._spreads) < self._limits.trend_windows:
+            return now
+        return now + windows * self._slope()
+
+    def _slope(self):
+        """Of the line through the last windows, for each of them."""
+        windows = np.arange(len(self._spreads))
+        return float(np.polyfit(windows, self._spreads, 1)[0])
 
 
 def _idle_share(window):
