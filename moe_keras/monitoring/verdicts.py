@@ -101,6 +101,7 @@ class Judge:
         self._limits = thresholds
         self._gate, self._is_balanced = gate, is_balanced
         self._spreads = collections.deque(maxlen=thresholds.trend_windows)
+        self._was_even = False  # in any window; if not, it began uneven
         self._low = 0  # windows in a row that are not as they should be
         self.level = "healthy"  # of the last verdict
 
@@ -133,6 +134,7 @@ class Judge:
             if self._is_balanced
             else limits.unbalanced_spread,
         )
+        self._was_even |= now >= collapsing
         if now < collapsing and not self._is_on_its_way_up():
             figure = SPREAD if self._is_balanced else UNBALANCED
             return Verdict("collapsing", figure, now, collapsing)
@@ -155,14 +157,14 @@ class Judge:
         return spread + self._limits.margin * is_there
 
     def _is_on_its_way_up(self):
-        """Whether a gate that is kept even may have begun uneven, and mends.
+        """Whether a gate that is kept even began uneven, and mends.
 
-        The first window has no trend yet. What has been called collapsing has
-        to come back first.
+        The first `trend_windows` show no trend yet.
         """
-        if not self._is_balanced or self.level in ("collapsing", "collapsed"):
+        if not self._is_balanced or self._was_even:
             return False
-        return len(self._spreads) < 2 or self._slope() > 0
+        has_trend = len(self._spreads) == self._limits.trend_windows
+        return not has_trend or self._slope() > 0
 
     def _ahead(self, windows):
         """The spread where a line through the last windows leads.

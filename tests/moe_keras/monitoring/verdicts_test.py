@@ -83,9 +83,11 @@ def test_dip_that_is_about_to_end_is_none():
 
 def test_uneven_start_that_mends_is_no_collapse():
     # As of a gate that happens to prefer some experts, before its loss works.
-    assert levels(0.3, 0.32, 0.37, 0.5, 0.66, 0.8) == ["healthy"] * 6
-    for next_window in (0.3, 0.29):  # no rise
-        assert levels(0.3, next_window)[-1] == "collapsing"
+    start = [0.3, 0.25, 0.27, 0.29, 0.31]  # a trend takes six windows
+    assert levels(*start, 0.36, 0.5, 0.66, 0.8) == ["healthy"] * 9
+    assert levels(*start, 0.2)[-2:] == ["healthy", "collapsing"]
+    # Once even, it is a fall.
+    assert levels(*start, 0.36, 0.5, 0.39)[-2:] == ["healthy", "collapsing"]
     # Nothing will mend it here.
     assert levels(0.3, is_balanced=False) == ["collapsing"]
     # Nor is a full collapse a start that one may wait for.
