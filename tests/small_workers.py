@@ -26,7 +26,7 @@ from trainers.loop import Loop, seed_everything
 def hard_routing():
     """Two levels of gates, and experts that cannot take all tokens."""
     gate = HierarchicalGate(2, 2, k=(2, 1), name="gate")
-    return {"gate": gate, "k": None, "capacity_factor": 0.75}
+    return {"gate": gate, "k": None, "seed": None, "capacity_factor": 0.75}
 
 
 def make_model(is_random, is_hard=False):

@@ -57,10 +57,12 @@ PARTS = {
     "hierarchical gate": lambda: {
         "gate": moe_keras.HierarchicalGate(2, 4, k=(2, 1), seed=1, name="gate"),
         "k": None,
+        "seed": None,
     },
     "as many experts as a token needs": lambda: {
         "gate": moe_keras.ThresholdGate(8, k_max=3, name="gate"),
         "k": None,
+        "seed": None,
     },
     "gated experts": lambda: {
         "expert": moe_keras.GatedFeedForwardExperts(8, 6, name="experts"),
