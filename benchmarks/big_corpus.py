@@ -35,19 +35,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf  # noqa: E402  after the log level
 
-from trainers.model_folder import build_model  # noqa: E402
-from trainers.optimizer import FusedAdam  # noqa: E402
-from trainers.overrides import with_overrides  # noqa: E402
-from trainers.presets import preset  # noqa: E402
-from trainers.train_step import TrainStep  # noqa: E402
-from trainers.translation_task import training_loss  # noqa: E402
-from translation.corpus import open_corpus  # noqa: E402
-from translation.input_pipeline import training_batches  # noqa: E402
-from translation.pair_filters import FilterOptions  # noqa: E402
-from translation.phrasebook import phrasebook  # noqa: E402
-from translation.special_ids import PAD_ID  # noqa: E402
-from translation.tokenizer import Tokenizer  # noqa: E402
-from translation.tokenizer_training import train_tokenizer  # noqa: E402
+from trainers.engine.optimizer import FusedAdam  # noqa: E402
+from trainers.engine.overrides import with_overrides  # noqa: E402
+from trainers.engine.train_step import TrainStep  # noqa: E402
+from trainers.translator.folder import build_model  # noqa: E402
+from trainers.translator.presets import preset  # noqa: E402
+from trainers.translator.task import training_loss  # noqa: E402
+from translation.phrasebook.corpus import phrasebook  # noqa: E402
+from translation.text.corpora.corpus import open_corpus  # noqa: E402
+from translation.text.corpora.pair_filters import FilterOptions  # noqa: E402
+from translation.text.input_pipeline import training_batches  # noqa: E402
+from translation.text.special_ids import PAD_ID  # noqa: E402
+from translation.text.tokenizer.tokenizer import Tokenizer  # noqa: E402
+from translation.text.tokenizer.training import train_tokenizer  # noqa: E402
 
 MOST_SECONDS = 60.0  # until the first batch
 MOST_BYTES = 2e9  # resident, before training

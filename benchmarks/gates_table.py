@@ -7,7 +7,8 @@ The translator's multi30k preset made smaller (`SMALLER`) trains for the same
 few hundred steps, on the same batches from the same seed. Perplexity and load
 are those of the dev corpus, at inference.
 
-`gates` takes one gate after the other, as `translation/gates.py` makes it;
+`gates` takes one gate after the other, as
+`translation/model/gates.py` makes it;
 hierarchical are 4 groups of 4 experts, of which a token takes 2 groups and one
 expert of each. Afterwards the trained models take turns at training steps on
 the same batches, for the time of a step over that of `noisy_top_k`.
@@ -35,19 +36,19 @@ from interleaved import interleaved_times  # noqa: E402  after the log level
 
 from moe_keras.monitoring import Thresholds, routing_layers  # noqa: E402
 from moe_keras.monitoring.windows import spread  # noqa: E402
-from trainers.loop import Loop, seed_everything  # noqa: E402
-from trainers.model_folder import build_model  # noqa: E402
-from trainers.overrides import with_overrides  # noqa: E402
-from trainers.presets import preset  # noqa: E402
-from trainers.task import Task  # noqa: E402
-from trainers.train_step import TrainStep  # noqa: E402
-from trainers.translation_evaluation import DevEvaluation  # noqa: E402
-from trainers.translation_task import training_loss  # noqa: E402
-from translation.config import GATE_NAMES  # noqa: E402
-from translation.corpus import open_corpus  # noqa: E402
-from translation.input_pipeline import training_batches  # noqa: E402
-from translation.tokenizer import Tokenizer  # noqa: E402
-from translation.tokenizer_training import train_tokenizer  # noqa: E402
+from trainers.engine.loop import Loop, seed_everything  # noqa: E402
+from trainers.engine.overrides import with_overrides  # noqa: E402
+from trainers.engine.task import Task  # noqa: E402
+from trainers.engine.train_step import TrainStep  # noqa: E402
+from trainers.translator.evaluation import DevEvaluation  # noqa: E402
+from trainers.translator.folder import build_model  # noqa: E402
+from trainers.translator.presets import preset  # noqa: E402
+from trainers.translator.task import training_loss  # noqa: E402
+from translation.model.config import GATE_NAMES  # noqa: E402
+from translation.text.corpora.corpus import open_corpus  # noqa: E402
+from translation.text.input_pipeline import training_batches  # noqa: E402
+from translation.text.tokenizer.tokenizer import Tokenizer  # noqa: E402
+from translation.text.tokenizer.training import train_tokenizer  # noqa: E402
 
 SMALLER = (
     "vocab_size=2000",

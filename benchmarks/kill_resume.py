@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainers.best_checkpoints import best_folder
-from translation.corpus import open_corpus
+from trainers.engine.checkpoints.best import best_folder
+from translation.text.corpora.corpus import open_corpus
 
 PHASES = ("training", "saving", "evaluating")
 _POLL = 0.001  # seconds

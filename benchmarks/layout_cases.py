@@ -15,10 +15,10 @@ from crossing import halfway
 
 import moe_keras
 from moe_keras.parallel import MeshLayout
-from moe_keras.parallel.replica_placement import ReplicaPlacement
-from moe_keras.parallel.replica_weight import is_split
-from moe_keras.replicas import sum_over_replicas
-from trainers.optimizer import FusedAdam, apply_on_replica
+from moe_keras.parallel.replicas.placement import ReplicaPlacement
+from moe_keras.parallel.replicas.weight import is_split
+from moe_keras.placement.replicas import sum_over_replicas
+from trainers.engine.optimizer import FusedAdam, apply_on_replica
 
 DEVICES = 4
 SIZES = {"N": 1024, "D": 64, "H": 128, "E": 16, "K": 2}

@@ -42,7 +42,7 @@ from interleaved import interleaved_times, median_ratio  # noqa: E402
 from layout_cases import DEVICES, ONE, SIZES, cases  # noqa: E402
 
 from moe_keras import plan  # noqa: E402
-from moe_keras.parallel.processor import divide_processor  # noqa: E402
+from moe_keras.parallel.mesh.processor import divide_processor  # noqa: E402
 from moe_keras.plan.model import Model, Part  # noqa: E402
 
 

@@ -19,9 +19,9 @@ import time
 import keras
 import tensorflow as tf
 
-from moe_keras.recurrent import ProjectedLSTM
-from translation.attention import ProductAttention
-from translation.attentive_lstm import AttentiveLSTM
+from moe_keras.recurrent.projected_lstm import ProjectedLSTM
+from translation.model.attention import ProductAttention
+from translation.model.attentive_lstm import AttentiveLSTM
 
 LINE = (
     "{subject:10}{size:12}{shapes:9}{contender:19}{milliseconds:8.1f} ms"

@@ -17,12 +17,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np  # noqa: E402  after the log level
 from absl import app, flags  # noqa: E402
 
-from translation.corpus import open_corpus  # noqa: E402
-from translation.input_pipeline import (  # noqa: E402
+from translation.text.corpora.corpus import open_corpus  # noqa: E402
+from translation.text.input_pipeline import (  # noqa: E402
     PipelineOptions,
     training_batches,
 )
-from translation.tokenizer import Tokenizer  # noqa: E402
+from translation.text.tokenizer.tokenizer import Tokenizer  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("train", "phrasebook", "Training corpus.")

@@ -26,7 +26,7 @@ import sys
 import sentencepiece
 from absl import app, flags
 
-from translation.corpus import open_corpus
+from translation.text.corpora.corpus import open_corpus
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("peer", None, "Eole's program.", required=True)

@@ -3,8 +3,8 @@
     python benchmarks/watching.py [--preset=phrasebook] [--rounds=20]
 
 The same translator twice, on the same batch: once with a `RoutingRecorder`, as
-`trainers.loop` has it, and once without. Rounds of a few steps take turns. What
-it costs to close a window is timed on its own and spread over the steps of a
+`trainers.engine.loop` has it, and once without. Rounds of a few steps take
+turns. What it costs to close a window is timed on its own and spread over the steps of a
 window. Read the processor time: other work on the machine disturbs it less.
 """
 
@@ -23,19 +23,19 @@ import tensorflow as tf  # noqa: E402  after the log level
 from interleaved import interleaved_times, median_ratio  # noqa: E402
 
 from moe_keras.monitoring import RoutingRecorder  # noqa: E402
-from trainers.model_folder import build_model  # noqa: E402
-from trainers.optimizer import FusedAdam  # noqa: E402
-from trainers.presets import preset  # noqa: E402
-from trainers.summaries import Summaries  # noqa: E402
-from trainers.train_step import TrainStep  # noqa: E402
-from trainers.translation_task import training_loss  # noqa: E402
+from trainers.engine.optimizer import FusedAdam  # noqa: E402
+from trainers.engine.summaries import Summaries  # noqa: E402
+from trainers.engine.train_step import TrainStep  # noqa: E402
+from trainers.translator.folder import build_model  # noqa: E402
+from trainers.translator.presets import preset  # noqa: E402
+from trainers.translator.task import training_loss  # noqa: E402
 
 
 def make_step(config, folder=None):
     """The training step of a fresh model, and its recorder.
 
     Args:
-        config: `trainers.presets.NmtConfig`.
+        config: `trainers.translator.presets.NmtConfig`.
         folder: Folder of the windows; without one nothing is watched.
     """
     model = build_model(config)

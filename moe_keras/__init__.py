@@ -9,8 +9,8 @@ W beam width, P projection size, A attention size.
 """
 
 from moe_keras import losses, monitoring
-from moe_keras.experts import FeedForwardExperts
-from moe_keras.gated_experts import GatedFeedForwardExperts
+from moe_keras.experts.feed_forward import FeedForwardExperts
+from moe_keras.experts.gated import GatedFeedForwardExperts
 from moe_keras.gating import (
     BatchwiseGate,
     BiasBalancedGate,
@@ -23,7 +23,7 @@ from moe_keras.gating import (
     TopKGate,
 )
 from moe_keras.optimizers import FactoredAdam
-from moe_keras.recurrent import ProjectedLSTM
+from moe_keras.recurrent.projected_lstm import ProjectedLSTM
 from moe_keras.sparse_moe import SparseMoE
 from moe_keras.version import __version__
 

@@ -6,7 +6,7 @@ E: experts    D: depth    H: hidden size
 import keras
 import tensorflow as tf
 
-from moe_keras.shards import Shard, device_of, mark, shard_of
+from moe_keras.placement.shards import Shard, device_of, mark, shard_of
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")

@@ -2,7 +2,7 @@
 
 import keras
 
-from moe_keras.experts import FeedForwardExperts, one_layer_each
+from moe_keras.experts.feed_forward import FeedForwardExperts, one_layer_each
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 
 

@@ -19,13 +19,13 @@ from moe_keras.dispatch import plan_dispatch
 from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
 from moe_keras.parts import experts_layer, gate_layer
-from moe_keras.placement import current_placement
-from moe_keras.replicas import (
+from moe_keras.placement.placement import current_placement
+from moe_keras.placement.replicas import (
     counted_once,
     num_replicas,
     sum_over_replicas,
 )
-from moe_keras.shared_capacity import room_on_replica
+from moe_keras.placement.shared_capacity import room_on_replica
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from layer_cases import CONFIG_CASES, LAYER_CASES
 
 import moe_keras
-from translation.input_pipeline import untuned
+from translation.text.input_pipeline import untuned
 
 
 def _each(cases=LAYER_CASES, slow=lambda case: False):

@@ -31,12 +31,12 @@ PAGES = [
 ]
 # Classes of translators that users make by themselves.
 FOR_USERS = (
-    "trainers.presets.NmtConfig",
-    "translation.beam_options.BeamOptions",
-    "translation.corpus.TextCorpus",
-    "translation.corpus.TsvCorpus",
-    "translation.export.LoadedTranslator",
-    "translation.input_pipeline.PipelineOptions",
+    "trainers.translator.presets.NmtConfig",
+    "translation.search.beam_options.BeamOptions",
+    "translation.text.corpora.corpus.TextCorpus",
+    "translation.text.corpora.corpus.TsvCorpus",
+    "translation.serving.export.LoadedTranslator",
+    "translation.text.input_pipeline.PipelineOptions",
 )
 BLOCK = re.compile(
     r"^(?P<indent> *)```python *(?P<how>[^\n]*)\n(?P<code>.*?)^(?P=indent)```",

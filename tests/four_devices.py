@@ -4,8 +4,8 @@ import collections
 import math
 import shlex
 
-from moe_keras.parallel.replica_weight import copies_of
-from moe_keras.parallel.strategies import start_workers
+from moe_keras.parallel.processes.strategies import start_workers
+from moe_keras.parallel.replicas.weight import copies_of
 
 
 def started(layout):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from translation.beam_search import beam_search
+from translation.search.beam_search import beam_search
 
 BOS, EOS = 1, 2
 

@@ -3,17 +3,17 @@
 import numpy as np
 import tensorflow as tf
 
-from trainers.best_checkpoints import best_folder
-from trainers.checkpoint_contents import weights_by_path
-from trainers.checkpoints import training_folder
-from trainers.loop import seed_everything
-from trainers.loop_config import LoopConfig
-from trainers.model_folder import ModelFolder, build_model
-from trainers.presets import NmtConfig
-from trainers.run_fields import identity
-from translation.beam_options import BeamOptions
-from translation.config import TranslatorConfig
-from translation.tokenizer_training import train_tokenizer
+from trainers.engine.checkpoints.best import best_folder
+from trainers.engine.checkpoints.contents import weights_by_path
+from trainers.engine.checkpoints.recent import training_folder
+from trainers.engine.loop import seed_everything
+from trainers.engine.loop_config import LoopConfig
+from trainers.translator.fields import identity
+from trainers.translator.folder import ModelFolder, build_model
+from trainers.translator.presets import NmtConfig
+from translation.model.config import TranslatorConfig
+from translation.search.beam_options import BeamOptions
+from translation.text.tokenizer.training import train_tokenizer
 
 SENTENCES = ["a small dog", "the dog sleeps", "a cat sees the small dog", "oh"]
 

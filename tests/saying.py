@@ -3,16 +3,16 @@
 `say` puts a clause into English, French and German.
 """
 
-from translation.grammar import english, french, german
-from translation.grammar.lexicon.adjectives import ADJECTIVES
-from translation.grammar.lexicon.adverbials import (
+from translation.phrasebook.grammar import english, french, german
+from translation.phrasebook.grammar.lexicon.adjectives import ADJECTIVES
+from translation.phrasebook.grammar.lexicon.adverbials import (
     ADVERBIALS,
     NAMES,
     PLACES,
 )
-from translation.grammar.lexicon.nouns import NOUNS
-from translation.grammar.lexicon.verbs import VERBS
-from translation.grammar.meaning import (
+from translation.phrasebook.grammar.lexicon.nouns import NOUNS
+from translation.phrasebook.grammar.lexicon.verbs import VERBS
+from translation.phrasebook.grammar.meaning import (
     Clause,
     NounPhrase,
     Phrase,

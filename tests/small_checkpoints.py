@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from trainers.checkpoints import Checkpoints
+from trainers.engine.checkpoints.recent import Checkpoints
 
 
 class Stack(keras.Model):

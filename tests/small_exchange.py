@@ -9,10 +9,10 @@ import sys
 
 import tensorflow as tf
 
-from moe_keras.parallel.cluster import cluster_of
-from moe_keras.parallel.replica_exchange import all_to_all
-from moe_keras.parallel.strategies import start_workers
-from moe_keras.replicas import num_replicas, replica_index
+from moe_keras.parallel.processes.cluster import cluster_of
+from moe_keras.parallel.processes.strategies import start_workers
+from moe_keras.parallel.replicas.exchange import all_to_all
+from moe_keras.placement.replicas import num_replicas, replica_index
 
 
 def exchanged():

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainers.loop import Loop
-from trainers.loop_config import LoopConfig
-from trainers.task import Task
+from trainers.engine.loop import Loop
+from trainers.engine.loop_config import LoopConfig
+from trainers.engine.task import Task
 
 CONFIG = LoopConfig(
     steps=6,

@@ -9,9 +9,9 @@ import sys
 
 from small_workers import train
 
-from moe_keras.parallel.cluster import cluster_of
-from moe_keras.parallel.heartbeat import WorkerLost
-from moe_keras.parallel.strategies import start_workers
+from moe_keras.parallel.processes.cluster import cluster_of
+from moe_keras.parallel.processes.heartbeat import WorkerLost
+from moe_keras.parallel.processes.strategies import start_workers
 
 
 def main(folder, steps, addresses, rules, seconds="0"):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from moe_keras import SparseMoE
 from moe_keras.parallel import MeshLayout
-from moe_keras.shards import shard_of
+from moe_keras.placement.shards import shard_of
 
 DEPTH = 5
 

@@ -1,10 +1,10 @@
 """Training runs of the translator on a corpus of a few lines."""
 
-from trainers.loop_config import LoopConfig
-from trainers.presets import NmtConfig
-from translation.beam_options import BeamOptions
-from translation.config import TranslatorConfig
-from translation.input_pipeline import PipelineOptions
+from trainers.engine.loop_config import LoopConfig
+from trainers.translator.presets import NmtConfig
+from translation.model.config import TranslatorConfig
+from translation.search.beam_options import BeamOptions
+from translation.text.input_pipeline import PipelineOptions
 
 SMALL = NmtConfig(
     model=TranslatorConfig(

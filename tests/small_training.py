@@ -13,11 +13,11 @@ import keras
 import tensorflow as tf
 
 from moe_keras import SparseMoE
-from trainers.interruption import Interrupted
-from trainers.loop import Loop, seed_everything
-from trainers.loop_config import LoopConfig
-from trainers.task import Task
-from translation.input_pipeline import untuned
+from trainers.engine.interruption import Interrupted
+from trainers.engine.loop import Loop, seed_everything
+from trainers.engine.loop_config import LoopConfig
+from trainers.engine.task import Task
+from translation.text.input_pipeline import untuned
 
 EVALUATE_EVERY = 4
 

@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from moe_keras import HierarchicalGate
 from moe_keras.monitoring import uncounted
-from moe_keras.parallel.cluster import Cluster
-from moe_keras.parallel.heartbeat import WorkerLost
-from moe_keras.parallel.strategies import start_workers
-from moe_keras.parallel.workers import Workers
-from trainers.checkpoints import training_folder
-from trainers.loop import Loop, seed_everything
+from moe_keras.parallel.processes.cluster import Cluster
+from moe_keras.parallel.processes.heartbeat import WorkerLost
+from moe_keras.parallel.processes.strategies import start_workers
+from moe_keras.parallel.processes.workers import Workers
+from trainers.engine.checkpoints.recent import training_folder
+from trainers.engine.loop import Loop, seed_everything
 
 
 def hard_routing():

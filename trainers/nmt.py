@@ -40,24 +40,27 @@ import sys
 import tensorflow as tf
 from absl import app, flags, logging
 
-from moe_keras.parallel.cluster import cluster_of, cluster_of_environment
-from moe_keras.parallel.strategies import STRATEGIES, start_workers
-from trainers import translation_task
-from trainers.exit_codes import exit_codes
-from trainers.expert_study import study_experts
-from trainers.filters import (
+from moe_keras.parallel.processes.cluster import (
+    cluster_of,
+    cluster_of_environment,
+)
+from moe_keras.parallel.processes.strategies import STRATEGIES, start_workers
+from trainers.engine.exit_codes import exit_codes
+from trainers.engine.overrides import with_overrides
+from trainers.translator import task as translation_task
+from trainers.translator.expert_study import study_experts
+from trainers.translator.folder import ModelFolder
+from trainers.translator.presets import PRESETS, preset
+from trainers.translator.serving import PRECISIONS
+from trainers.translator.text_modes import (
     ALIGNMENTS,
     LineTranslator,
     PairScorer,
     line_groups,
     pair_groups,
 )
-from trainers.model_folder import ModelFolder
-from trainers.overrides import with_overrides
-from trainers.presets import PRESETS, preset
-from trainers.serving import PRECISIONS
 from trainers.usage import TRAINING, check_usage
-from translation.ensemble import MEANS
+from translation.search.ensemble import MEANS
 
 _MODE = flags.DEFINE_enum(
     "mode",

@@ -13,8 +13,8 @@ from moe_keras.gating.router import (
     Router,
     count_tokens,
 )
-from moe_keras.replicas import sum_over_replicas
-from moe_keras.shared_choice import best_tokens, choices_of_tokens
+from moe_keras.placement.replicas import sum_over_replicas
+from moe_keras.placement.shared_choice import best_tokens, choices_of_tokens
 
 # Thresholds are kept as log(T) / 10. The logarithm, because scores fall with
 # the number of experts, while the steps of an optimizer such as Adam are of

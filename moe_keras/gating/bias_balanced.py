@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from moe_keras.checks import check_k, check_not_negative, is_whole
 from moe_keras.gating.router import Router
-from moe_keras.replicas import sum_over_replicas
+from moe_keras.placement.replicas import sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -36,8 +36,8 @@ class BiasBalancedGate(Router):
     (`keras.RematScope`), or it counts twice.
 
     *Accumulated gradients.* Where several batches make one update, the bias
-    has to move once as well. `trainers.train_step` says so by the attribute
-    `batches_per_update`, which is no part of the gate's config. In `fit` with
+    has to move once as well. `trainers.engine.train_step` says so by the
+    attribute `batches_per_update`, which is no part of the gate's config. In `fit` with
     `gradient_accumulation_steps=n`, set it to n or give `update_every=n`.
 
     *Replicas.* The load is summed over all, and they keep the same bias.

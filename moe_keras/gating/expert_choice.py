@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from moe_keras.checks import check_above_0
 from moe_keras.gating.router import Router, count_tokens
-from moe_keras.replicas import sum_over_replicas
-from moe_keras.shared_choice import best_tokens, choices_of_tokens
+from moe_keras.placement.replicas import sum_over_replicas
+from moe_keras.placement.shared_choice import best_tokens, choices_of_tokens
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")

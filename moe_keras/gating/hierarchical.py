@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from moe_keras.checks import check_sizes, is_whole
 from moe_keras.dispatch import dispatch, plan_dispatch
+from moe_keras.experts.segments import multiply_segments
 from moe_keras.gating.noisy_top_k import NoisyTopKGate, noisy_top_k
 from moe_keras.gating.routing import Routing, sum_by_expert
-from moe_keras.replicas import sum_over_replicas
-from moe_keras.segments import multiply_segments
+from moe_keras.placement.replicas import sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")

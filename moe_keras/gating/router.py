@@ -9,7 +9,7 @@ import tensorflow as tf
 from moe_keras.checks import check_sizes
 from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
 from moe_keras.losses import balance_loss, z_loss
-from moe_keras.replicas import sum_over_replicas
+from moe_keras.placement.replicas import sum_over_replicas
 
 
 class Router(keras.layers.Layer):

@@ -36,7 +36,7 @@ class Routing(NamedTuple):
       has a `capacity_factor` and K is known only when a batch is.
     - `batches_per_update`: it moves something once an update, and has to know
       how many batches, or calls, there are to one. 1 at first, and set by who
-      accumulates gradients, as `trainers.train_step` does.
+      accumulates gradients, as `trainers.engine.train_step` does.
 
     Attributes:
         expert_index: int32 `(N, K)`. The experts chosen for each token, the

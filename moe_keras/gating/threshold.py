@@ -15,7 +15,7 @@ from moe_keras.gating.router import (
     probability_of,
     router_loss,
 )
-from moe_keras.replicas import sum_over_replicas
+from moe_keras.placement.replicas import sum_over_replicas
 
 # The mass stays between 0.00005 and 0.99995: beyond, float32 tells no two
 # tokens apart, and a mass that went on would be long in coming back.

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from moe_keras.replicas import sum_over_replicas
+from moe_keras.placement.replicas import sum_over_replicas
 
 
 class GateGradients:

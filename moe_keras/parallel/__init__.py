@@ -5,8 +5,8 @@ Keras' `fit` trains them where they are. `divide_processor` makes several
 devices of a processor, to try it.
 """
 
-from moe_keras.parallel.in_place import update_in_place
-from moe_keras.parallel.layout import MeshLayout
-from moe_keras.parallel.processor import divide_processor
+from moe_keras.parallel.mesh.in_place import update_in_place
+from moe_keras.parallel.mesh.layout import MeshLayout
+from moe_keras.parallel.mesh.processor import divide_processor
 
 __all__ = ["MeshLayout", "divide_processor", "update_in_place"]

@@ -19,7 +19,7 @@ R: devices    C: places for each device
 import tensorflow as tf
 
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
-from moe_keras.placement import current_part, run_experts
+from moe_keras.placement.placement import current_part, run_experts
 
 
 def plan_devices(expert_index, experts_each, num_devices, places):

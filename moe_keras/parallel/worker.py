@@ -18,8 +18,12 @@ import sys
 
 import tensorflow as tf
 
-from moe_keras.parallel.cluster import ClusterError, cluster_of, listen
-from moe_keras.parallel.remote import cluster_spec
+from moe_keras.parallel.processes.cluster import (
+    ClusterError,
+    cluster_of,
+    listen,
+)
+from moe_keras.parallel.processes.remote import cluster_spec
 
 
 def start_server(cluster):

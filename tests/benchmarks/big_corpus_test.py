@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.big_corpus import FILTERS, SPOILERS, generate, verdicts
-from translation.corpus import open_corpus
+from translation.text.corpora.corpus import open_corpus
 
 
 def test_filters_find_what_was_spoilt(tmp_path):

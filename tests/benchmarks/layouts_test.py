@@ -11,8 +11,8 @@ import moe_keras
 from moe_keras import plan
 from moe_keras.parallel import MeshLayout, update_in_place
 from moe_keras.plan.model import Model, Part
-from trainers.optimizer import FusedAdam
-from trainers.train_step import TrainStep
+from trainers.engine.optimizer import FusedAdam
+from trainers.engine.train_step import TrainStep
 
 
 def test_each_tensor_counts_once_for_each_device_that_needs_it(load):

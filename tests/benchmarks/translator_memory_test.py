@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 from four_devices import started
 
+from moe_keras.placement.replicas import share_of_replica, sum_over_replicas
 from moe_keras.plan import Training, layouts, memory
 from moe_keras.plan.translator import translator_from_config
-from moe_keras.replicas import share_of_replica, sum_over_replicas
-from trainers.model_folder import build_translator
-from trainers.translation_task import training_loss
-from translation.config import TranslatorConfig
+from trainers.translator.folder import build_translator
+from trainers.translator.task import training_loss
+from translation.model.config import TranslatorConfig
 
 CONFIG = TranslatorConfig(
     vocab_size=64,

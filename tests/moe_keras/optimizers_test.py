@@ -8,7 +8,7 @@ import tensorflow as tf
 import moe_keras
 from moe_keras import FactoredAdam
 from moe_keras.parallel import MeshLayout
-from moe_keras.shards import whole_variables
+from moe_keras.placement.shards import whole_variables
 
 
 def _gradients(shape, steps, seed=0):

@@ -9,8 +9,8 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from trainers import nmt
-from trainers.model_folder import ModelFolder
-from trainers.presets import NmtConfig
+from trainers.translator.folder import ModelFolder
+from trainers.translator.presets import NmtConfig
 
 
 def _run(*arguments, **kwargs):

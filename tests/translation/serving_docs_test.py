@@ -14,9 +14,9 @@ import pytest
 import table_model
 import tensorflow as tf
 
-from translation.beam_options import BeamOptions
-from translation.served import NO_SCORE, ServedTranslator
-from translation.tokenizer_training import train_tokenizer
+from translation.search.beam_options import BeamOptions
+from translation.serving.served import NO_SCORE, ServedTranslator
+from translation.text.tokenizer.training import train_tokenizer
 
 PAGE = pathlib.Path(table_model.__file__).parents[1] / "docs/serving.md"
 

@@ -14,10 +14,10 @@ import pytest
 from small_workers import largest_difference, train
 
 from benchmarks.kill_resume import differences
-from moe_keras.parallel.cluster import Cluster, ClusterError
-from moe_keras.parallel.remote import connect
+from moe_keras.parallel.processes.cluster import Cluster, ClusterError
+from moe_keras.parallel.processes.remote import connect
 from moe_keras.parallel.worker import main, start_server
-from trainers.checkpoints import training_folder
+from trainers.engine.checkpoints.recent import training_folder
 
 ROOT = pathlib.Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}

@@ -7,8 +7,8 @@ from four_devices import bytes_by_device
 
 import moe_keras
 from moe_keras.parallel import MeshLayout
-from moe_keras.parallel.replica_placement import ReplicaPlacement
-from moe_keras.placement import Placement
+from moe_keras.parallel.replicas.placement import ReplicaPlacement
+from moe_keras.placement.placement import Placement
 from moe_keras.plan import (
     MoE,
     Training,

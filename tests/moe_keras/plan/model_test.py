@@ -12,11 +12,11 @@ from moe_keras.plan import (
     read_model,
 )
 from moe_keras.plan.presets import language_model
-from trainers.model_folder import ModelFolder
-from trainers.presets import PRESETS as TRAINERS
-from trainers.presets import NmtConfig
-from translation.config import TranslatorConfig
-from translation.sizes import count_ops, count_parameters
+from trainers.translator.folder import ModelFolder
+from trainers.translator.presets import PRESETS as TRAINERS
+from trainers.translator.presets import NmtConfig
+from translation.model.config import TranslatorConfig
+from translation.model.sizes import count_ops, count_parameters
 
 # Tables 7 and 8: millions of parameters without embedding and softmax, and
 # millions of multiply-adds for a token without the softmax.

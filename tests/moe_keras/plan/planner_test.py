@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from moe_keras.parallel.replica_placement import ReplicaPlacement
-from moe_keras.parallel.strategies import start_workers
-from moe_keras.placement import current_placement
+from moe_keras.parallel.processes.strategies import start_workers
+from moe_keras.parallel.replicas.placement import ReplicaPlacement
+from moe_keras.placement.placement import current_placement
 from moe_keras.plan import (
     PRESETS,
     MoE,

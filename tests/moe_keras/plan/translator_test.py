@@ -4,11 +4,11 @@ import pytest
 from four_devices import bytes_by_device, started
 
 from moe_keras.plan import Training, layouts, memory, read_model
-from trainers.averaging import MovingAverage
-from trainers.model_folder import ModelFolder, build_model
-from trainers.optimizer import OPTIMIZERS
-from trainers.presets import NmtConfig
-from translation.config import TranslatorConfig
+from trainers.engine.averaging import MovingAverage
+from trainers.engine.optimizer import OPTIMIZERS
+from trainers.translator.folder import ModelFolder, build_model
+from trainers.translator.presets import NmtConfig
+from translation.model.config import TranslatorConfig
 
 # Experts, tables and LSTM layers have a share each that would be missed.
 CONFIG = NmtConfig(

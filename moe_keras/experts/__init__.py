@@ -1,0 +1,1 @@
+"""Layers that run all experts at once, and the products behind them."""

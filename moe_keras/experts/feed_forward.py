@@ -1,0 +1,301 @@
+"""Experts: layers that run all experts at once.
+
+E: experts    C: slots of an expert    D: depth    H: hidden size
+S: slots of all experts, sorted by expert
+"""
+
+import keras
+import tensorflow as tf
+
+from moe_keras.checks import check_share, check_sizes, given
+from moe_keras.experts.segments import Activation
+from moe_keras.experts.two_layers import each_alone, feed_forward
+from moe_keras.placement.placement import (
+    StackedExperts,
+    current_part,
+    current_placement,
+)
+
+# Activations whose slope can be told from their output.
+_BACKWARD_OF_OUTPUT = {
+    keras.activations.relu: lambda output, gradient: tf.raw_ops.ReluGrad(
+        gradients=gradient, features=output
+    ),
+    keras.activations.tanh: lambda output, gradient: tf.raw_ops.TanhGrad(
+        y=output, dy=gradient
+    ),
+    keras.activations.sigmoid: lambda output, gradient: tf.raw_ops.SigmoidGrad(
+        y=output, dy=gradient
+    ),
+}
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class FeedForwardExperts(StackedExperts):
+    """E feed-forward networks of one hidden layer, each for its own tokens.
+
+    `y = activation(x W_in + b_in) W_out + b_out`, with ReLU the paper's
+    expert. The weights of all experts are stacked, so that an expert without
+    a token has a gradient of zero and not None.
+
+    Two shapes of input are served:
+
+    - `(E, C, D)`, a batch of one size for each expert: two batched products.
+    - `(S, D)` and `counts (E,)`: the tokens of all experts, sorted by expert,
+      the first `counts[0]` those of expert 0 and so on. No padding, and no
+      limit to how uneven the counts are. Rows behind the last expert's belong
+      to nobody and give zeros. `supports_segments` tells `SparseMoE` of it.
+
+    Args:
+        num_experts: int. Number of experts E.
+        hidden_dim: int. Hidden size H of each expert.
+        output_dim: int. Output size D'; by default that of the input.
+        activation: Name or function, applied to the hidden layer.
+        use_bias: bool. Whether both layers have a bias.
+        dropout: float. Share of the hidden activations dropped in training.
+        recompute: bool. Compute the hidden layer again in the backward pass
+            instead of keeping it: memory for time (appendix D).
+        kernel_initializer: Initializer of the kernels. Each expert is drawn
+            as if it were alone: fans are those of one expert.
+        seed: int. Seed of dropout.
+
+    Call arguments:
+        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
+        counts: Optional int32 tensor `(E,)`, slots of each expert.
+        training: bool. Dropout is for training only.
+
+    Returns:
+        Tensor `(E, C, D')`, or `(S, D')`.
+
+    Raises:
+        ValueError: If a size is below 1, or `dropout` not from 0 to below 1.
+
+    Example:
+
+    >>> experts = FeedForwardExperts(num_experts=3, hidden_dim=16)
+    >>> tuple(experts(keras.ops.ones((3, 5, 8))).shape)
+    (3, 5, 8)
+    >>> tuple(experts(keras.ops.ones((6, 8)), counts=[4, 0, 2]).shape)
+    (6, 8)
+    """
+
+    supports_segments = True
+
+    def __init__(
+        self,
+        num_experts,
+        hidden_dim,
+        output_dim=None,
+        activation="relu",
+        use_bias=True,
+        dropout=0.0,
+        recompute=False,
+        kernel_initializer="glorot_uniform",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
+        check_sizes(**given(output_dim=output_dim))
+        check_share(dropout=dropout)
+        self.num_experts = num_experts
+        self.hidden_dim = hidden_dim
+        self.output_dim = output_dim
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.dropout = dropout
+        self.recompute = recompute
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        depth, hidden = input_shape[-1], self.hidden_dim
+        output = self.output_dim or depth
+        self.kernel_in = self._add_kernel(
+            "kernel_in", depth=depth, hidden=hidden
+        )
+        if self.use_bias:
+            self.bias_in = self._add_bias("bias_in", hidden=hidden)
+        self.kernel_out = self._add_kernel(
+            "kernel_out", hidden=hidden, output=output
+        )
+        if self.use_bias:
+            self.bias_out = self._add_bias("bias_out", output=output)
+
+    def _add_kernel(self, name, **dims):
+        draw = each_alone(self.kernel_initializer)
+        return self.add_expert_weight(name, draw, **dims)
+
+    def _add_bias(self, name, **dims):
+        draw = each_alone(keras.initializers.Zeros())
+        return self.add_expert_weight(name, draw, **dims)
+
+    def call(self, inputs, counts=None, training=False):
+        weights = [self.read(self.kernel_in), self.read(self.kernel_out)]
+        if self.use_bias:
+            weights.append(self.read(self.bias_in))
+            weights.append(self.read(self.bias_out, once=True))
+        return feed_forward(
+            inputs,
+            counts,
+            weights,
+            self._activation(training),
+            recompute=self.recompute,
+            training=training,
+        )
+
+    def _activation(self, training):
+        if not (training and self.dropout):
+            return Activation(
+                lambda hidden, expert: self.activation(hidden),
+                _BACKWARD_OF_OUTPUT.get(self.activation),
+            )
+        # One seed a call and no generator inside: recomputing must drop the
+        # same activations again.
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        seed = current_part().own_seed(seed)
+
+        def activate_and_drop(hidden, expert):
+            return tf.nn.experimental.stateless_dropout(
+                self.activation(hidden),
+                self.dropout,
+                seed=tf.stack([seed[0] + expert, seed[1]]),
+            )
+
+        return Activation(activate_and_drop)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.output_dim or input_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_experts": self.num_experts,
+            "hidden_dim": self.hidden_dim,
+            "output_dim": self.output_dim,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "dropout": self.dropout,
+            "recompute": self.recompute,
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+            "seed": self.seed,
+        }
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class ExpertList(keras.layers.Layer):
+    """Experts of any kind, one Keras layer each.
+
+    `SparseMoE(expert=make_expert)` makes one of it. Experts may differ, but
+    must all return the same depth.
+
+    Args:
+        experts: List of layers, each `(C, D) -> (C, D')`.
+
+    Call arguments:
+        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`, as for
+            `FeedForwardExperts`.
+        counts: Optional int32 tensor `(E,)`.
+        training: bool.
+
+    Returns:
+        Tensor `(E, C, D')`, or `(S, D')`.
+
+    Example:
+
+    >>> experts = ExpertList([keras.layers.Dense(4) for _ in range(3)])
+    >>> tuple(experts(keras.ops.ones((3, 5, 8))).shape)
+    (3, 5, 4)
+    """
+
+    supports_segments = True
+    splits = ("experts",)  # a `Part` can have some of them
+
+    def __init__(self, experts, **kwargs):
+        super().__init__(**kwargs)
+        self.experts = list(experts)
+        self.num_experts = len(self.experts)
+
+    def build(self, input_shape):
+        for number, expert in enumerate(self.experts):
+            if not expert.built:
+                with current_placement().home(number, self.num_experts):
+                    expert.build((None, input_shape[-1]))
+
+    def call(self, inputs, counts=None, training=False):
+        # Keras hands `training` on to the experts that ask for it.
+        experts = current_part().choose(self.experts)
+        if counts is None:
+            batches = tf.unstack(inputs, len(experts))
+        else:
+            sizes = tf.convert_to_tensor(counts, tf.int32)
+            rest = tf.shape(inputs)[:1] - tf.reduce_sum(sizes)
+            sizes = tf.concat([sizes, rest], 0)
+            *batches, nobody = tf.split(inputs, sizes, num=len(experts) + 1)
+        outputs = [
+            expert(batch)
+            for expert, batch in zip(experts, batches, strict=True)
+        ]
+        if counts is None:
+            return tf.stack(outputs)
+        shape = tf.stack([rest[0], outputs[0].shape[-1]])
+        return tf.concat([*outputs, tf.zeros(shape, outputs[0].dtype)], 0)
+
+    def compute_output_shape(self, input_shape):
+        one = self.experts[0].compute_output_shape((None, input_shape[-1]))
+        return (*input_shape[:-1], one[-1])
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "experts": [serialize(expert) for expert in self.experts],
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        load = keras.saving.deserialize_keras_object
+        experts = [load(expert) for expert in config["experts"]]
+        return cls(**{**config, "experts": experts})
+
+
+def one_layer_each(make_expert, num_experts):
+    """An `ExpertList` of the layers that a function makes, one a call.
+
+    Args:
+        make_expert: Function without arguments, `SparseMoE`'s `expert`.
+        num_experts: int. Number of experts E.
+
+    Returns:
+        `ExpertList`.
+
+    Raises:
+        ValueError: If the function returns something else than a Keras
+            layer, or one layer twice.
+
+    Example:
+
+    >>> one = keras.layers.Dense(4)
+    >>> one_layer_each(lambda: one, num_experts=3)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: `expert` must make a new layer at each call: what is one \
+layer has one set of weights...
+    """
+    experts = [make_expert() for _ in range(num_experts)]
+    for expert in experts:
+        if not isinstance(expert, keras.layers.Layer):
+            raise ValueError(
+                "`expert` must make a Keras layer at each call. "
+                f"Received: expert()={expert!r}"
+            )
+    if len({id(expert) for expert in experts}) < num_experts:
+        raise ValueError(
+            "`expert` must make a new layer at each call: what is one layer "
+            "has one set of weights. Create it within the function. "
+            f"Received: {[expert.name for expert in experts]}"
+        )
+    return ExpertList(experts)

@@ -1,0 +1,147 @@
+"""Experts with a gated hidden layer, as in Mixtral.
+
+E: experts    C: slots of an expert    D: depth    H: hidden size
+S: slots of all experts, sorted by expert
+"""
+
+import keras
+import tensorflow as tf
+
+from moe_keras.checks import check_sizes, given
+from moe_keras.experts.segments import Activation
+from moe_keras.experts.two_layers import each_alone, feed_forward
+from moe_keras.placement.placement import StackedExperts
+
+
+@keras.saving.register_keras_serializable(package="moe_keras")
+class GatedFeedForwardExperts(StackedExperts):
+    """E feed-forward networks whose hidden layer gates itself (SwiGLU).
+
+    `y = (silu(x W_gate) * (x W_in)) W_out`, without biases
+    (arXiv:2002.05202). A block of Mixtral (arXiv:2401.04088) is
+
+        SparseMoE(
+            num_experts=8,
+            gate=TopKGate(8, k=2),
+            expert=GatedFeedForwardExperts(8, hidden_dim=14336),
+        )
+
+    and its weights w1, w3 and w2 are, transposed, W_gate, W_in and W_out.
+    W_gate and W_in lie side by side in one weight, `kernel_in (E, D, 2 H)`,
+    W_gate first, so that a token is read once; `kernel_out` is `(E, H, D')`.
+
+    It takes batches `(E, C, D)` and ragged segments `(S, D)` with `counts`,
+    see `FeedForwardExperts`.
+
+    Args:
+        num_experts: int. Number of experts E.
+        hidden_dim: int. Hidden size H of each expert.
+        output_dim: int. Output size D'; by default that of the input.
+        activation: Name or function, applied to `x W_gate`; "gelu" makes it
+            GEGLU, "sigmoid" the first GLU.
+        recompute: bool. Compute the hidden layer again in the backward pass
+            instead of keeping it: memory for time.
+        kernel_initializer: Initializer of the kernels. Each expert is drawn
+            as if it were alone, and so is each kernel.
+
+    Call arguments:
+        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
+        counts: Optional int32 tensor `(E,)`, slots of each expert.
+        training: bool.
+
+    Returns:
+        Tensor `(E, C, D')`, or `(S, D')`.
+
+    Raises:
+        ValueError: If a size is below 1.
+
+    Example:
+
+    >>> experts = GatedFeedForwardExperts(num_experts=3, hidden_dim=16)
+    >>> tuple(experts(keras.ops.ones((3, 5, 8))).shape)
+    (3, 5, 8)
+    >>> tuple(experts.kernel_in.shape), tuple(experts.kernel_out.shape)
+    ((3, 8, 32), (3, 16, 8))
+    """
+
+    supports_segments = True
+
+    def __init__(
+        self,
+        num_experts,
+        hidden_dim,
+        output_dim=None,
+        activation="silu",
+        recompute=False,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
+        check_sizes(**given(output_dim=output_dim))
+        self.num_experts = num_experts
+        self.hidden_dim = hidden_dim
+        self.output_dim = output_dim
+        self.activation = keras.activations.get(activation)
+        self.recompute = recompute
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape):
+        depth = input_shape[-1]
+        self.kernel_in = self.add_expert_weight(
+            "kernel_in",
+            _two_side_by_side(self.kernel_initializer),
+            side_by_side=2,
+            depth=depth,
+            hidden=2 * self.hidden_dim,
+        )
+        self.kernel_out = self.add_expert_weight(
+            "kernel_out",
+            each_alone(self.kernel_initializer),
+            hidden=self.hidden_dim,
+            output=self.output_dim or depth,
+        )
+
+    def call(self, inputs, counts=None, training=False):
+        return feed_forward(
+            inputs,
+            counts,
+            [self.read(self.kernel_in), self.read(self.kernel_out)],
+            Activation(self._gate_hidden),
+            recompute=self.recompute,
+            training=training,
+        )
+
+    def _gate_hidden(self, hidden, expert):
+        gate, linear = tf.split(hidden, 2, axis=-1)
+        return self.activation(gate) * linear
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.output_dim or input_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_experts": self.num_experts,
+            "hidden_dim": self.hidden_dim,
+            "output_dim": self.output_dim,
+            "activation": keras.activations.serialize(self.activation),
+            "recompute": self.recompute,
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+        }
+
+
+def _two_side_by_side(initializer):
+    draw = each_alone(initializer)
+
+    def draw_two(expert, shape, dtype=None):
+        depth, width = shape
+        halves = [
+            draw(2 * expert + half, (depth, width // 2), dtype)
+            for half in range(2)
+        ]
+        return tf.concat(halves, axis=-1)
+
+    return draw_two

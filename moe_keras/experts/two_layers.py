@@ -1,0 +1,110 @@
+"""What experts of two layers have in common, whatever lies between the layers.
+
+E: experts    C: slots of an expert    D: depth    H: hidden size
+S: slots of all experts, sorted by expert
+"""
+
+import keras
+import tensorflow as tf
+
+from moe_keras.experts.segments import feed_forward_segments
+
+# Both odd: a number's seed modulo 2^32 is that of no other number.
+_STRIDE = 2654435761
+_SECOND_STRIDE = 2246822519
+
+
+def each_alone(initializer):
+    """Makes an initializer draw kernels one by one, each as if it were alone.
+
+    Each has a seed of its own, told from that of the initializer and its
+    number: whoever draws it, and whatever else was drawn before, its numbers
+    are the same. Fans are those of one kernel. Each call here makes a copy of
+    the initializer, with another seed unless the user chose one, so that no
+    two weights are the same.
+
+    Args:
+        initializer: Keras initializer of one kernel.
+
+    Returns:
+        Function `(number, shape, dtype) -> tensor` of one kernel.
+
+    Example:
+
+    >>> draw = each_alone(keras.initializers.GlorotUniform(seed=1))
+    >>> kernels = [draw(number, shape=(4, 8)) for number in range(50)]
+    >>> print(f"{keras.ops.max(kernels):.2f}")  # sqrt(6 / (4 + 8))
+    0.71
+    >>> bool(keras.ops.all(draw(7, shape=(4, 8)) == kernels[7]))
+    True
+    """
+    seed = getattr(initializer, "seed", None)
+    if isinstance(seed, keras.random.SeedGenerator):
+        with tf.init_scope():
+            first, second = (int(number) for number in seed.next())
+        seed = (first + second * _SECOND_STRIDE) % 2**32
+    elif isinstance(initializer, keras.initializers.Initializer):
+        initializer = initializer.clone()
+        seed = getattr(initializer, "seed", None)
+
+    def draw(number, shape, dtype=None):
+        alone = initializer
+        if isinstance(seed, int):
+            config = initializer.get_config()
+            config["seed"] = (seed + number * _STRIDE) % 2**32
+            alone = type(initializer).from_config(config)
+        return alone(shape, dtype=dtype)
+
+    return draw
+
+
+def feed_forward(
+    inputs, counts, weights, activation, recompute=False, training=False
+):
+    """Runs experts of two layers on batches or, with `counts`, on segments.
+
+    Args:
+        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
+        counts: int32 tensor `(E,)` or None.
+        weights: List of `kernel_in`, `kernel_out` and perhaps their biases,
+            as for `feed_forward_segments`.
+        activation: `Activation`.
+        recompute: bool. Compute the hidden layer again in the backward pass.
+        training: bool.
+
+    Returns:
+        Tensor `(E, C, D')`, or `(S, D')`.
+
+    Example:
+
+    >>> from moe_keras.experts.segments import Activation
+    >>> square = Activation(lambda hidden, expert: hidden**2)
+    >>> weights = [tf.ones((1, 2, 3)), tf.ones((1, 3, 1))]
+    >>> y = feed_forward(tf.ones((1, 1, 2)), None, weights, square)
+    >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
+    12.0
+    """
+    if counts is not None:
+        # At inference nothing is kept: no gradient is expected, and that of a
+        # SavedModel cannot capture the list in which it is kept.
+        return feed_forward_segments(
+            inputs,
+            counts,
+            weights,
+            activation,
+            recompute=recompute or not training,
+        )
+
+    def run(inputs_ECD, *weights):
+        return _feed_forward_batches(inputs_ECD, weights, activation)
+
+    return (tf.recompute_grad(run) if recompute else run)(inputs, *weights)
+
+
+def _feed_forward_batches(inputs_ECD, weights, activation):
+    kernel_in, kernel_out, *biases = weights
+    hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
+    if biases:
+        hidden_ECH += biases[0][:, None, :]
+    outputs_ECD = tf.matmul(activation.apply(hidden_ECH, 0), kernel_out)
+    return outputs_ECD + biases[1][:, None, :] if biases else outputs_ECD

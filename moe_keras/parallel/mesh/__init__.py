@@ -1,0 +1,1 @@
+"""Experts split over a mesh of devices, in Mesh-TensorFlow's words."""

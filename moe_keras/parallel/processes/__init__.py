@@ -1,0 +1,1 @@
+"""Processes that train together: who they are and whether they live."""

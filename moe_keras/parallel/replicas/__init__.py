@@ -1,0 +1,1 @@
+"""Experts shared out to the replicas of a `tf.distribute` strategy."""

@@ -1,0 +1,149 @@
+"""Experts shared out to the replicas of `tf.distribute`.
+
+    replica r has    E / R experts, whose weights are nowhere else
+                     its share of the batch, N / R tokens
+
+    tokens (n, D) -> rows for each replica (R C, D) --all-to-all--> rows for
+    the experts here -> experts -> rows --all-to-all--> back -> tokens (n, D')
+
+n: tokens of a replica    D: depth    E: experts    R: replicas
+C: places for each replica
+"""
+
+import tensorflow as tf
+from keras.src.backend.common.symbolic_scope import (
+    in_symbolic_scope,  # no public name
+)
+
+from moe_keras.dispatch import combine, dispatch
+from moe_keras.parallel.exchange import (
+    expert_of_rows,
+    plan_devices,
+    serve,
+)
+from moe_keras.parallel.mesh.at_once import made_at_once
+from moe_keras.parallel.replicas.exchange import all_to_all
+from moe_keras.parallel.replicas.weight import ReplicaWeight
+from moe_keras.placement.placement import (
+    Part,
+    Placement,
+    StackedExperts,
+    at_work,
+)
+from moe_keras.placement.replicas import (
+    gather_over_replicas,
+    num_replicas,
+    replica_index,
+)
+from moe_keras.placement.shards import shard_of
+
+
+class ReplicaPlacement(Placement):
+    """Each replica of a strategy has a part of the experts of every layer.
+
+    Tokens travel to the replicas of their experts by all-to-all, and back.
+    Results are those of experts that all replicas have.
+
+    Use it together with the scope of the strategy, and call the model within
+    `strategy.run`. Gradients of a part are not to be summed over replicas:
+    tokens of all of them are in it already. `trainers.engine.train_step`
+    minds that; Keras' `fit` does not.
+
+    Args:
+        strategy: `tf.distribute.MirroredStrategy` or
+            `MultiWorkerMirroredStrategy`.
+
+    Raises:
+        ValueError: When a layer is built, for experts that cannot be shared
+            out.
+
+    Example:
+
+    >>> from moe_keras import SparseMoE
+    >>> strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    >>> with strategy.scope(), ReplicaPlacement(strategy).scope():
+    ...     layer = SparseMoE(num_experts=4, k=2, hidden_dim=8)
+    ...     layer.build((None, 3))
+    >>> layer.experts.kernel_in.shape
+    (4, 3, 8)
+    """
+
+    supports_jit = False  # the exchange is between programs
+
+    def __init__(self, strategy):
+        self._strategy = strategy
+        self._number = strategy.num_replicas_in_sync
+
+    def check(self, experts):
+        if not isinstance(experts, StackedExperts):
+            raise ValueError(
+                "To be shared out to replicas, experts must be a "
+                "`moe_keras.placement.placement.StackedExperts`, such as "
+                f"`FeedForwardExperts`. Received: {experts}"
+            )
+
+    def add_weight(self, layer, name, draw, dims, side_by_side=1):
+        num_experts, *rest = dims.values()
+        each, remainder = divmod(num_experts, self._number)
+        if remainder:
+            raise ValueError(
+                f"{num_experts} experts cannot be shared out to "
+                f"{self._number} replicas: take {each * self._number} or "
+                f"{(each + 1) * self._number} experts."
+            )
+        with made_at_once():
+            variable = layer.add_weight(
+                name=name, shape=(each, *rest), initializer="zeros"
+            )
+        weight = ReplicaWeight(variable, self._strategy)
+        for shard in weight.shards:
+            first = _first_expert(shard)
+            with tf.init_scope(), tf.device(shard.device):
+                drawn = [
+                    draw(expert, tuple(rest), layer.variable_dtype)
+                    for expert in range(first, first + each)
+                ]
+                shard.assign(tf.stack(drawn))
+        return weight
+
+    def run(self, experts, tokens, routing, plan):
+        if tokens.shape[0] == 0 or in_symbolic_scope():
+            # A model is being built, for which no weight is needed.
+            depth = experts.compute_output_shape((None, tokens.shape[-1]))[-1]
+            return tf.zeros([tf.shape(tokens)[0], depth], tokens.dtype)
+        if num_replicas() == 1:
+            return super().run(experts, tokens, routing, plan)
+        return self._exchange_and_run(experts, tokens, routing, plan)
+
+    def _exchange_and_run(self, experts, tokens_nD, routing, plan):
+        each = plan.counts.shape[0] // self._number
+        expert_nK = tf.where(plan.choices_with_slot(), routing.expert_index, -1)
+        places = _places_needed(expert_nK, each, self._number)
+        plan = plan_devices(expert_nK, each, self._number, places)
+        whom = all_to_all(expert_of_rows(expert_nK, plan))
+        rows = all_to_all(dispatch(tokens_nD, plan))
+        part = Part(
+            tensors={
+                id(weight): tf.convert_to_tensor(weight.variable)
+                for weight in vars(experts).values()
+                if isinstance(weight, ReplicaWeight)
+            },
+            first_expert=replica_index() * each,
+            num_experts=each,
+        )
+        with at_work(part):
+            results = serve(experts, rows, whom[:, None])
+        return combine(all_to_all(results), plan, routing.gate)
+
+
+def _first_expert(shard):
+    return shard_of(shard).pieces[0][0].start
+
+
+def _places_needed(expert_nK, each, number):
+    """The most choices that any replica has for any other, at least 1."""
+    target = tf.where(expert_nK < 0, -1, expert_nK // each)
+    counts_R = tf.math.unsorted_segment_sum(
+        tf.ones_like(target), target, number
+    )
+    return tf.maximum(tf.reduce_max(gather_over_replicas(counts_R)), 1)

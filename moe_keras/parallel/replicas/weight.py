@@ -1,0 +1,240 @@
+"""A weight of experts of which each replica has a part.
+
+It is a variable of `tf.distribute` with a copy on each replica, except that
+the copies are no copies: each has other experts. Within replicas all works as
+for any variable, gradients and updates included. Outside, where TensorFlow
+takes the first copy for all of it, a `ReplicaWeight` knows better.
+
+E: experts    R: replicas
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from moe_keras.placement.replicas import replica_index, sum_over_replicas
+from moe_keras.placement.shards import (
+    Shard,
+    mark,
+    put_together,
+    raw,
+    shard_of,
+    share_out,
+)
+
+
+class ReplicaWeight:
+    """Most of what a Keras variable can do, for the whole weight.
+
+    Args:
+        variable: Keras variable `(E / R, ...)`, made under the scope of a
+            strategy with R replicas.
+        strategy: The strategy.
+
+    Attributes:
+        variable: The Keras variable, to be read by replicas.
+
+    Example:
+
+    >>> import keras
+    >>> strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    >>> with strategy.scope():
+    ...     variable = keras.Variable([[1.0], [2.0]])
+    >>> weight = ReplicaWeight(variable, strategy)
+    >>> weight.assign([[3.0], [4.0]])
+    >>> [shard.numpy().tolist() for shard in weight.shards]
+    [[[3.0], [4.0]]]
+    """
+
+    def __init__(self, variable, strategy):
+        self.variable = variable
+        self.name, self.path = variable.name, variable.path
+        self.dtype = variable.dtype
+        number = strategy.num_replicas_in_sync
+        self.shape = (number * variable.shape[0], *variable.shape[1:])
+        mark_copies(variable, variable.path, strategy)
+
+    @property
+    def shards(self):
+        """The variables of the replicas of this process."""
+        return copies_of(self.variable)
+
+    def numpy(self):
+        """The whole weight, gathered in the memory of this process.
+
+        Raises:
+            ValueError: if other processes have parts of it.
+        """
+        self._check_all_are_here("read")
+        return put_together(self.shards)
+
+    def assign(self, value):
+        """Sets the parts that are here from a value of the whole."""
+        share_out(value, self.shards)
+
+    def __array__(self, dtype=None, copy=None):
+        del copy  # it always is one
+        return np.asarray(self.numpy(), dtype)
+
+    def __tf_tensor__(self, dtype=None, name=None):
+        """The whole, where experts are called outside of replicas."""
+        self._check_all_are_here("computed with")
+        shards = [tf.convert_to_tensor(shard) for shard in self.shards]
+        return tf.cast(tf.concat(shards, 0), dtype or self.dtype)
+
+    def _check_all_are_here(self, what):
+        here = sum(shard.shape[0] for shard in self.shards)
+        if here < self.shape[0]:
+            raise ValueError(
+                f"{self.path} cannot be {what} outside of replicas: this "
+                f"process has {here} of its {self.shape[0]} experts. Use a "
+                "checkpoint, or a model without a strategy."
+            )
+
+
+def copies_of(variable):
+    """The variables of the replicas of this process behind one of a strategy.
+
+    Args:
+        variable: Keras or TensorFlow variable.
+
+    Returns:
+        Tuple of TensorFlow variables.
+    """
+    variable = raw(variable)
+    return tuple(getattr(variable, "values", (variable,)))
+
+
+def mark_copies(variable, path, strategy):
+    """Lets each replica's copy know which experts of a weight it has.
+
+    Args:
+        variable: Keras or TensorFlow variable `(E / R, ...)` of a strategy.
+        path: str. What the whole is called in checkpoints.
+        strategy: The strategy.
+    """
+    raw(variable)._moe_keras_strategy = strategy
+    each, *rest = variable.shape
+    number = strategy.num_replicas_in_sync
+    whole = (number * each, *rest)
+    around = [slice(0, size) for size in rest]
+    copies = copies_of(variable)
+    first = 0
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        first = strategy.cluster_resolver.task_id * len(copies)
+    for index, copy in enumerate(copies, first):
+        experts = slice(index * each, (index + 1) * each)
+        mark(copy, Shard(path, whole, ((experts, *around),), axis=0))
+
+
+def mark_beside(beside, variable, kind, strategy):
+    """Marks what is kept beside a variable, such as its momentum, as it is.
+
+    Args:
+        beside: Keras or TensorFlow variable of the same number of experts.
+        variable: Keras or TensorFlow variable; nothing happens unless it
+            `is_split`.
+        kind: str. What `beside` is to it.
+        strategy: The strategy of both.
+    """
+    shard = shard_of(variable)
+    if shard is not None:  # of a layout, which knows no replicas
+        if shard_of(beside) is None:
+            mark(beside, shard._replace(path=f"{shard.path}/{kind}"))
+    elif is_split(variable):
+        path = shard_of(copies_of(variable)[0]).path
+        mark_copies(beside, f"{path}/{kind}", strategy)
+
+
+def mark_optimizer(optimizer, variables):
+    """Marks what a Keras optimizer keeps beside variables that are split.
+
+    Args:
+        optimizer: A Keras optimizer, built under the strategy's scope.
+        variables: List of the Keras variables that it updates.
+    """
+    for variable in filter(is_split, variables):
+        beginning = f"{variable.path.replace('/', '_')}_"
+        for beside in optimizer.variables:
+            name = beside.path.split("/")[-1]
+            if name.startswith(beginning):
+                kind = name.removeprefix(beginning)
+                strategy = getattr(raw(variable), "_moe_keras_strategy", None)
+                mark_beside(beside, variable, kind, strategy)
+
+
+def is_split(variable):
+    """Whether replicas have different parts of a variable and not copies."""
+    return shard_of(copies_of(variable)[0]) is not None
+
+
+def gather_whole(variable, keeps=True):
+    """The whole of a variable whose parts replicas have, on this host.
+
+    All workers must call it at the same point. No device ever has the whole:
+    one part after the other is brought to all of them, and from there to the
+    hosts of those that keep it.
+
+    Args:
+        variable: Keras or TensorFlow variable that `is_split`.
+        keeps: bool. Whether this process wants it, or helps the others.
+
+    Returns:
+        Array `(E, ...)`, or None.
+    """
+    parts = [
+        part.numpy() if keeps else None for part in _parts_of_all(variable)
+    ]
+    return np.concatenate(parts) if keeps else None
+
+
+def _parts_of_all(variable):
+    """Every replica's part, one after the other: tensors `(E / R, ...)`."""
+    variable = raw(variable)
+    if not hasattr(variable, "_moe_keras_send"):
+        variable._moe_keras_send = _sending(variable)
+    number = shard_of(copies_of(variable)[0]).shape[0] // variable.shape[0]
+    for index in range(number):
+        yield variable._moe_keras_send(tf.constant(index))
+
+
+def _sending(variable):
+    """A `tf.function` that is traced but once, for all parts and saves."""
+    strategy = variable._moe_keras_strategy
+
+    def send(index):
+        is_here = tf.equal(replica_index(), index)
+        part = tf.convert_to_tensor(variable)
+        return sum_over_replicas(tf.where(is_here, part, tf.zeros_like(part)))
+
+    def run(index):
+        parts = strategy.run(send, args=(index,))
+        return strategy.experimental_local_results(parts)[0]
+
+    return tf.function(run, autograph=False)
+
+
+def gather_pieces(wholes, keeps):
+    """Brings what other processes have of some weights, to be saved.
+
+    All workers must call it at the same point, with the same weights. A part
+    at a time is on the devices for a moment, and what is kept is in the memory
+    of the host.
+
+    Args:
+        wholes: List of what `whole_variables` returns.
+        keeps: bool. Whether this process is the one that saves.
+    """
+    for whole in wholes:
+        variable = getattr(whole, "of_replicas", None)
+        if variable is None:
+            continue
+        mine = shard_of(copies_of(variable)[0])
+        each = variable.shape[0]
+        for index, part in enumerate(_parts_of_all(variable)):
+            if not keeps:
+                continue
+            experts = slice(index * each, (index + 1) * each)
+            piece = (experts, *mine.pieces[0][1:])
+            (place,) = mine._replace(pieces=(piece,)).places
+            with tf.device("CPU:0"):
+                whole.pieces_elsewhere[place] = tf.identity(part)

@@ -1,0 +1,1 @@
+"""The seam between layers and devices: the only one that layers import."""

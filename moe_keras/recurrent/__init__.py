@@ -1,0 +1,1 @@
+"""The projected LSTM of the paper's models and its recurrence."""

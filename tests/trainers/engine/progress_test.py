@@ -1,0 +1,112 @@
+"""The line of progress, worked by hand."""
+
+import math
+
+import pytest
+
+from trainers.engine.loop_config import LoopConfig
+from trainers.engine.progress import Progress, format_seconds
+
+
+class Run:
+    """A progress whose clock the test moves."""
+
+    def __init__(self, start=0.0, **config):
+        self.seconds, self.lines = start, []
+        config = LoopConfig(**{"steps": 10, "log_every": 2, **config})
+        self._progress = Progress(config, self.lines.append, self)
+
+    def __float__(self):  # what a scalar variable of seconds gives
+        return self.seconds
+
+    def add(self, step, loss, tokens, seconds, nll=None):
+        self.seconds += seconds
+        nll = loss if nll is None else nll
+        return self._progress.add(step, loss, nll, tokens)
+
+
+def test_window_is_a_mean_over_its_tokens():
+    run = Run()
+    assert run.add(1, loss=1.0, tokens=10.0, seconds=1.5) is None
+    figures = run.add(2, loss=4.0, tokens=30.0, seconds=0.5)
+    # (10 * 1 + 30 * 4) / 40 = 3.25; 40 tokens in 2 s; 8 steps of 1 s left
+    assert figures == {
+        "loss": 3.25,
+        "perplexity": pytest.approx(math.exp(3.25)),
+        "tokens_per_second": 20.0,
+    }
+    assert run.lines == [
+        "step 2/10  loss 3.250  perplexity 25.79  20 tokens/s  0:08 left"
+    ]
+
+
+def test_perplexity_is_that_of_the_likelihood_not_of_the_loss():
+    run = Run()
+    run.add(1, loss=9.0, tokens=10.0, seconds=1.0, nll=1.0)
+    figures = run.add(2, loss=9.0, tokens=30.0, seconds=1.0, nll=2.0)
+    # (10 * 1 + 30 * 2) / 40 = 1.75
+    assert figures["loss"] == 9.0
+    assert figures["perplexity"] == pytest.approx(math.exp(1.75))
+
+
+def test_each_window_begins_anew():
+    run = Run()
+    run.add(1, 9.0, 10.0, 5.0)
+    run.add(2, 9.0, 10.0, 5.0)
+    run.add(3, 1.0, 10.0, 0.5)
+    figures = run.add(4, 1.0, 10.0, 0.5)
+    assert (figures["loss"], figures["tokens_per_second"]) == (1.0, 20.0)
+    assert run.lines[1].endswith("0:03 left")  # 6 steps of 0.5 s
+
+
+def test_last_step_is_written_in_any_case():
+    run = Run(steps=3)
+    assert [bool(run.add(step, 1.0, 1.0, 1.0)) for step in (1, 2, 3)] == [
+        False,
+        True,
+        True,
+    ]
+    assert run.lines[-1].startswith("step 3/3") and "0:00 left" in run.lines[-1]
+
+
+def test_time_limit_counts_when_it_comes_first():
+    run = Run(steps=1000, max_minutes=1.0)
+    run.add(1, 1.0, 1.0, 10.0)
+    run.add(2, 1.0, 1.0, 10.0)
+    assert run.lines[0].endswith("0:40 left")  # of 60 s, 20 are gone
+    run.add(3, 1.0, 1.0, 25.0)
+    run.add(4, 1.0, 1.0, 25.0)
+    assert run.lines[1].endswith("0:00 left")
+
+
+def test_huge_loss_overflows_nothing():
+    run = Run(log_every=1)
+    figures = run.add(1, loss=1e6, tokens=1.0, seconds=1.0)
+    assert figures["perplexity"] == math.exp(50)
+
+
+def test_window_without_tokens_or_time_divides_by_nothing():
+    run = Run(log_every=1)
+    figures = run.add(1, loss=0.0, tokens=0.0, seconds=0.0)
+    assert (figures["loss"], figures["tokens_per_second"]) == (0.0, 0.0)
+
+
+def test_resumed_run_counts_its_own_seconds():
+    run = Run(log_every=1, start=100.0)
+    figures = run.add(5, loss=1.0, tokens=30.0, seconds=3.0)
+    assert figures["tokens_per_second"] == 10.0
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0, "0:00"),
+        (59.4, "0:59"),
+        (59.6, "1:00"),
+        (3599.6, "1:00:00"),
+        (3725, "1:02:05"),
+        (100 * 3600, "100:00:00"),
+    ],
+)
+def test_seconds_are_rounded_before_they_are_split(seconds, text):
+    assert format_seconds(seconds) == text

@@ -1,0 +1,132 @@
+"""A trained model as a server should have it."""
+
+import dataclasses
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+from model_folders import make_folder
+
+from trainers.translator import serving
+from trainers.translator.ensembles import open_translator
+from trainers.translator.folder import build_translator
+from trainers.translator.presets import NmtConfig
+from trainers.translator.serving import served_model
+from translation.model.config import TranslatorConfig
+from translation.search.beam_options import BeamOptions
+from translation.search.score import score_batch
+from translation.search.translate import translate_batch
+
+CONFIG = NmtConfig(
+    model=TranslatorConfig(
+        vocab_size=40,
+        depth=8,
+        lstm_units=8,
+        encoder_layers=2,
+        encoder_moe_after=(1,),
+        num_experts=4,
+        expert_hidden_dim=8,
+        attention_units=8,
+        moe_activation="linear",
+        capacity_factor=0.5,
+    )
+)
+SOURCES = np.array(
+    [[5, 6, 7, 8, 9, 2], [8, 2, 0, 0, 0, 0], [11, 4, 30, 2, 0, 0]]
+)
+OPTIONS = BeamOptions(3, length_penalty=1.0)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Not trained, but with gates that send tokens different ways."""
+    keras.utils.set_random_seed(1)
+    model = build_translator(CONFIG.model, "float32")
+    rng = np.random.default_rng(2)
+    for weight in model.trainable_variables:
+        weight.assign(weight + 0.5 * rng.normal(size=weight.shape))
+    return model
+
+
+def translate(model, sources):
+    found = translate_batch(model, sources, OPTIONS)
+    return found.ids[:, 0].numpy(), found.scores[:, 0].numpy()
+
+
+class TestServedModel:
+    def test_no_sentence_takes_the_place_of_another(self, trained):
+        served = served_model(trained)
+        together, scores = translate(served, SOURCES)
+        for row in range(3):
+            alone, score = translate(served, SOURCES[row : row + 1])
+            length = alone.shape[1]
+            np.testing.assert_array_equal(together[row, :length], alone[0])
+            # Products of other sizes round differently, step after step.
+            np.testing.assert_allclose(scores[row], score[0], rtol=1e-4)
+        # With the capacity of training they do.
+        crowded, crowded_scores = translate(trained, SOURCES)
+        assert not np.allclose(crowded_scores, scores, rtol=1e-3)
+
+    def test_bfloat16_gives_nearly_the_scores_of_float32(self, trained):
+        targets = SOURCES[::-1]
+        half = served_model(trained, "bfloat16")
+        expected, found = (
+            score_batch(model, SOURCES, targets).token_log_probs.numpy()
+            for model in (served_model(trained), half)
+        )
+        # Eight bits of a mantissa are steps of 0.4 %, and there are seven
+        # layers.
+        difference = np.sum(np.abs(found - expected))
+        assert difference < 0.03 * np.sum(np.abs(expected))
+        assert np.any(found != expected)
+
+    def test_only_gates_stay_in_float32(self, trained):
+        half = served_model(trained, "bfloat16")
+        for weight in half.trainable_variables:
+            is_gate = "/gate/" in weight.path
+            assert weight.dtype == ("float32" if is_gate else "bfloat16")
+
+    def test_another_precision_is_refused(self, trained):
+        with pytest.raises(ValueError, match="'int8'"):
+            served_model(trained, "int8")
+
+
+class TestCard:
+    @pytest.fixture
+    def card(self, tmp_path, monkeypatch):
+        """What an export of some members says of itself."""
+
+        def about(*members):
+            folder = make_folder(tmp_path / "model", seeds=(1, 2))
+            monkeypatch.setattr(
+                serving, "export_translator", lambda *_, about, **__: about
+            )
+            config = folder.load_config()
+            model, tokenizer = open_translator(folder, config, members)
+            told = serving.export_model(
+                config, folder, model, tokenizer, None, "float32"
+            )
+            return folder, config, told
+
+        return about
+
+    def test_an_ensemble_names_its_members(self, card):
+        folder, _, told = card("last:2")
+        steps = [folder.path / f"checkpoints/step-{n}" for n in (1, 2)]
+        assert told["ensemble"] == {
+            "mean": "probabilities",
+            "members": list(map(str, steps)),
+        }
+
+    def test_every_field_of_the_configuration_is_there(self, card):
+        folder, config, told = card()
+        assert "ensemble" not in told
+        sections = (told["data"], told["configuration"], told["training"])
+        said = {name for section in sections for name in section}
+        fields = set(dataclasses.asdict(config)) | set(vars(config.model))
+        # The search stands on the card as it is served.
+        assert fields - said == {"model", "search"}
+        model = folder.tokenizer_path.read_bytes()
+        digest = hashlib.sha256(model).hexdigest()
+        assert told["data"]["tokenizer_sha256"] == digest

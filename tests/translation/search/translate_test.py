@@ -1,0 +1,174 @@
+"""Texts through a model that is a table of next subwords."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from translation.search.beam_options import BeamOptions
+from translation.search.translate import (
+    TextTranslator,
+    batches_by_length,
+    translate_batch,
+    translate_texts,
+)
+from translation.text.special_ids import EOS_ID
+from translation.text.tokenizer.training import train_tokenizer
+
+SENTENCES = ["a small dog", "the dog sleeps", "a cat sees the small dog", "oh"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(SENTENCES, 290)
+
+
+class Echo(tf.Module):
+    """Prefers to say the source again: it attends to position after position.
+
+    The state holds the position; scores are high for the source subword there
+    and low but different for the others, so that there are hypotheses to
+    search. Scores depend on the sentence and the step alone.
+    """
+
+    def __init__(self, vocab_size, seed=0):
+        super().__init__()
+        table = np.random.default_rng(seed).normal(size=(vocab_size,) * 2)
+        self.table = tf.Variable(table.astype("float32"))
+        self.sureness = tf.Variable(9.0)
+
+    def encode(self, source_ids):
+        at_start = tf.zeros(tf.shape(source_ids)[:1], tf.int32)
+        alignment = tf.zeros(tf.shape(source_ids))
+        return [source_ids], {"at": at_start, "alignment": alignment}
+
+    def step(self, ids, state, memory):
+        (source_ids,) = memory
+        vocab_size = self.table.shape[0]
+        said = tf.gather(source_ids, state["at"], axis=1, batch_dims=1)
+        scores = self.sureness * tf.one_hot(said, vocab_size)
+        alignment = tf.one_hot(state["at"], tf.shape(source_ids)[1])
+        last = tf.shape(source_ids)[1] - 1
+        state = {
+            "at": tf.minimum(state["at"] + 1, last),
+            "alignment": alignment,
+        }
+        return scores + tf.gather(self.table, ids), state
+
+    def alignment(self, state):
+        return state["alignment"]
+
+
+class TestTranslateTexts:
+    def test_the_echo_says_every_text_again_in_order(self, tokenizer):
+        texts = [*SENTENCES, "cat", "dog dog dog dog dog", "Größe 3 €"]
+        found = translate_texts(
+            Echo(tokenizer.vocab_size), tokenizer, texts, batch_tokens=20
+        )
+        assert [translation.text for translation in found] == texts
+        assert all(-np.inf < x.score < 0 for x in found)
+
+    def test_a_blank_text_stays_empty(self, tokenizer):
+        texts = ["", "a cat", " \t\n", ""]
+        found = translate_texts(Echo(tokenizer.vocab_size), tokenizer, texts)
+        assert [x.text for x in found] == ["", "a cat", "", ""]
+        assert [x.score for x in found[2:]] == [0.0, 0.0]
+
+    def test_no_texts_give_no_translations(self, tokenizer):
+        assert translate_texts(Echo(300), tokenizer, []) == []
+
+    def test_batch_mates_change_neither_text_nor_score(self, tokenizer):
+        run = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)
+        texts = [*SENTENCES, "the dog sees a cat, " * 9]
+        together = run(texts)
+        for text, expected in zip(texts, together, strict=True):
+            (alone,) = run([text])
+            assert alone.text == expected.text
+            np.testing.assert_allclose(alone.score, expected.score, rtol=1e-5)
+
+    def test_odd_characters_fail_no_one(self, tokenizer):
+        texts = ["a\0b", "a cat", "😀 dog", "\x07\x1b", "\ud800 dog"]
+        found = translate_texts(Echo(tokenizer.vocab_size), tokenizer, texts)
+        assert [x.text for x in found] == [*texts[:4], "? dog"]
+
+    def test_a_long_source_is_cut(self, tokenizer):
+        run = TextTranslator(
+            Echo(tokenizer.vocab_size), tokenizer, max_source_length=4
+        )
+        (found,) = run(["a small dog sleeps " * 100])
+        ids = tokenizer.encode(["a small dog sleeps " * 100])[0][:3]
+        assert [found.text] == tokenizer.decode([ids])
+
+    def test_progress_counts_up_to_all_texts(self, tokenizer):
+        seen = []
+        translate_texts(
+            Echo(tokenizer.vocab_size),
+            tokenizer,
+            [*SENTENCES, ""],
+            batch_tokens=1,
+            on_progress=lambda done, total: seen.append((done, total)),
+        )
+        assert seen == [(2, 5), (3, 5), (4, 5), (5, 5)]
+
+    def test_n_best_come_in_order_of_score(self, tokenizer):
+        options = BeamOptions(4, 3)
+        run = TextTranslator(Echo(tokenizer.vocab_size), tokenizer, options)
+        for text, best in zip(SENTENCES, run.n_best(SENTENCES), strict=True):
+            assert best[0].text == text
+            scores = [x.score for x in best]
+            assert len(scores) == 3
+            assert scores == sorted(scores, reverse=True)
+
+    def test_changed_weights_are_used_without_a_new_graph(self, tokenizer):
+        model = Echo(tokenizer.vocab_size)
+        run = TextTranslator(model, tokenizer)
+        (before,) = run(["a cat"])
+        model.sureness.assign(30.0)
+        (after,) = run(["a cat"])
+        assert before.text == after.text and before.score < after.score
+        assert run._search.experimental_get_tracing_count() == 1
+
+    def test_scores_that_are_not_numbers_give_an_empty_text(self, tokenizer):
+        model = Echo(tokenizer.vocab_size)
+        model.sureness.assign(np.nan)
+        (found,) = translate_texts(model, tokenizer, ["dog"])
+        assert found == ("", -np.inf, None)
+
+
+class TestTranslateBatch:
+    def test_special_ids_are_never_written(self):
+        model = Echo(12)
+        model.table.assign(
+            10 * tf.reduce_sum(tf.one_hot([[0, 1, 3]] * 12, 12), axis=1)
+        )
+        found = translate_batch(model, [[5, 6, EOS_ID], [7, EOS_ID, 0]])
+        # Each of the three is likelier than the source subword: 10 to 9.
+        assert found.ids.numpy().tolist() == [[[5, 6, 2]], [[7, 2, 0]]]
+
+    def test_attention_follows_the_source(self):
+        found = translate_batch(
+            Echo(12), [[5, 6, EOS_ID]], return_alignments=True
+        )
+        np.testing.assert_allclose(found.alignments[0, 0], np.eye(3))
+
+    def test_an_output_is_not_longer_than_the_options_allow(self):
+        options = BeamOptions(max_length_ratio=1.0, max_length_extra=1)
+        model = Echo(12)
+        # Never eos of its own accord.
+        model.table.assign(-50 * tf.one_hot([EOS_ID] * 12, 12))
+        found = translate_batch(
+            model, [[5, 6, EOS_ID], [7, EOS_ID, 0]], options
+        )
+        # 3 + 1 and 2 + 1 subwords, eos included.
+        assert found.lengths.numpy().tolist() == [[4], [3]]
+        assert found.ids[0, 0, 3] == EOS_ID
+
+
+class TestBatchesByLength:
+    def test_batches_hold_as_many_ids_as_allowed(self):
+        rng = np.random.default_rng(0)
+        sources = {i: [5] * n for i, n in enumerate(rng.integers(1, 40, 300))}
+        batches = batches_by_length(sources, 100)
+        assert sorted(sum(batches, [])) == list(range(300))
+        for batch in batches:
+            longest = max(len(sources[key]) for key in batch)
+            assert longest * len(batch) <= 100

@@ -1,0 +1,194 @@
+"""Signatures of a served translator: odd strings, wishes, given targets."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from table_model import SENTENCES, Table
+
+from translation.search.beam_options import BeamOptions
+from translation.search.score import TextScorer
+from translation.search.translate import TextTranslator
+from translation.serving.served import NO_SCORE, ServedTranslator
+from translation.text.tokenizer.training import train_tokenizer
+
+ODD = [
+    "",
+    "  \t",
+    "😀👩‍👩‍👧",
+    "\x00\x07\x1b[31m",
+    b"\xff\xfe dog \xed\xa0\x80",
+    "犬が眠る。 الكلب نائم",
+    "x" * 10_000,
+    "\u2581 \ufdd0 \ufeff \u202e e\u0301",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(SENTENCES, 290)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return Table(tokenizer.vocab_size)
+
+
+@pytest.fixture(scope="module")
+def served(tokenizer, model):
+    return ServedTranslator(
+        model,
+        tokenizer,
+        BeamOptions(3),
+        max_source_length=50,
+        target_languages=["de"],
+    )
+
+
+@pytest.fixture(scope="module")
+def signatures(served):
+    return served.signatures()
+
+
+def wishes(inputs, width=0, alpha=-1.0, beta=-1.0, language=""):
+    """Inputs of `translate_with_options`; single options go for all."""
+    return {
+        "inputs": tf.constant(inputs, tf.string),
+        "beam_width": tf.constant(np.atleast_1d(width), tf.int32),
+        "length_penalty": tf.constant(np.atleast_1d(alpha), tf.float32),
+        "coverage_penalty": tf.constant(np.atleast_1d(beta), tf.float32),
+        "target_language": tf.constant(np.atleast_1d(language).tolist()),
+    }
+
+
+class TestTranslate:
+    def test_an_empty_batch_gives_empty_tensors(self, signatures):
+        nothing = tf.zeros([0], tf.string)
+        found = signatures["serving_default"](nothing)
+        assert found["outputs"].shape == found["scores"].shape == (0,)
+        found = signatures["translate_nbest"](nothing)
+        assert found["outputs"].shape == (0, 3)
+        found = signatures["translate_with_options"](**wishes([]))
+        assert found["lengths"].shape == (0, 3)
+
+    def test_batch_mates_change_nothing(self, signatures):
+        translate = signatures["serving_default"]
+        texts = [*SENTENCES, *ODD]
+        together = translate(tf.constant(texts))
+        for place, text in enumerate(texts):
+            alone = translate(tf.constant([text]))
+            assert alone["outputs"][0] == together["outputs"][place]
+            np.testing.assert_allclose(
+                alone["scores"][0], together["scores"][place], rtol=1e-5
+            )
+
+    def test_odd_strings_have_defined_results(self, signatures):
+        found = signatures["translate_nbest"](tf.constant(ODD))
+        assert found["outputs"][:2].numpy().tolist() == [[b""] * 3] * 2
+        expected = [[0.0, NO_SCORE, NO_SCORE]] * 2
+        np.testing.assert_array_equal(found["scores"][:2], expected)
+        assert np.all(found["lengths"][:2] == 0)
+        assert np.all(found["scores"][2:, 0] > NO_SCORE)
+        for output in found["outputs"].numpy().ravel():
+            output.decode()  # UTF-8 throughout
+
+    def test_a_source_is_cut_to_the_length_stated(self, served):
+        ids = served.source_ids(tf.constant(["dog " * 1000, "dog", ""]))
+        assert ids.shape == (3, 50)
+        assert ids[0, -1] == 2 and ids[0, -2] != 2
+        assert ids[2, 0] == 2
+
+
+class TestWishes:
+    def test_defaults_give_the_n_best(self, signatures):
+        found = signatures["translate_with_options"](
+            **wishes(SENTENCES, alpha=np.nan, language="de")
+        )
+        expected = signatures["translate_nbest"](tf.constant(SENTENCES))
+        for name in ("outputs", "scores", "lengths"):
+            np.testing.assert_array_equal(found[name], expected[name])
+
+    def test_each_string_has_its_own(self, signatures, tokenizer, model):
+        widths, alphas, betas = (
+            [1, 2, 3, 99],
+            [0.0, 1.0, 0.5, 2.0],
+            [0, 1, 0, 2],
+        )
+        found = signatures["translate_with_options"](
+            **wishes(SENTENCES, widths, alphas, betas)
+        )
+        for place, text in enumerate(SENTENCES):
+            width = min(widths[place], 3)
+            options = BeamOptions(width, width, alphas[place], betas[place])
+            [expected] = TextTranslator(model, tokenizer, options).n_best(
+                [text]
+            )
+            texts = [x.decode() for x in found["outputs"].numpy()[place]]
+            scores = found["scores"].numpy()[place]
+            assert texts[: len(expected)] == [x.text for x in expected]
+            np.testing.assert_allclose(
+                scores[: len(expected)], [x.score for x in expected], rtol=1e-5
+            )
+            assert np.all(scores[len(expected) :] == NO_SCORE)
+
+    def test_an_unknown_language_has_no_translation(self, signatures):
+        found = signatures["translate_with_options"](
+            **wishes(SENTENCES[:3], language=["", "xx", "de"])
+        )
+        has_score = found["scores"][:, 0] > NO_SCORE
+        assert has_score.numpy().tolist() == [True, False, True]
+        assert found["outputs"][1].numpy().tolist() == [b""] * 3
+
+
+class TestScore:
+    def test_it_is_the_score_of_python(self, signatures, tokenizer, model):
+        targets = ["the dog", "", "a small dog sleeps", "oh"]
+        found = signatures["score"](
+            sources=tf.constant(SENTENCES), targets=tf.constant(targets)
+        )
+        scorer = TextScorer(model, tokenizer, BeamOptions(3))
+        for row, expected in enumerate(scorer(SENTENCES, targets)):
+            length = len(expected.tokens)
+            assert found["lengths"][row] == length
+            tokens = [x.decode() for x in found["tokens"].numpy()[row]]
+            padding = [""] * (len(tokens) - length)
+            assert tokens == expected.tokens + padding
+            for name, value in (
+                ("scores", expected.score),
+                ("log_probs", expected.log_prob),
+            ):
+                np.testing.assert_allclose(found[name][row], value, rtol=1e-5)
+            logs = found["token_log_probs"].numpy()[row]
+            np.testing.assert_allclose(
+                logs, np.pad(expected.token_log_probs, (0, len(padding))), 1e-5
+            )
+
+    def test_odd_pairs_have_finite_scores_and_an_empty_batch_none(
+        self, signatures
+    ):
+        found = signatures["score"](
+            sources=tf.constant(ODD), targets=tf.constant(ODD[::-1])
+        )
+        assert np.all(np.isfinite(found["scores"]))
+        assert found["lengths"][1] == 110  # 2 * 50 + 10, of 10,000 characters
+        nothing = tf.zeros([0], tf.string)
+        found = signatures["score"](sources=nothing, targets=nothing)
+        assert found["scores"].shape == (0,)
+
+
+class TestTokenize:
+    def test_what_is_utf_8_comes_back(self, signatures):
+        texts = [x for x in ODD if isinstance(x, str) and "\ufdd0" not in x]
+        found = signatures["tokenize"](tf.constant(texts))
+        back = signatures["detokenize"](found["ids"])["outputs"]
+        assert [x.decode() for x in back.numpy()] == texts
+        lengths = np.count_nonzero(found["ids"], axis=1)
+        np.testing.assert_array_equal(found["lengths"], lengths)
+
+    def test_empty_batches_and_unknown_ids(self, signatures):
+        found = signatures["tokenize"](tf.zeros([0], tf.string))
+        assert found["lengths"].shape == (0,)
+        ids = tf.constant([[-5, 0, 99_999, 2, 8], [2, 1, 3, 0, 0]])
+        back = signatures["detokenize"](ids)["outputs"]
+        assert back.numpy().tolist() == [b"", b""]
+        empty = signatures["detokenize"](tf.zeros([0, 0], tf.int32))
+        assert empty["outputs"].shape == (0,)

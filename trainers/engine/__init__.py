@@ -1,0 +1,1 @@
+"""The training engine, for any model that has a loss."""

@@ -1,0 +1,1 @@
+"""Checkpoints: written whole, named variables, the best and the last."""

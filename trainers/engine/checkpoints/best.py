@@ -1,0 +1,155 @@
+"""The weights of the best evaluations: which are kept, and which is taken."""
+
+import logging
+import math
+import pathlib
+
+from trainers.engine.checkpoints.contents import read_weights
+from trainers.engine.checkpoints.files import (
+    CheckpointFolder,
+    DamagedCheckpoint,
+)
+from trainers.engine.checkpoints.identity import agree, check_identity
+
+
+class BestCheckpoints:
+    """Keeps the best few of what it is given, in `MODEL_DIR/best/`.
+
+    Args:
+        model_dir: str or path.
+        keep: int. How many are kept.
+        about: dict of the `identity` of the run and the `measure` of its
+            scores, as JSON has them. Scores of different measures are not
+            compared.
+
+    Example:
+
+    >>> import tempfile
+    >>> import tensorflow as tf
+    >>> model_dir = tempfile.mkdtemp()
+    >>> about = {"identity": {}, "measure": {"dev": "a"}}
+    >>> best = BestCheckpoints(model_dir, 2, about)
+    >>> write = tf.train.Checkpoint(v=tf.Variable(3.0)).write
+    >>> for step, score in ((1, 5.0), (2, 7.0), (3, 6.0), (4, 4.0)):
+    ...     best.save(step, score, is_best=score == 7.0, write=write)
+    >>> [stored.step for stored in by_score(best_folder(model_dir).stored())]
+    [3, 2]
+    """
+
+    def __init__(self, model_dir, keep, about):
+        self._folder = best_folder(model_dir)
+        self._keep = keep
+        self._about = about
+
+    def save(self, step, score, is_best, write):
+        """Keeps a model if it is the best, or among the `keep` best.
+
+        Args:
+            step: int.
+            score: float, higher is better.
+            is_best: bool. Whether it is the best in any case.
+            write: Function that writes its weights, such as
+                `tf.train.Checkpoint.write`.
+
+        Raises:
+            CheckpointError: if the disk does not take it.
+        """
+        rivals = self._rivals(step)
+        full = len(rivals) >= self._keep
+        lowest = rivals[-self._keep].about["score"] if full else -math.inf
+        if not is_best and not score > lowest:
+            return
+        new = self._folder.write(step, write, {**self._about, "score": score})
+        beside = rivals[max(0, len(rivals) + 1 - self._keep) :]
+        staying = {stored.path for stored in (new, *beside)}
+        for stored in self._folder.stored():
+            if stored.path not in staying:
+                self._folder.remove(stored)
+
+    def verified_score(self, log):
+        """Reads all of them in full; damaged ones are named and set aside.
+
+        Args:
+            log: Function of one line of text.
+
+        Returns:
+            float. The best score of those that are left, -inf if none is.
+        """
+        for stored in self._folder.stored():
+            try:
+                self._folder.verify(stored)
+            except DamagedCheckpoint as error:
+                self._folder.set_aside(stored)
+                log(f"{error} This checkpoint is set aside.")
+        left = [stored.about["score"] for stored in self._rivals(step=None)]
+        return max(left, default=-math.inf)
+
+    def _rivals(self, step):
+        """What was kept by the same measure, with the best one last."""
+        return [
+            stored
+            for stored in by_score(self._folder.stored())
+            if agree(stored.about.get("measure", {}), self._about["measure"])
+            and "score" in stored.about  # which a torn manifest cannot tell
+            and stored.step != step  # reached once more: replaced
+        ]
+
+
+def best_folder(model_dir):
+    """Where the weights of the best evaluations are."""
+    return CheckpointFolder(pathlib.Path(model_dir) / "best")
+
+
+def by_score(checkpoints):
+    """Checkpoints of `best` with the best one last.
+
+    Of two measures the latest counts, and those of the older one come first.
+    """
+    latest = checkpoints[-1].about.get("measure", {}) if checkpoints else {}
+    return sorted(
+        checkpoints,
+        key=lambda stored: (
+            agree(stored.about.get("measure", {}), latest),
+            stored.about.get("score", -math.inf),
+        ),
+    )
+
+
+def load_best(model_dir, model, identity=None):
+    """Puts the best weights of a run into a model, without its training state.
+
+    A damaged checkpoint is passed over, with a warning, if there is another.
+
+    Args:
+        model_dir: str or path.
+        model: A built Keras model of the same configuration.
+        identity: dict as for `Checkpoints`, to be compared.
+
+    Returns:
+        The path of the checkpoint, or None if there is none.
+
+    Raises:
+        CheckpointError: if none is whole, or it does not fit the model.
+    """
+    folder = best_folder(model_dir)
+    found = folder.stored()
+    errors = []
+    for stored in reversed(by_score(found)):
+        try:
+            folder.verify(stored)
+        except DamagedCheckpoint as error:
+            errors.append(error)
+            continue
+        if identity is not None:
+            check_identity(stored, identity)
+        read_weights(stored, model)
+        for error in errors:
+            logging.getLogger(__name__).warning(
+                "%s %s is taken in its place.", error, stored.path
+            )
+        return stored.path
+    if folder.stored() != found:  # a training run has replaced them meanwhile
+        return load_best(model_dir, model, identity)
+    if errors:
+        raise errors[0]
+    return None

@@ -1,0 +1,179 @@
+"""What a checkpoint holds: variables under names, and how they come back."""
+
+import contextlib
+import re
+
+import tensorflow as tf
+
+from moe_keras.parallel.processes.sums import SumsOfReplicas
+from moe_keras.parallel.replicas.weight import gather_pieces, gather_whole
+from moe_keras.placement.shards import Whole, shard_of, whole_variables
+from trainers.engine.checkpoints.files import CheckpointError
+
+
+def weights_by_path(model):
+    """The weights of a Keras model for `tf.train.Checkpoint`, by name.
+
+    TensorFlow's object graph does not see layers that Keras keeps in a list:
+    a checkpoint of the model itself would silently leave them out.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        dict of variables. Keys are paths below the model's own name.
+
+    Raises:
+        ValueError: if two weights have one path; name the layers apart.
+
+    Example:
+
+    >>> import keras
+    >>> layers = [keras.layers.Dense(1, name="out")]
+    >>> model = keras.Sequential([keras.Input((2,)), *layers])
+    >>> sorted(weights_by_path(model))
+    ['out/bias', 'out/kernel']
+    """
+    paths = {}
+    for weight in model.weights:
+        shard = shard_of(weight)
+        path = weight.path if shard is None else shard.path
+        path = path.removeprefix(f"{model.name}/")
+        if path in paths and shard is None:
+            raise ValueError(
+                f"Two weights of {model.name} have the path {path!r}: a "
+                "checkpoint could not tell them apart. Give their layers "
+                "names of their own."
+            )
+        paths.setdefault(path, []).append(weight)
+    return {
+        path: whole_variables(weights)[0] for path, weights in paths.items()
+    }
+
+
+def copy_weights(source, target=None):
+    """Gives a model the weights of another one, by their paths.
+
+    Args:
+        source: A built Keras model, perhaps of several replicas. If these
+            have different parts of its weights, all workers must call this.
+        target: A built Keras model with weights of the same paths, or None
+            for a worker that only helps the others.
+    """
+    targets = {} if target is None else weights_by_path(target)
+    for path, weight in weights_by_path(source).items():
+        if isinstance(weight, Whole):
+            weight = _gather(weight, keeps=bool(targets))
+        if targets:
+            targets[path].assign(tf.convert_to_tensor(weight))
+
+
+def _gather(whole, keeps):
+    if whole.of_replicas is None:  # of a layout: all shards are this process's
+        return whole.numpy()
+    return gather_whole(whole.of_replicas, keeps)
+
+
+def _states(model):
+    """What else a model remembers: states of random generators, metrics."""
+    weights = {id(weight) for weight in model.weights}
+    return [v.value for v in model.variables if id(v) not in weights]
+
+
+class TrainingState:
+    """All that training has to remember.
+
+    Args:
+        model: A built Keras model.
+        optimizer: Its Keras optimizer, built.
+        **others: What else there is, as `tf.train.Checkpoint` takes it.
+
+    Attributes:
+        weights: `tf.train.Checkpoint` of the model's weights alone.
+        everything: `tf.train.Checkpoint` of all.
+
+    Example:
+
+    >>> import tempfile
+    >>> import keras
+    >>> from trainers.engine.checkpoints.files import CheckpointFolder
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> optimizer = keras.optimizers.SGD()
+    >>> optimizer.build(model.trainable_variables)
+    >>> step = tf.Variable(7)
+    >>> state = TrainingState(model, optimizer, step=step)
+    >>> folder = CheckpointFolder(tempfile.mkdtemp())
+    >>> stored = folder.write(7, state.everything.write, {})
+    >>> _ = step.assign(0)
+    >>> state.read(stored)
+    >>> int(step)
+    7
+    """
+
+    def __init__(self, model, optimizer, **others):
+        weights = weights_by_path(model)
+        beside = whole_variables(optimizer.variables)
+        self._sums = SumsOfReplicas(_states(model), model.distribute_strategy)
+        self.weights = tf.train.Checkpoint(model=weights)
+        self.everything = tf.train.Checkpoint(
+            model=weights,
+            states=self._sums.to_save,
+            optimizer=beside,
+            **others,
+        )
+        average = others.get("average", {"averages": []})["averages"]
+        self._wholes = [
+            whole
+            for whole in (*weights.values(), *beside, *average)
+            if isinstance(whole, Whole)
+        ]
+
+    @contextlib.contextmanager
+    def gathered(self, workers):
+        """Within the block the chief can save what all workers have.
+
+        All workers enter it at the same point.
+        """
+        if workers.count > 1:
+            gather_pieces(self._wholes, keeps=workers.is_chief)
+            self._sums.gather()
+        try:
+            yield
+        finally:
+            for whole in self._wholes:
+                whole.pieces_elsewhere.clear()
+
+    def read(self, stored):
+        """Restores everything from a `Stored` checkpoint.
+
+        Raises:
+            CheckpointError: if it does not fit.
+        """
+        read(self.everything, stored)
+        self._sums.share_out()
+
+
+def read_weights(stored, model):
+    """Puts the weights of a checkpoint, of either kind, into a model."""
+    read(tf.train.Checkpoint(model=weights_by_path(model)), stored)
+
+
+def read(checkpoint, stored):
+    """Restores a `tf.train.Checkpoint` from what holds at least all of it.
+
+    Raises:
+        CheckpointError: if something is missing or of another shape.
+    """
+    try:
+        status = checkpoint.read(stored.prefix).expect_partial()
+        status.assert_existing_objects_matched()
+        return
+    except AssertionError as error:
+        missing = sorted(re.findall(r"<tf.Variable '([^':]+)", str(error)))
+        reason = f"it has no {', '.join(missing)}"
+    except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+    raise CheckpointError(
+        f"{stored.path} does not fit this model, or this version of the "
+        f"program: {reason}."
+    )

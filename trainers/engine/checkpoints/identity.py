@@ -1,0 +1,58 @@
+"""What makes a run, field by field, and whether a checkpoint is of it."""
+
+import json
+
+from trainers.engine.checkpoints.files import CheckpointError
+
+
+def check_identity(stored, identity):
+    """Refuses a checkpoint of another configuration.
+
+    Args:
+        stored: `Stored`.
+        identity: dict, field by field. Fields that only one of them has were
+            added by a later version and are passed over.
+
+    Raises:
+        CheckpointError: naming the fields that differ.
+    """
+    there, here = stored.about["identity"], as_json(identity)
+    differing = [
+        f"{name} (there {there[name]!r}, now {here[name]!r})"
+        for name in sorted({*there} & {*here})
+        if there[name] != here[name]
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{stored.path} is a checkpoint of another configuration: "
+            f"{', '.join(differing)}."
+        )
+
+
+def agree(fields, others):
+    """Whether all fields are equal that both have; versions may add some.
+
+    Where both have the `.sha256` of what a field names, that counts, and the
+    name itself does not.
+
+    Example:
+
+    >>> agree({"dev": "a", "beam": 5}, {"dev": "a", "prune": None})
+    True
+    >>> there = {"dev": "a", "dev.sha256": "01"}
+    >>> agree(there, {"dev": "moved/a", "dev.sha256": "01"})
+    True
+    >>> agree(there, {"dev": "a", "dev.sha256": "23"})
+    False
+    """
+    common = {*fields} & {*others}
+    return all(
+        fields[name] == others[name]
+        for name in common
+        if f"{name}.sha256" not in common
+    )
+
+
+def as_json(values):
+    """Values as they are after being written and read: tuples are lists."""
+    return json.loads(json.dumps(values))

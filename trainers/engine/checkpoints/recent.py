@@ -1,0 +1,145 @@
+"""The last states of training, and the way back to them after a stop."""
+
+import pathlib
+
+from trainers.engine.checkpoints.best import BestCheckpoints
+from trainers.engine.checkpoints.contents import TrainingState
+from trainers.engine.checkpoints.files import (
+    CheckpointError,
+    CheckpointFolder,
+    DamagedCheckpoint,
+)
+from trainers.engine.checkpoints.identity import agree, as_json, check_identity
+
+
+class Checkpoints:
+    """Saves and restores whatever it is given.
+
+    Layout: `MODEL_DIR/checkpoints/` holds the last few states of training,
+    `MODEL_DIR/best/` the weights of the best evaluations.
+
+    Args:
+        model_dir: str or path.
+        keep: int. How many of the last states are kept.
+        keep_best: int. How many of the best evaluations are kept.
+        model: The Keras model; its weights are all that `best` needs.
+        optimizer: Its Keras optimizer, built.
+        identity: dict. What makes the run, field by field: a checkpoint with
+            other values is not restored.
+        measure: dict. What a score was measured on. Scores of different
+            measures are not compared.
+        log: Function of one line of text.
+        **state: Everything else that training has to remember.
+    """
+
+    def __init__(
+        self,
+        model_dir,
+        keep,
+        keep_best,
+        model,
+        optimizer,
+        identity=None,
+        measure=None,
+        log=print,
+        **state,
+    ):
+        about = {"identity": identity or {}, "measure": measure or {}}
+        self._keep = keep
+        self._about = as_json(about)
+        self._log = log
+        self._training = training_folder(model_dir)
+        self._best = BestCheckpoints(model_dir, keep_best, self._about)
+        self._state = TrainingState(model, optimizer, **state)
+
+    def gathered(self, workers):
+        """A context in which the chief can save what all workers have.
+
+        All workers enter it at the same point.
+        """
+        return self._state.gathered(workers)
+
+    def save(self, step):
+        """Saves the state of training; the oldest one beyond `keep` goes.
+
+        Raises:
+            CheckpointError: if the disk does not take it.
+        """
+        write = self._state.everything.write
+        self._training.write(step, write, self._about)
+        for stored in self._training.stored()[: -self._keep]:
+            self._training.remove(stored)
+
+    def save_best(self, step, score, is_best):
+        """Keeps the weights if they are the best; see `BestCheckpoints`."""
+        self._best.save(step, score, is_best, self._state.weights.write)
+
+    def best_score_left(self):
+        """Best score whose weights are whole; see `BestCheckpoints`."""
+        return self._best.verified_score(self._log)
+
+    def restore(self):
+        """Restores the last whole state of training.
+
+        A damaged one is named in the log and set aside, and the one before it
+        is taken.
+
+        Returns:
+            `(step, is_same_measure)` of what was restored, or None if nothing
+            was saved yet.
+
+        Raises:
+            CheckpointError: if all that was saved is damaged, or is of
+                another configuration or version.
+        """
+        name = self.find()
+        return None if name is None else self.load(name)
+
+    def find(self):
+        """Name of the last whole state of training, or None; see `restore`."""
+        damaged = []
+        for stored in reversed(self._training.stored()):
+            try:
+                self._training.verify(stored)
+            except DamagedCheckpoint as error:
+                damaged.append((stored, error))
+                continue
+            check_identity(stored, self._about["identity"])
+            for torn, error in damaged:
+                self._training.set_aside(torn)
+                self._log(f"{error} The checkpoint before it is taken.")
+            return stored.path.name
+        if damaged:
+            raise CheckpointError(
+                f"No checkpoint in {self._training.path} is whole: "
+                f"{' '.join(str(error) for _, error in damaged)} Move the "
+                "folder away to start anew."
+            )
+        return None
+
+    def load(self, name):
+        """Restores the state of training that `find` has found.
+
+        Args:
+            name: str. Perhaps another process has found it.
+
+        Returns:
+            As `restore`.
+
+        Raises:
+            CheckpointError: if it is not there, or does not fit.
+        """
+        for stored in self._training.stored():
+            if stored.path.name == name:
+                self._state.read(stored)
+                there, here = stored.about["measure"], self._about["measure"]
+                return stored.step, agree(there, here)
+        raise CheckpointError(
+            f"There is no {name} in {self._training.path}, though the chief "
+            "sees it: all workers must have the same folder under this path."
+        )
+
+
+def training_folder(model_dir):
+    """Where the last states of training are."""
+    return CheckpointFolder(pathlib.Path(model_dir) / "checkpoints")

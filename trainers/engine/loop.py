@@ -1,0 +1,348 @@
+"""The training loop, for any model that can say its loss.
+
+It knows nothing of translation: a task hands it a model, a loss function,
+batches and an evaluation. Checkpoints, averaging, progress and TensorBoard
+come from here.
+
+All that training depends on is in a checkpoint, the place in the data and the
+states of all random generators included: a run that is killed at any moment
+and started again ends with the weights of one that was left alone, bit for
+bit (benchmarks/kill_resume.py).
+"""
+
+import math
+import time
+
+import keras
+import tensorflow as tf
+
+from moe_keras.monitoring import RoutingRecorder
+from moe_keras.parallel.processes.workers import Workers
+from moe_keras.parallel.replicas.weight import mark_optimizer
+from moe_keras.placement.replicas import spread_random_states
+from trainers.engine.averaging import MovingAverage
+from trainers.engine.bad_steps import BadSteps
+from trainers.engine.best_score import BestScore
+from trainers.engine.checkpoints.contents import copy_weights
+from trainers.engine.checkpoints.recent import Checkpoints
+from trainers.engine.interruption import Interrupted, Interruption
+from trainers.engine.loss_scale import LossScale
+from trainers.engine.optimizer import OPTIMIZERS
+from trainers.engine.progress import Progress
+from trainers.engine.schedules import Schedule
+from trainers.engine.summaries import Summaries
+from trainers.engine.train_step import TrainStep
+
+
+class Loop:
+    """Trains a model, evaluates it as it goes and leaves checkpoints.
+
+    Several workers each have a loop of their own, and these do the same steps
+    together; the chief's alone evaluates and writes.
+
+    Args:
+        task: `Task`.
+        config: `LoopConfig`.
+        model_dir: str. Checkpoints and TensorBoard logs go there.
+        log: Function of one line of text.
+        workers: `Workers`; by default this process is alone.
+
+    Raises:
+        ValueError: if the place in the batches could not be saved.
+    """
+
+    def __init__(self, task, config, model_dir, log=print, workers=None):
+        self.task = task
+        self.model = model = task.model
+        self.config = config
+        self.workers = workers or Workers()
+        self._log = log
+        self._strategy = model.distribute_strategy
+        keeps = self.workers.is_chief
+        with self._strategy.scope():
+            self.optimizer = self._make_optimizer()
+            self.routing = RoutingRecorder(
+                model, model_dir if keeps else None, task.thresholds
+            )
+            self.average = MovingAverage(
+                [v.value for v in model.trainable_variables],
+                config.average_decay,
+            )
+        scale = config.loss_scale
+        self.loss_scale = LossScale(scale) if scale else None
+        self.batches = task.savable_batches()
+        self._train_step = TrainStep(
+            model,
+            task.loss,
+            self.optimizer,
+            config.clip_norm,
+            config.accumulate_steps,
+            task.static_shapes,
+            watch=self._watch_gradients,
+            loss_scale=self.loss_scale and self.loss_scale.factor,
+            batch_spec=getattr(self.batches, "element_spec", None),
+        )
+        self.best = BestScore()
+        self.bad_steps = BadSteps(
+            model_dir, config.max_bad_steps, task.texts, log, keeps
+        )
+        self.step = _counter(0, tf.int64)
+        self.evaluated = _counter(0, tf.int64)  # step of the last evaluation
+        self.seconds = _counter(0.0, tf.float64)
+        self.summaries = Summaries(model_dir if keeps else None)
+        self.checkpoints = Checkpoints(
+            model_dir,
+            config.keep_checkpoints,
+            config.keep_best,
+            model,
+            self.optimizer,
+            task.identity,
+            task.measure,
+            log,
+            average=self.average.state(),
+            batches=self.batches,
+            best=self.best,
+            bad_steps=self.bad_steps.count,
+            step=self.step,
+            evaluated=self.evaluated,
+            seconds=self.seconds,
+            **({"loss_scale": self.loss_scale} if self.loss_scale else {}),
+        )
+        self._is_saved = True
+
+    def _make_optimizer(self):
+        config = self.config
+        self.schedule = Schedule(
+            config.schedule,
+            config.learning_rate,
+            config.warmup_steps,
+            config.constant_steps,
+            config.decay_from,
+            config.final_rate,
+        )
+        optimizer = OPTIMIZERS[config.optimizer](
+            self.schedule, beta_2=config.adam_beta_2
+        )
+        optimizer.build(self.model.trainable_variables)
+        mark_optimizer(optimizer, self.model.trainable_variables)
+        return optimizer
+
+    def _watch_gradients(self, gradients, variables):
+        self.routing.add_gradients(gradients, variables, are_summed=True)
+
+    def resume(self):
+        """Goes on from the last checkpoint, if there is one.
+
+        Raises:
+            CheckpointError: if none can be used.
+        """
+        name = self.checkpoints.find() if self.workers.is_chief else None
+        name = self.workers.everyones(name)[0]
+        if name is None:
+            return
+        step, is_same_measure = self.checkpoints.load(name)
+        self._log(f"Resuming after step {step}.")
+        if not is_same_measure:
+            self._log(
+                "The dev corpus or the search has changed: the search for "
+                "the best begins anew."
+            )
+            self._restart_best()
+        self._give_up_lost_best()
+
+    def _restart_best(self):
+        self.best.restart()
+        self.evaluated.assign(0)
+
+    def _give_up_lost_best(self):
+        """Goes back to what is left of the best weights, if they are damaged.
+
+        Returns:
+            bool. Whether none are left, and the search begins anew.
+        """
+        mine = None
+        if self.workers.is_chief:
+            mine = self.checkpoints.best_score_left()
+        left = self.workers.everyones(mine)[0]
+        lost = float(self.best.score)
+        if left >= lost:
+            return False
+        self._is_saved = False
+        if left == -math.inf:
+            self._log(
+                f"The best weights, of score {lost:.2f}, are lost: the search "
+                "for the best begins anew."
+            )
+            self._restart_best()
+            return True
+        self._log(
+            f"The best weights, of score {lost:.2f}, are lost: the best that "
+            f"are left have {left:.2f}."
+        )
+        self.best.score.assign(left)
+        return False
+
+    def run(self):
+        """Trains until the steps, the minutes or the patience are used up.
+
+        Raises:
+            Interrupted: after SIGTERM or Ctrl-C; all is saved.
+            TrainingError: after too many steps that are not finite.
+            CheckpointError: if a checkpoint cannot be written.
+        """
+        self.routing.begin(int(self.step))
+        spread_random_states(self.model)
+        try:
+            with Interruption() as interruption:
+                self._run(interruption)
+        except Interrupted as interrupted:
+            self._save()
+            self.workers.everyones(None)  # nobody leaves before it is saved
+            self._log(
+                f"{interrupted}: all is saved after step {int(self.step)}. "
+                "Give the same command again to go on."
+            )
+            raise
+        if self._is_out_of_patience():
+            self._log(
+                f"No better score in {self.config.patience} evaluations: "
+                f"training ends after step {int(self.step)}."
+            )
+
+    def _run(self, interruption):
+        progress = Progress(self.config, self._log, self.seconds)
+        while True:
+            self._agree(interruption)
+            if self._is_due(self.config.evaluate_every):
+                if int(self.evaluated) != int(self.step):
+                    self.evaluate(interruption.check)
+            if self._is_due(self.config.save_every):
+                self._save()
+            if self._is_over():
+                if self._give_up_lost_best():
+                    self.evaluate(interruption.check)
+                    self._save()
+                return
+            self._train(progress)
+
+    def _agree(self, interruption):
+        """Stops all workers where one has to stop, at the same step.
+
+        Raises:
+            Interrupted: if a signal has come to any of them.
+        """
+        mine = [float(self.seconds), interruption.received]
+        everyones = self.workers.everyones(mine)
+        self.seconds.assign(everyones[0][0])  # the chief's clock counts
+        for _, received in everyones:
+            if received is not None:
+                raise Interrupted(received)
+
+    def _train(self, progress):
+        start = time.monotonic()
+        step = int(self.step) + 1
+        self.schedule.used.assign(self._share_used())
+        self._is_saved = False
+        figures = self._finite_step(step)
+        self.step.assign(step)
+        if step % self.average.every == 0:
+            self.average.update()
+        self.seconds.assign_add(time.monotonic() - start)
+        shown = progress.add(step, figures.loss, figures.nll, figures.tokens)
+        if shown:
+            windows = self.routing.close(step)
+            self.summaries.write_training(
+                step, shown, self.learning_rate(), figures.norm, windows
+            )
+            for line in self.routing.news:
+                self._log(line)
+
+    def _finite_step(self, step):
+        """Trains on the next batch whose loss and gradient are finite."""
+        while True:
+            figures, batches = self._train_step(self.batches)
+            scale = self.loss_scale
+            if scale and scale.was_too_large(figures):
+                self._log(
+                    f"The gradient of step {step} is too large for float16: "
+                    f"the loss scale falls to {float(scale.factor):g}."
+                )
+            elif not figures.is_finite:
+                self.bad_steps.add(step, figures, batches)
+            else:
+                return figures
+            self.routing.begin(step - 1)  # NaN may be in its window
+
+    def evaluate(self, check):
+        """Evaluates the averaged weights; keeps them if they are the best.
+
+        Args:
+            check: Function that raises when the run has to end.
+        """
+        step = int(self.step)
+        with self.average.swapped_in():
+            metrics = self._evaluate(check)
+            is_best = self.best.add(metrics["score"])
+            with self.checkpoints.gathered(self.workers):
+                if self.workers.is_chief:
+                    self.checkpoints.save_best(step, metrics["score"], is_best)
+        self.evaluated.assign(step)
+        self._is_saved = False
+        self.summaries.write_evaluation(step, metrics)
+        shown = "  ".join(f"{k} {v:.2f}" for k, v in metrics.items())
+        self._log(f"dev at step {step}  {shown}{'  (best)' * is_best}")
+
+    def _evaluate(self, check):
+        """The chief evaluates; all know what it has found, or that it ends."""
+        found = None
+        if self.workers.count > 1 or self.task.evaluated is not None:
+            copy_weights(self.model, self.task.evaluated)
+        if self.workers.is_chief:
+            try:
+                found = {"metrics": self.task.evaluate(check)}
+            except Interrupted as interrupted:
+                found = {"interrupted": int(interrupted.signal)}
+        found = self.workers.everyones(found)[0]
+        if "interrupted" in found:
+            raise Interrupted(found["interrupted"])
+        return found["metrics"]
+
+    def learning_rate(self):
+        """The rate of now, to be shown."""
+        return float(self.optimizer.learning_rate)
+
+    def _save(self):
+        if not self._is_saved:
+            with self.checkpoints.gathered(self.workers):
+                if self.workers.is_chief:
+                    self.checkpoints.save(int(self.step))
+            self._is_saved = True
+
+    def _is_due(self, every):
+        """Whether it is time for what is done once in so many steps."""
+        step = int(self.step)
+        return self._is_over() or (step and step % every == 0)
+
+    def _is_over(self):
+        return self._share_used() >= 1 or self._is_out_of_patience()
+
+    def _share_used(self):
+        """Share of the steps, or of the minutes, that is behind."""
+        share = int(self.step) / self.config.steps
+        if self.config.max_minutes:
+            minutes = float(self.seconds) / 60
+            share = max(share, minutes / self.config.max_minutes)
+        return share
+
+    def _is_out_of_patience(self):
+        patience = self.config.patience
+        return patience and int(self.best.evaluations_since) >= patience
+
+
+def _counter(value, dtype):
+    return tf.Variable(value, dtype=dtype, trainable=False)
+
+
+def seed_everything(seed):
+    """Seeds initial weights, dropout, gating noise and TensorFlow."""
+    keras.utils.set_random_seed(seed)

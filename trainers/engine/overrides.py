@@ -1,0 +1,125 @@
+"""Fields of a configuration, changed by text as `--set FIELD=VALUE` has it."""
+
+import ast
+import dataclasses
+import math
+import types
+import typing
+
+# What a field of a type takes, in words.
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    tuple: "whole numbers with commas between",
+}
+
+
+def with_overrides(config, overrides):
+    """Changes fields, also those of the nested configs.
+
+    Args:
+        config: A frozen dataclass, with frozen dataclasses as fields.
+        overrides: List of `"field=value"`; a field of a nested config may be
+            named alone (`num_experts=32`) or in full
+            (`model.num_experts=32`).
+
+    Returns:
+        A new config.
+
+    Raises:
+        ValueError: for an unknown field, listing those that there are, or
+            for a value that does not fit the field.
+
+    Example:
+
+    >>> from trainers.translator.presets import NmtConfig
+    >>> config = with_overrides(NmtConfig(), ["num_experts=32", "pair=en-de"])
+    >>> config.model.num_experts, config.pair
+    (32, 'en-de')
+    """
+    paths = field_paths(config)
+    by_name = {path.split(".")[-1]: path for path in paths}
+    for override in overrides:
+        name, separator, text = override.partition("=")
+        path = name if name in paths else by_name.get(name)
+        if not separator or path is None:
+            raise ValueError(
+                f"`--set` takes FIELD=VALUE with a known field. Received: "
+                f"{override!r}. Known fields: {', '.join(sorted(by_name))}"
+            )
+        config = _replaced(config, path.split("."), text)
+    return config
+
+
+def field_paths(config, prefix=""):
+    """Dotted names of all fields that hold a value, with those values.
+
+    >>> from trainers.translator.presets import NmtConfig
+    >>> field_paths(NmtConfig())["model.vocab_size"]
+    4000
+    """
+    paths = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            paths |= field_paths(value, f"{prefix}{field.name}.")
+        else:
+            paths[f"{prefix}{field.name}"] = value
+    return paths
+
+
+def field_types(config):
+    """Types that each field of a config takes, by name; dicts of tuples.
+
+    Args:
+        config: Dataclass, or a value of it.
+
+    >>> from translation.search.beam_options import BeamOptions
+    >>> field_types(BeamOptions)["prune"]
+    (<class 'float'>, <class 'NoneType'>)
+    """
+    kind = config if isinstance(config, type) else type(config)
+    hints = typing.get_type_hints(kind)
+    return {
+        name: typing.get_args(hints[name]) or (hints[name],) for name in hints
+    }
+
+
+def _replaced(config, names, text):
+    name, *rest = names
+    if rest:
+        value = _replaced(getattr(config, name), rest, text)
+    else:
+        value = _parsed(name, field_types(config)[name], text)
+    return dataclasses.replace(config, **{name: value})
+
+
+def _parsed(name, kinds, text):
+    """Reads `text` as a value of the types that the field takes."""
+    if str in kinds:
+        return text
+    if types.NoneType in kinds and text == "None":
+        return None
+    kind = kinds[0]
+    value = _read(kind, text)
+    if value is None:
+        or_none = ", or None" if types.NoneType in kinds else ""
+        raise ValueError(
+            f"`{name}` takes {_KINDS[kind]}{or_none}. Received: {text!r}"
+        )
+    return value
+
+
+def _read(kind, text):
+    """A value of the type, or None where the text is none."""
+    try:
+        value = float(text) if kind is float else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return None
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is tuple:
+        values = value if isinstance(value, tuple) else (value,)
+        return values if all(type(x) is int for x in values) else None
+    return value if type(value) is kind else None

@@ -1,0 +1,322 @@
+"""One update of the weights, from one batch or from several."""
+
+import functools
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from moe_keras.parallel.replicas.weight import is_split
+from moe_keras.placement.replicas import (
+    num_replicas,
+    share_of_replica,
+    sum_over_replicas,
+)
+from moe_keras.placement.shards import device_of
+from trainers.engine.optimizer import apply_on_replica
+
+
+class StepFigures(NamedTuple):
+    """What a step tells.
+
+    Attributes:
+        loss: Mean loss for each token, without auxiliary losses.
+        tokens: Tokens that it is a mean of.
+        norm: Global norm of the gradient, before it is cut.
+        is_finite: Whether both are finite; otherwise nothing was updated.
+        nll: Mean negative log likelihood of a token. It is the loss, unless
+            that asks for something else as well, such as smoothed labels.
+    """
+
+    loss: float
+    tokens: float
+    norm: float
+    is_finite: bool
+    nll: float
+
+
+class TrainStep:
+    """Loss, gradient, cut and update.
+
+    With `accumulate_steps` of k, the gradients of k batches are summed before
+    one update:
+
+        sum_m tokens_m (grad loss_m + grad auxiliary_m) / sum_m tokens_m
+
+    The loss is that of one batch which holds all their tokens: means over
+    tokens, weighed by tokens, are the mean over all. An auxiliary loss is a
+    function of its own batch. What is not linear in the tokens, as the
+    balancing losses CV(importance)^2 and CV(load)^2 of a mixture of experts,
+    is the mean of the k batches' values, and not its value on them together:
+    each batch has to be balanced by itself, which asks for more. To have the
+    latter, all k batches would have to be in memory at once. Layers that move
+    something by themselves once an update, as the bias of `BiasBalancedGate`,
+    are told of k: it is set as their `batches_per_update`, where they have
+    that attribute.
+
+    A step whose loss or gradient is not finite updates nothing: neither
+    weights nor the state of the optimizer. Weights without a gradient, which
+    the forward pass moves (a gate's bias, say), go back to where they were
+    before the first batch of the step. Random generators go on, for they
+    must not draw the same numbers again, and statistics are not weights.
+
+    A model that was made under the scope of a `tf.distribute` strategy is
+    trained by all its replicas. Each takes its share of the rows of a batch,
+    one may get none, and loss and gradient are those of the whole batch:
+
+        grad sum_r loss_sum_r / sum_r tokens_r + grad sum_r auxiliary_r / R
+
+    Auxiliary losses that are the same on all replicas, as those of
+    `SparseMoE`, so count once; of others it is the mean.
+
+    Args:
+        model: A built Keras model.
+        loss: Function of (model, batch) that calls the model with
+            `training=True` and returns the sum of the loss over the tokens of
+            the batch and their number, and, if that is something else, the
+            sum of their negative log likelihoods: float32 scalars.
+        optimizer: A Keras optimizer, built; for several replicas, or experts
+            under a layout, one of `trainers.engine.optimizer`.
+        clip_norm: float. The global norm of the gradient is cut to this.
+        accumulate_steps: int. Batches of one update.
+        static_shapes: bool. Whether batches have so few shapes that the step
+            is worth compiling for each of them.
+        watch: Function of (gradients, variables) or None. It is called within
+            the graph of an update, before the gradient is cut, and has the
+            gradients of the whole batch.
+        loss_scale: Scalar tensor or variable, or None. The loss is multiplied
+            by it, and then the gradient divided: see `loss_scale`.
+        batch_spec: Nest of `tf.TensorSpec` that fits every batch, or None.
+            With it one graph serves all of them, unless `static_shapes`.
+            Without, the first batch gets a graph of its own, and so does
+            that of a resumed run, which is another: results of two graphs
+            differ in their last bits.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> optimizer = keras.optimizers.SGD(0.1)
+    >>> optimizer.build(model.trainable_variables)
+    >>> def loss(model, batch):
+    ...     return tf.reduce_sum(model(batch) ** 2), tf.constant(2.0)
+    >>> step = TrainStep(model, loss, optimizer, clip_norm=1.0)
+    >>> figures, batches = step(iter([tf.ones((2, 1))]))
+    >>> figures.tokens, figures.is_finite, len(batches)
+    (2.0, True, 1)
+    """
+
+    def __init__(
+        self,
+        model,
+        loss,
+        optimizer,
+        clip_norm,
+        accumulate_steps=1,
+        static_shapes=False,
+        watch=None,
+        loss_scale=None,
+        batch_spec=None,
+    ):
+        self._model = model
+        self._loss = loss
+        self._optimizer = optimizer
+        self._clip_norm = clip_norm
+        self._accumulate_steps = accumulate_steps
+        self._watch = watch
+        self._loss_scale = loss_scale
+        self._strategy = model.distribute_strategy
+        for layer in model._flatten_layers():
+            if hasattr(layer, "batches_per_update"):
+                layer.batches_per_update = accumulate_steps
+        self._states = model.non_trainable_weights
+        if accumulate_steps > 1:
+            self._add_sums()
+        traced = {"reduce_retracing": not static_shapes, "autograph": False}
+        if batch_spec is not None and not static_shapes:
+            traced = {"input_signature": [batch_spec], "autograph": False}
+        self._update = tf.function(self._on_replicas(self._step), **traced)
+        self._add = tf.function(self._on_replicas(self._add_batch), **traced)
+        self._keep_states = tf.function(
+            self._on_replicas(self._keep_states_of_replica), autograph=False
+        )
+        self._update_by_sums = tf.function(
+            self._on_replicas(self._step_by_sums), autograph=False
+        )
+
+    def _add_sums(self):
+        """Each replica sums up its own gradients, until they are needed."""
+
+        def zeros(like):
+            with device_of(like):
+                return tf.Variable(
+                    tf.zeros(like.shape, like.dtype),
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.NONE,
+                )
+
+        with self._strategy.scope():
+            self._sums = [zeros(v) for v in self._model.trainable_variables]
+            self._totals = zeros(tf.constant([0.0, 0.0, 0.0]))
+            self._kept = [zeros(v) for v in self._states]
+
+    def _on_replicas(self, function):
+        """`function` run by every replica; what the first one returns."""
+
+        def run(*batch):
+            results = self._strategy.run(function, args=batch)
+            return tf.nest.map_structure(
+                lambda result: self._strategy.experimental_local_results(
+                    result
+                )[0],
+                results,
+            )
+
+        return run
+
+    def __call__(self, batches):
+        """Takes as many batches as it needs and updates the weights once.
+
+        Args:
+            batches: Iterator.
+
+        Returns:
+            `StepFigures` of Python numbers, and the list of the batches.
+        """
+        taken = [next(batches) for _ in range(self._accumulate_steps)]
+        if self._accumulate_steps == 1:
+            figures = self._update(taken[0])
+        else:
+            self._keep_states()
+            for batch in taken:
+                self._add(batch)
+            figures = self._update_by_sums()
+        figures = StepFigures(*(float(figure) for figure in figures))
+        return figures._replace(is_finite=bool(figures.is_finite)), taken
+
+    def _gradients(self, batch):
+        """Losses and gradient, of which each replica has a part, and tokens.
+
+        The losses `(2,)` are the one that is trained and the likelihood's.
+        """
+        variables = self._model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss_sum, tokens, *nll_sum = self._loss(
+                self._model, share_of_replica(batch)
+            )
+            auxiliary = self._model.losses
+            tokens = sum_over_replicas(tf.stop_gradient(tokens))
+            loss = loss_sum / tf.maximum(tokens, 1.0)
+            total = tf.add_n([loss, *(x / num_replicas() for x in auxiliary)])
+            if self._loss_scale is not None:
+                total *= self._loss_scale
+        gradients = tape.gradient(total, variables)
+        # Rows of an embedding may come twice: sum them before the norm.
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
+        if self._loss_scale is not None:
+            gradients = self._beside_weights(
+                lambda gradient: gradient / self._loss_scale, gradients
+            )
+        nll = (*nll_sum, loss_sum)[0] / tf.maximum(tokens, 1.0)
+        return tf.stack([loss, nll]), tokens, gradients
+
+    def _apply(self, losses, tokens, gradients, states):
+        """Sums the parts of replicas; updates the weights if all is finite.
+
+        Otherwise weights that have no gradient get their `states` back.
+        """
+        variables = self._model.trainable_variables
+        losses, gradients, norm = _sum_parts(losses, gradients, variables)
+        loss, nll = tf.unstack(losses)
+        cut, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
+        is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+        update = self._optimizer.apply
+        if num_replicas() > 1 or any(map(is_split, variables)):
+            update = functools.partial(apply_on_replica, self._optimizer)
+
+        def apply():
+            if self._watch:
+                self._watch(gradients, variables)
+            update(cut, variables)
+            return True
+
+        def restore():
+            self._assign_states(states)
+            return False
+
+        tf.cond(is_finite, apply, restore)
+        return StepFigures(loss, tokens, norm, is_finite, nll)
+
+    def _beside_weights(self, function, gradients):
+        """A function of each gradient, computed where its weight is."""
+        results = []
+        for variable, gradient in zip(
+            self._model.trainable_variables, gradients, strict=True
+        ):
+            with device_of(variable):
+                results.append(function(gradient))
+        return results
+
+    def _assign_states(self, values):
+        """For each replica its own: in a branch they must not talk."""
+        for variable, value in zip(self._states, values, strict=True):
+            with device_of(variable):
+                tf.raw_ops.AssignVariableOp(
+                    resource=variable.value.handle, value=value
+                )
+
+    def _keep_states_of_replica(self):
+        for variable, kept in zip(self._states, self._kept, strict=True):
+            with device_of(variable):
+                kept.assign(variable.value)
+
+    def _step(self, batch):
+        states = [tf.convert_to_tensor(v) for v in self._states]
+        return self._apply(*self._gradients(batch), states)
+
+    def _add_batch(self, batch):
+        losses, tokens, gradients = self._gradients(batch)
+        gradients = self._beside_weights(
+            lambda gradient: tokens * gradient, gradients
+        )
+        for total, gradient in zip(self._sums, gradients, strict=True):
+            total.assign_add(gradient)
+        # The tokens of the batch are known to all replicas, losses in parts.
+        self._totals.assign_add(tf.concat([tokens * losses, [tokens]], 0))
+
+    def _step_by_sums(self):
+        totals = tf.identity(self._totals)
+        tokens = totals[2]
+        divisor = tf.maximum(tokens, 1.0)
+        gradients = self._beside_weights(
+            lambda total: total / divisor, self._sums
+        )
+        figures = self._apply(
+            totals[:2] / divisor, tokens, gradients, self._kept
+        )
+        self._beside_weights(
+            lambda total: total.assign(tf.zeros_like(total)), self._sums
+        )
+        self._totals.assign(tf.zeros_like(self._totals))
+        return figures
+
+
+def _sum_parts(loss, gradients, variables):
+    """Loss and gradients of the whole batch, and their global norm.
+
+    A weight of which replicas have different parts has a gradient that is
+    summed already, and only part of it is here: its norm is what is summed.
+    """
+    pairs = list(zip(gradients, map(is_split, variables), strict=True))
+    ours = [gradient for gradient, is_ours in pairs if is_ours]
+    others = [gradient for gradient, is_ours in pairs if not is_ours]
+    loss, *summed = sum_over_replicas([loss, *others])
+    norm = tf.linalg.global_norm(summed)
+    if not ours:
+        return loss, summed, norm
+    square = sum_over_replicas(tf.linalg.global_norm(ours) ** 2)
+    whole = iter(summed)
+    gradients = [
+        gradient if is_ours else next(whole) for gradient, is_ours in pairs
+    ]
+    return loss, gradients, tf.sqrt(norm**2 + square)

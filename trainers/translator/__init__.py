@@ -1,0 +1,1 @@
+"""The translator's side of training: task, folder, corpora, modes."""

@@ -1,0 +1,84 @@
+"""The corpora of a run: read before it begins, and known again later."""
+
+import dataclasses
+from typing import Any
+
+from moe_keras.parallel.processes.cluster import ClusterError
+from translation.text.corpora.base import Corpus
+from translation.text.corpora.corpus import open_corpus
+from translation.text.input_pipeline import count_too_long
+
+
+@dataclasses.dataclass(frozen=True)
+class RunCorpora:
+    """The corpora of a run, and what they hold."""
+
+    train: Corpus
+    dev: Corpus
+    test: Corpus
+    # What was read, by the names of the splits: see `Corpus.contents`.
+    contents: dict[str, Any]
+    # Of the pairs that choose the best checkpoint: see `Corpus.digest`.
+    dev_sha256: str
+
+
+def read_corpora(config, log):
+    """Opens and checks all corpora of a run.
+
+    Args:
+        config: `NmtConfig`.
+        log: Function of one line of text.
+
+    Returns:
+        `RunCorpora`.
+
+    Raises:
+        CorpusError: at the first thing that is wrong.
+    """
+    names = dict.fromkeys([config.train, config.dev, config.test])
+    log(f"Reading {', '.join(names)} ...")
+    train = open_corpus(config.train, config.pair, filters=config.filters)
+    dev = open_corpus(config.dev, config.pair, "dev")
+    test = open_corpus(config.test, config.pair, "test")
+    # What takes longest comes last.
+    contents = {"dev": dev.contents(), "test": test.contents()}
+    contents["train"] = train.contents()
+    for filtered in train.reports():
+        for line in filtered.lines():
+            log(line)
+    return RunCorpora(train, dev, test, contents, dev.digest())
+
+
+def tell_too_long(corpora, tokenizer, options, log):
+    """Says how many training pairs have too many subwords.
+
+    Args:
+        corpora: `RunCorpora`.
+        tokenizer: `Tokenizer`.
+        options: `PipelineOptions`.
+        log: Function of one line of text.
+    """
+    for part in corpora.train.parts():
+        count, looked_at = count_too_long(part, tokenizer, options)
+        [contents] = part.contents()
+        is_all = looked_at == contents["pairs"]
+        log(
+            f"{part.name}: of {'all' if is_all else 'the first'} "
+            f"{looked_at:,} pairs {count:,} ({count / looked_at:.1%}) are left "
+            f"out, with over max_length={options.max_length} subwords."
+        )
+
+
+def check_same_corpora(workers, corpora):
+    """Refuses workers whose corpora differ.
+
+    Raises:
+        ClusterError: naming what they hold.
+    """
+    mine = {**corpora.contents, "dev.sha256": corpora.dev_sha256}
+    for index, others in enumerate(workers.everyones(mine)):
+        if others != mine:
+            raise ClusterError(
+                "All workers must have the same corpora. Received: "
+                f"{others} at worker {index}, {mine} here."
+            )

@@ -1,0 +1,198 @@
+"""Named configurations of the translator's training, and how to change them.
+
+Each preset has a dense twin of the same ops per timestep, `NAME_dense`.
+"""
+
+import dataclasses
+
+from moe_keras.monitoring import Thresholds
+from trainers.engine.loop_config import LoopConfig
+from translation.model.config import TranslatorConfig, dense_twin
+from translation.search.beam_options import BeamOptions
+from translation.text.corpora.pair_filters import FilterOptions
+from translation.text.input_pipeline import PipelineOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class NmtConfig:
+    """Everything about one run of `trainers.nmt`, but its folder.
+
+    Example:
+
+    >>> config = NmtConfig(pair="de-en", search=BeamOptions(beam_width=8))
+    >>> config.pair, config.search.beam_width, config.precision
+    ('de-en', 8, 'float32')
+    """
+
+    pair: str = "en-fr"  # source and target language
+    train: str = "phrasebook"  # corpora: file prefixes, .tsv, tfds, phrasebook
+    dev: str = "phrasebook"  # chooses the best checkpoint
+    test: str = "phrasebook"  # reported at the end
+    vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
+    vocabulary_sentences: int = 500_000  # it is learned from, at most
+    tokenizer_model: str = ""  # path of a SentencePiece model to use instead
+    label_smoothing: float = 0.1  # share of probability spread over all
+    dev_sentences: int = 500  # sentences of `dev` translated for BLEU
+    dev_search: str = "beam"  # how: beam, as `search` says, or greedy
+    precision: str = "float32"  # or mixed_bfloat16, mixed_float16
+    model: TranslatorConfig = TranslatorConfig()
+    loop: LoopConfig = LoopConfig()
+    filters: FilterOptions = FilterOptions()
+    batches: PipelineOptions = PipelineOptions()
+    search: BeamOptions = BeamOptions()
+    verdicts: Thresholds = Thresholds()
+
+    def __post_init__(self):
+        choices = {
+            "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+            "vocabulary_type": ("unigram", "bpe"),
+            "dev_search": ("beam", "greedy"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(known)}. "
+                    f"Received: {getattr(self, name)!r}"
+                )
+        if not 0 <= self.label_smoothing < 1 or self.dev_sentences < 0:
+            raise ValueError(
+                "`label_smoothing` must be at least 0 and below 1, and "
+                "`dev_sentences` not negative. Received: label_smoothing="
+                f"{self.label_smoothing}, dev_sentences={self.dev_sentences}"
+            )
+        if self.vocabulary_sentences < 1:
+            raise ValueError(
+                "`vocabulary_sentences` must be at least 1. Received: "
+                f"vocabulary_sentences={self.vocabulary_sentences}"
+            )
+
+
+# The two small presets leave the paper's sigmoid after the MoE out: it adds one
+# half to every unit at first, noise under dropout (docs/results.md).
+_PHRASEBOOK = NmtConfig(
+    label_smoothing=0.05,
+    dev_sentences=100,
+    model=TranslatorConfig(
+        vocab_size=1500,
+        depth=128,
+        lstm_units=128,
+        num_experts=8,
+        expert_hidden_dim=256,
+        attention_units=128,
+        moe_activation="linear",
+        dropout=0.05,
+        share_softmax=False,
+    ),
+    loop=LoopConfig(
+        steps=900,
+        learning_rate=4e-3,
+        warmup_steps=100,
+        constant_steps=450,
+        average_decay=0.99,
+        clip_norm=1.0,
+        evaluate_every=300,
+        save_every=300,
+    ),
+)
+
+_MULTI30K = NmtConfig(
+    train="train",
+    dev="val",
+    test="test_2016_flickr",
+    dev_sentences=1000,
+    model=TranslatorConfig(
+        vocab_size=4000,
+        depth=192,
+        lstm_units=192,
+        num_experts=16,
+        expert_hidden_dim=256,
+        attention_units=192,
+        moe_activation="linear",
+        dropout=0.17,
+        share_softmax=False,
+    ),
+    loop=LoopConfig(
+        steps=1_000_000,
+        max_minutes=55,
+        learning_rate=4e-3,
+        schedule="linear",  # to zero when the minutes are used up
+        decay_from=0.1,
+        warmup_steps=200,
+        clip_norm=1.0,
+        average_decay=0.998,
+        evaluate_every=1000,
+        save_every=500,
+    ),
+    batches=PipelineOptions(length_multiple=2),
+    search=BeamOptions(prune=3.0),
+)
+
+# The paper's settings (section 5.3, appendix E). What it does not say is
+# GNMT's (beams) or left out (smoothing, averaging); the number of groups is
+# ours. Its runs had the batchwise gate at both levels, which we do not have.
+_WMT14 = NmtConfig(
+    train="train",
+    dev="newstest2013",
+    test="newstest2014",
+    label_smoothing=0.0,
+    model=TranslatorConfig(
+        vocab_size=32_000,
+        depth=512,
+        lstm_units=2048,
+        bidirectional=False,
+        num_experts=2048,
+        experts_per_token=4,
+        gate="hierarchical",
+        expert_groups=32,
+        groups_per_token=2,
+        expert_hidden_dim=2048,
+        expert_bias=False,
+        attention_units=512,
+        context_to="first",
+        readout=False,
+        dropout=0.4,
+    ),
+    loop=LoopConfig(
+        steps=300_000,
+        warmup_steps=2000,
+        constant_steps=8000,
+        average_decay=0.0,
+        evaluate_every=5000,
+        save_every=5000,
+    ),
+    batches=PipelineOptions(tokens_per_batch=16_000, length_multiple=8),
+    search=BeamOptions(
+        beam_width=8,
+        length_penalty=0.2,
+        coverage_penalty=0.2,
+        prune=3.0,
+    ),
+)
+
+
+def _with_twins(presets):
+    twins = {
+        f"{name}_dense": dataclasses.replace(
+            preset, model=dense_twin(preset.model)
+        )
+        for name, preset in presets.items()
+    }
+    return {**presets, **twins}
+
+
+PRESETS = _with_twins(
+    {"phrasebook": _PHRASEBOOK, "multi30k": _MULTI30K, "wmt14": _WMT14}
+)
+
+
+def preset(name):
+    """The preset called `name`.
+
+    Raises:
+        ValueError: if there is none, listing those that there are.
+    """
+    if name not in PRESETS:
+        raise ValueError(
+            f"Unknown preset {name!r}. Known: {', '.join(PRESETS)}"
+        )
+    return PRESETS[name]

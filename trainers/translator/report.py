@@ -1,0 +1,79 @@
+"""What a run tells the person who started it."""
+
+import math
+import shlex
+
+from trainers.engine.overrides import field_paths
+from translation.model.sizes import count_ops, count_parameters
+
+ROUTING_FIGURES = (
+    "cv_importance",
+    "cv_load",
+    "max_over_mean_load",
+    "idle_share",
+    "mean_k",
+)
+
+
+def show_config(config, log):
+    """The effective configuration and the size of the model."""
+    log("Configuration (change a field with --set FIELD=VALUE):")
+    for path, value in field_paths(config).items():
+        log(f"  {path} = {value!r}")
+    parameters, ops = count_parameters(config.model), count_ops(config.model)
+    log(
+        f"Parameters: {parameters.total:,} in all, {parameters.active:,} "
+        "active for a token."
+    )
+    log(
+        f"Ops per timestep: {ops.total:,} multiply-adds "
+        f"(LSTM {ops.lstm:,}, experts {ops.experts:,}, "
+        f"attention {ops.attention + ops.context:,}, "
+        f"softmax {ops.softmax:,}; gates {ops.gates:,} not counted)."
+    )
+
+
+def routing_figures(layer):
+    """How evenly an MoE layer has used its experts, as a dict of floats."""
+    statistics = layer.routing_statistics()
+    return {name: float(getattr(statistics, name)) for name in ROUTING_FIGURES}
+
+
+def show_results(results, log):
+    """BLEU, translations and routing."""
+    log("")
+    for example in results["examples"]:
+        log(f"  source       {example['source']}")
+        log(f"  translation  {example['translation']}")
+        log(f"  reference    {example['reference']}")
+        log("")
+    log("Experts on the test set:")
+    heads = ("CV(importance)", "CV(load)", "max/mean load", "idle experts")
+    heads += ("experts/token",)
+    log(f"  {'layer':24}" + "".join(f"{head:>16}" for head in heads))
+    for name, figures in results["routing"].items():
+        # A folder of an earlier version may lack some.
+        values = (figures.get(key, math.nan) for key in ROUTING_FIGURES)
+        shown = "".join(f"{value:16.3f}" for value in values)
+        log(f"  {name:24}{shown}")
+    log("")
+    log(f"Perplexity {results['perplexity']:.3f} for each subword")
+    log(f"Beam search {results['sentences_per_second']:.1f} sentences/s")
+    log(f"BLEU {results['bleu']:.2f}  {results['signature']}")
+    log(
+        f"BLEU {results['bleu_lowercased']:.2f}  "
+        f"{results['signature_lowercased']}"
+    )
+
+
+def show_next_commands(folder, log):
+    """Commands to go on with."""
+    path = shlex.quote(str(folder.path))
+    program = f"python -m trainers.nmt --model_dir={path}"
+    log("")
+    log("Go on with:")
+    log(f"  echo 'Text.' | {program} --mode=translate")
+    log(f"  {program} --mode=evaluate --test=PREFIX")
+    log(f"  {program} --mode=export")
+    log(f"  python -m moe_keras.report {path}")
+    log(f"  tensorboard --logdir={path}/logs")

@@ -1,0 +1,128 @@
+"""From a trained model to the SavedModel that a server loads."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from trainers.engine.checkpoints.contents import weights_by_path
+from trainers.translator.folder import build_translator
+from translation.search.ensemble import Ensemble
+from translation.serving.export import export_translator, load_translator
+
+PRECISIONS = ("float32", "bfloat16")
+
+# Fields of the configuration that a card tells with the data.
+_DATA = ("pair", "train", "dev", "test", "vocabulary_type", "tokenizer_model")
+
+# What a card says of the evaluation, in the words of results.json.
+_FIGURES = (
+    "bleu",
+    "signature",
+    "bleu_lowercased",
+    "signature_lowercased",
+    "perplexity",
+    "steps",
+    "training_minutes",
+)
+
+
+def export_model(config, folder, model, tokenizer, results, precision):
+    """Writes a new version of the SavedModel.
+
+    Args:
+        config: `NmtConfig` with the search to serve with.
+        folder: `ModelFolder`.
+        model: The trained translator, or an `Ensemble`.
+        tokenizer: `Tokenizer`.
+        results: dict as in results.json, or None if there are no figures.
+        precision: One of `PRECISIONS`.
+
+    Returns:
+        Path of the version's folder.
+    """
+    examples = results["examples"] if results else []
+    return export_translator(
+        served_model(model, precision),
+        tokenizer,
+        folder.export_path,
+        config.search,
+        target_languages=config.pair.split("-")[1:],
+        about=_about(config, folder, model, tokenizer, results),
+        warmup_texts=[example["source"] for example in examples],
+    )
+
+
+def export_and_check(config, folder, model, tokenizer, results, log):
+    """Exports, loads the export and lets it translate the examples."""
+    path = export_model(config, folder, model, tokenizer, results, "float32")
+    served = load_translator(folder.export_path)
+    sources = [example["source"] for example in results["examples"]]
+    expected = [example["translation"] for example in results["examples"]]
+    translations = [found.text for found in served(sources)]
+    same = sum(a == b for a, b in zip(translations, expected, strict=True))
+    log(
+        f"SavedModel {path}: loaded back, it gives {same} of "
+        f"{len(expected)} of these translations to the letter."
+    )
+
+
+def served_model(model, precision="float32"):
+    """The same translator as a server should have it.
+
+    Its experts have no limited capacity: that is for training, and would let
+    sentences of a batch take each other's places. Weights and products are
+    of the `precision`; gates, cell states and scores are float32 always.
+
+    Args:
+        model: A built `Translator`, or an `Ensemble` of such.
+        precision: One of `PRECISIONS`.
+
+    Returns:
+        A `Translator` of its own, or an `Ensemble`.
+
+    Raises:
+        ValueError: for another precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"`precision` must be one of {', '.join(PRECISIONS)}. "
+            f"Received: precision={precision!r}"
+        )
+    if isinstance(model, Ensemble):
+        members = [served_model(member, precision) for member in model.members]
+        return Ensemble(members, model.mean, model.names)
+    dropless = dataclasses.replace(model.config, capacity_factor=None)
+    served = build_translator(dropless, precision)
+    trained = weights_by_path(model)
+    for path, weight in weights_by_path(served).items():
+        weight.assign(tf.cast(trained[path], weight.dtype))
+    return served
+
+
+def _about(config, folder, model, tokenizer, results):
+    """What a card says beyond the SavedModel itself."""
+    figures, about = {}, {}
+    if results:
+        # As it was measured, which need not be as it is served.
+        measured = results.get("config") or dataclasses.asdict(config)
+        figures = {name: results[name] for name in _FIGURES}
+        for name in ("test", "precision", "search"):
+            figures[name] = measured[name]
+    if isinstance(model, Ensemble):
+        about["ensemble"] = {"mean": model.mean, "members": model.names}
+    fields = dataclasses.asdict(config)
+    data = {name: fields.pop(name) for name in _DATA}
+    del fields["search"]  # the card has it, as it is served
+    known = results or folder.load_results(folder.load_config()) or {}
+    return {
+        "data": {
+            **data,
+            **({"pairs": known["pairs"]} if "pairs" in known else {}),
+            "tokenizer_sha256": tokenizer.sha256,
+        },
+        "figures": figures,
+        "examples": results["examples"] if results else [],
+        **about,
+        "configuration": fields.pop("model"),
+        "training": fields,
+    }

@@ -1,0 +1,281 @@
+"""What there is to do with a translator: train, evaluate, average, export.
+
+Every function takes a configuration or a model folder; flags are the business
+of `trainers.nmt` alone.
+"""
+
+import contextlib
+import dataclasses
+import functools
+
+import tensorflow as tf
+
+from moe_keras import __version__
+from moe_keras.parallel.processes.strategies import start_workers
+from trainers.engine.checkpoints.average import average_checkpoints
+from trainers.engine.checkpoints.identity import as_json
+from trainers.engine.loop import Loop, seed_everything
+from trainers.engine.losses import (
+    masked_sum,
+    smoothed_cross_entropy,
+    without_smoothing,
+)
+from trainers.engine.overrides import field_paths
+from trainers.engine.task import Task
+from trainers.translator import report
+from trainers.translator.corpora import (
+    check_same_corpora,
+    read_corpora,
+    tell_too_long,
+)
+from trainers.translator.ensembles import open_translator
+from trainers.translator.evaluation import DevEvaluation, final_figures
+from trainers.translator.fields import identity, measure
+from trainers.translator.folder import ModelFolder, build_model
+from trainers.translator.serving import export_and_check, export_model
+from trainers.translator.vocabulary import (
+    given_tokenizer,
+    make_tokenizer,
+    shared_tokenizer,
+    with_vocabulary,
+)
+from translation.text.corpora.corpus import open_corpus
+from translation.text.input_pipeline import training_batches
+from translation.text.special_ids import PAD_ID
+
+
+def train_and_evaluate(config, model_dir, log=print, start=start_workers):
+    """Trains a translator, or goes on with one, and leaves it ready to serve.
+
+    Args:
+        config: `trainers.translator.presets.NmtConfig`.
+        model_dir: str or path. A folder of an earlier run of the same model is
+            resumed; a finished one is only reported.
+        log: Function of one line of text.
+        start: Function of `about` that makes the `Workers`; by default this
+            process trains alone.
+
+    Returns:
+        dict of the figures in `results.json`; empty for a worker that is not
+        the chief.
+
+    Raises:
+        CorpusError, FolderError, TokenizerError: one line each, before
+            training starts.
+        ClusterError, WorkerLost: one line each, about other workers.
+        CheckpointError: if a checkpoint cannot be used or written.
+        TrainingError: if the loss stays other than a finite number.
+        Interrupted: after SIGTERM or Ctrl-C; all is saved.
+    """
+    workers = start(about=_about(config))
+    if not workers.is_chief:
+        log = _say_nothing
+    folder = ModelFolder(model_dir)
+    seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
+    with folder.lock() if workers.is_chief else contextlib.nullcontext():
+        given = None
+        if workers.is_chief:  # before anything that takes long
+            given = given_tokenizer(config, folder)
+            _check_folder(config, folder)
+        corpora = read_corpora(config, log)
+        with workers:
+            check_same_corpora(workers, corpora)
+            if workers.is_chief:
+                make_tokenizer(config, folder, corpora.train, given, log)
+            workers.everyones(None)  # it is there
+            config, loop = _train(config, folder, corpora, workers, log)
+        if workers.is_chief:
+            return _finish(config, folder, loop, corpora, log)
+    return {}
+
+
+def _check_folder(config, folder):
+    """Refuses a configuration that is not the folder's.
+
+    Without a vocabulary there its size is not known, and nothing trained.
+    """
+    if folder.tokenizer_path.exists():
+        folder.check_same(with_vocabulary(config, folder.load_tokenizer()))
+
+
+def _about(config):
+    """What must be the same in all workers; corpora may have other places."""
+    fields = field_paths(config)
+    for name in ("train", "dev", "test"):
+        del fields[name]
+    return as_json({**fields, "version of moe_keras": __version__})
+
+
+def _say_nothing(line):
+    del line
+
+
+def evaluate(model_dir, test=None, changes=(), log=print):
+    """Perplexity, BLEU and routing of a trained model on a test set.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        test: str or None. A corpus; None takes that of the configuration.
+        changes: List of `"field=value"`, for the fields of the search.
+        log: Function of one line of text.
+
+    Returns:
+        dict of figures.
+    """
+    folder = ModelFolder(model_dir)
+    config = folder.load_config(changes)
+    corpus = open_corpus(test or config.test, config.pair, "test")
+    corpus.check()
+    model, tokenizer = folder.load_model(config)
+    results = final_figures(config, model, tokenizer, corpus, log)
+    report.show_results(results, log)
+    return results
+
+
+def average(model_dir, which="best", log=print):
+    """Averages the weights of several checkpoints of a run.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        which: str. `best` or `last`, for all that were kept, or with a number
+            of them, as `last:5`.
+        log: Function of one line of text.
+
+    Returns:
+        Path of the model folder that has the mean, to be evaluated and
+        exported like any other.
+    """
+    folder = ModelFolder(model_dir)
+    config = folder.load_config()
+    with folder.lock():
+        model, tokenizer = build_model(config), folder.load_tokenizer()
+        its_identity = identity(config, tokenizer)
+        used = average_checkpoints(folder.path, model, which, its_identity)
+        averaged = ModelFolder(folder.path / "averaged")
+        averaged.save_model(
+            config,
+            model,
+            tokenizer,
+            step=max(stored.step for stored in used),
+            averaged=[stored.path.name for stored in used],
+        )
+    names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
+    log(f"The mean of {names} is in {averaged.path}.")
+    return averaged.path
+
+
+def export(
+    model_dir,
+    changes=(),
+    members=(),
+    mean="probabilities",
+    precision="float32",
+):
+    """Writes a new version of the SavedModel.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        changes: List of `"field=value"`, for the fields of the search.
+        members, mean: An ensemble, see `ensembles.open_translator`.
+        precision: str. `float32` or `bfloat16`, of weights and products.
+
+    Returns:
+        Path of the version's folder.
+    """
+    folder = ModelFolder(model_dir)
+    config = folder.load_config(changes)
+    results = None
+    if not members:  # an ensemble has not been measured
+        results = folder.load_results(folder.load_config())
+    model, tokenizer = open_translator(folder, config, members, mean)
+    return export_model(config, folder, model, tokenizer, results, precision)
+
+
+def _train(config, folder, corpora, workers, log):
+    """What all workers do.
+
+    Returns:
+        The config as it came out, and the `Loop`, None if all was done before.
+    """
+    tokenizer = shared_tokenizer(folder)
+    config = with_vocabulary(config, tokenizer)
+    folder.check_same(config)
+    if workers.everyones(bool(folder.load_results(config)))[0]:
+        return config, None
+    with workers.scope():
+        model = build_model(config)
+    if workers.is_chief:
+        report.show_config(config, log)
+        tell_too_long(corpora, tokenizer, config.batches, log)
+    task = _task(config, model, tokenizer, corpora, workers)
+    if workers.is_chief:
+        log(task.evaluate.about_score())
+    loop = Loop(task, config.loop, folder.path, log, workers)
+    loop.resume()
+    if workers.is_chief:  # not before it is known to be the same run
+        folder.save_config(config)
+        folder.save_filter_reports(corpora.train.reports())
+    loop.run()
+    return config, loop
+
+
+def _finish(config, folder, loop, corpora, log):
+    """What the chief does when training is over."""
+    if loop is None:
+        results = folder.load_results(config)
+        log(f"{folder.path} is done: {results['steps']} steps.")
+        report.show_results(results, log)
+        report.show_next_commands(folder, log)
+        return results
+    model, tokenizer = folder.load_model(config)
+    results = final_figures(config, model, tokenizer, corpora.test, log)
+    results["pairs"] = {
+        split: sum(part["pairs"] for part in parts)
+        for split, parts in corpora.contents.items()
+    }
+    results["steps"] = int(loop.step)
+    results["training_minutes"] = float(loop.seconds) / 60
+    report.show_results(results, log)
+    export_and_check(config, folder, model, tokenizer, results, log)
+    results["config"] = dataclasses.asdict(config)
+    folder.save_results(results)
+    report.show_next_commands(folder, log)
+    return results
+
+
+def _task(config, model, tokenizer, corpora, workers):
+    def texts(batch):
+        return {
+            "sources": tokenizer.decode(batch["source"].numpy().tolist()),
+            "targets": tokenizer.decode(batch["target_out"].numpy().tolist()),
+        }
+
+    evaluated, evaluate = None, None
+    if workers.is_chief:
+        if workers.strategy.num_replicas_in_sync > 1:
+            evaluated = build_model(config)
+        evaluate = DevEvaluation(
+            config, evaluated or model, tokenizer, corpora.dev
+        )
+    return Task(
+        model,
+        functools.partial(training_loss, smoothing=config.label_smoothing),
+        training_batches(corpora.train, tokenizer, config.batches),
+        evaluate,
+        evaluated=evaluated,
+        static_shapes=config.batches.static_shapes,
+        thresholds=config.verdicts,
+        identity=identity(config, tokenizer, corpora.train),
+        measure=measure(config, corpora.dev_sha256),
+        texts=texts,
+    )
+
+
+def training_loss(model, batch, smoothing):
+    """Sum of the smoothed cross entropy, tokens, sum of the plain one."""
+    logits = model(batch, training=True)
+    targets = batch["target_out"]
+    mask = tf.not_equal(targets, PAD_ID)
+    loss = smoothed_cross_entropy(targets, logits, smoothing)
+    plain = without_smoothing(loss, targets, logits, smoothing)
+    return *masked_sum(loss, mask), masked_sum(plain, mask)[0]

@@ -1,0 +1,83 @@
+"""The vocabulary of a run: given, learned from its corpus, or there already."""
+
+import dataclasses
+import pathlib
+
+from trainers.translator.folder import FolderError
+from translation.text.tokenizer.adopted import adopt_tokenizer
+from translation.text.tokenizer.tokenizer import Tokenizer, TokenizerError
+from translation.text.tokenizer.training import train_tokenizer
+
+
+def given_tokenizer(config, folder):
+    """The vocabulary that the configuration names, if it is needed.
+
+    A run has a copy of its own: the file that it is from may move, or go.
+
+    Raises:
+        TokenizerError: if it cannot be used.
+        FolderError: if the folder has another one.
+    """
+    path = config.tokenizer_model
+    if not path or _is_gone(path, folder):
+        return None
+    tokenizer = adopt_tokenizer(path)
+    if tokenizer.vocab_size != config.model.vocab_size:
+        raise TokenizerError(
+            f"`vocab_size` must be that of {path}, which has "
+            f"{tokenizer.vocab_size} subwords, bytes and special ids included: "
+            f"--set vocab_size={tokenizer.vocab_size}. "
+            f"Received: vocab_size={config.model.vocab_size}"
+        )
+    if not folder.tokenizer_path.exists():
+        return tokenizer
+    there, here = folder.load_tokenizer().sha256, tokenizer.sha256
+    if there != here:
+        raise FolderError(
+            f"{folder.path} holds a model of another vocabulary than {path}: "
+            f"tokenizer.sha256 (there {there!r}, now {here!r}). Take another "
+            "--model_dir."
+        )
+    return None
+
+
+def _is_gone(path, folder):
+    """Whether it is the file that a run had, and is not there any more."""
+    if not folder.has_config() or not folder.tokenizer_path.exists():
+        return False
+    is_same = folder.load_config().tokenizer_model == path
+    return is_same and not pathlib.Path(path).exists()
+
+
+def make_tokenizer(config, folder, corpus, given, log):
+    """Leaves a tokenizer in the folder, if there is none."""
+    if folder.tokenizer_path.exists():
+        return
+    if given is not None:
+        folder.save_tokenizer(given)
+        return
+    log(f"Training a vocabulary of {config.model.vocab_size} subwords ...")
+    tokenizer = train_tokenizer(
+        corpus.sample(config.vocabulary_sentences, config.loop.seed),
+        config.model.vocab_size,
+        config.vocabulary_type,
+        config.vocabulary_sentences,
+    )
+    folder.save_tokenizer(tokenizer)
+
+
+def shared_tokenizer(folder):
+    """The tokenizer in the folder, which workers share."""
+    if not folder.tokenizer_path.exists():
+        raise FolderError(
+            f"There is no {folder.tokenizer_path}, though the chief has "
+            "written it: all workers must have the same folder under this "
+            "path."
+        )
+    return Tokenizer.load(folder.tokenizer_path)
+
+
+def with_vocabulary(config, tokenizer):
+    """A small corpus may bear fewer subwords than asked for."""
+    model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
+    return dataclasses.replace(config, model=model)

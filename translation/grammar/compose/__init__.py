@@ -1,5 +1,0 @@
-"""Chooses what to say: `compose(rng)` gives the meaning of one sentence."""
-
-from translation.grammar.compose.sentences import compose
-
-__all__ = ["compose"]

@@ -1,0 +1,1 @@
+"""The translator: its layers, its configuration and its size."""

@@ -1,0 +1,1 @@
+"""The embedded corpus: a grammar of three languages."""

@@ -1,0 +1,1 @@
+"""The dictionary of the grammar: English, French and German words."""

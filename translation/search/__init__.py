@@ -1,0 +1,1 @@
+"""Beam search, and what is made of it: texts, scores, ensembles."""

@@ -1,0 +1,99 @@
+"""Several models that translate as one.
+
+N: hypotheses    S: source length    V: vocabulary    M: models
+"""
+
+import math
+
+import tensorflow as tf
+
+MEANS = ("probabilities", "log_probabilities")
+
+
+class Ensemble:
+    """The mean of several models at each step of a search.
+
+    It is a `TranslationModel` like its members: its
+    memory and its state are the lists of theirs, so whatever translates,
+    scores or exports one model does so with several. Each costs its own time.
+
+    Args:
+        members: Sequence of `TranslationModel` with one vocabulary.
+        mean: str. What is averaged: `"probabilities"`, where each member can
+            bring up what it is sure of, or `"log_probabilities"`, where each
+            can rule out what it finds impossible.
+        names: Sequence of str, what a card calls the members, or None.
+
+    Raises:
+        ValueError: if there is no member, or no such mean.
+
+    Example, two models that know nothing of the source:
+
+    >>> class Sure:
+    ...     def __init__(self, *probabilities):
+    ...         self.log_probs = tf.math.log([probabilities])
+    ...     def encode(self, source_ids):
+    ...         return (), tf.zeros(tf.shape(source_ids))
+    ...     def step(self, ids, state, memory):
+    ...         return tf.repeat(self.log_probs, tf.size(ids), 0), state
+    ...     def alignment(self, state):
+    ...         return state
+    >>> ensemble = Ensemble([Sure(0.9, 0.1), Sure(0.1, 0.9)])
+    >>> memory, state = ensemble.encode(tf.constant([[5, 2]]))
+    >>> log_probs, state = ensemble.step(tf.constant([1]), state, memory)
+    >>> tf.exp(log_probs).numpy().round(3).tolist()
+    [[0.5, 0.5]]
+    """
+
+    def __init__(self, members, mean="probabilities", names=None):
+        if not members:
+            raise ValueError("`members` must hold a model. Received none.")
+        if mean not in MEANS:
+            raise ValueError(
+                f"`mean` must be one of {', '.join(MEANS)}. Received: {mean!r}"
+            )
+        self.members = tuple(members)
+        self.mean = mean
+        self.names = None if names is None else list(names)
+
+    def encode(self, source_ids):
+        """Lets each member read the sources `(B, S)`."""
+        read = [member.encode(source_ids) for member in self.members]
+        memories, states = zip(*read, strict=True)
+        return list(memories), list(states)
+
+    def step(self, ids, state, memory):
+        """Mean of the members' log probabilities `(N, V)`, float32.
+
+        A mean of log probabilities is not one of a distribution: it lacks a
+        constant, which whoever takes it for logits adds.
+
+        Raises:
+            ValueError: if the members differ in the size of the vocabulary.
+        """
+        stepped = [
+            member.step(ids, *own)
+            for member, *own in zip(self.members, state, memory, strict=True)
+        ]
+        scores, states = zip(*stepped, strict=True)
+        sizes = {score.shape[-1] for score in scores}
+        if len(sizes) > 1:
+            raise ValueError(
+                "`members` must have one vocabulary. Received models with "
+                f"{' and '.join(map(str, sorted(sizes)))} subwords"
+            )
+        log_probs_MNV = tf.stack(
+            [tf.nn.log_softmax(tf.cast(x, tf.float32)) for x in scores]
+        )
+        if self.mean == "probabilities":
+            total_NV = tf.reduce_logsumexp(log_probs_MNV, axis=0)
+            return total_NV - math.log(len(scores)), list(states)
+        return tf.reduce_mean(log_probs_MNV, axis=0), list(states)
+
+    def alignment(self, state):
+        """Mean of the members' attention `(N, S)` in the last step."""
+        alignments = [
+            tf.cast(member.alignment(own), tf.float32)
+            for member, own in zip(self.members, state, strict=True)
+        ]
+        return tf.add_n(alignments) / len(alignments)

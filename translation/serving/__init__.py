@@ -1,0 +1,1 @@
+"""The SavedModel of a translator, for servers."""

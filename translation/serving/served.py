@@ -1,0 +1,327 @@
+"""What a server does with strings: the signatures of a SavedModel.
+
+B: strings    S, T: subwords of the longest source, of the longest translation
+n: translations of each string, the width of the beam
+"""
+
+import dataclasses
+import functools
+
+import tensorflow as tf
+
+from translation.search.beam_options import BeamOptions, Wishes, same_for_all
+from translation.search.score import score_batch
+from translation.search.translate import MAX_SOURCE_LENGTH, translate_batch
+from translation.text.special_ids import EOS_ID, PAD_ID
+
+# Stands where there is no score. Finite, because JSON has no infinity.
+NO_SCORE = tf.float32.min
+
+# Penalties beyond it are cut to it. They are below 2 in practice.
+MAX_PENALTY = 10.0
+
+_STRINGS = functools.partial(tf.TensorSpec, [None], tf.string)
+_FLOATS = functools.partial(tf.TensorSpec, [None], tf.float32)
+
+
+class ServedTranslator(tf.Module):
+    """Translates string tensors.
+
+    Any string has a defined result, and none depends on the others: a blank
+    one gives the empty string with score 0, a source longer than
+    `max_source_length` subwords is cut, and bytes that are not UTF-8 are
+    read as U+FFFD. An empty batch gives empty tensors.
+
+    All inputs and outputs have the leading dimension B, so that a server may
+    join requests. `docs/serving.md` has a table of them.
+
+    Args:
+        translator: `TranslationModel`, such as a Keras
+            model or a `tf.Module`.
+        tokenizer: `Tokenizer`.
+        options: `BeamOptions`. `translate` gives the best translation, the
+            n-best functions as many as the beam is wide.
+        max_source_length: int. Subwords of a source, eos included.
+        target_languages: Sequence of str. The languages that may be asked
+            for; the first is the default. A model of one language pair has
+            one, or none if it is not to be named.
+    """
+
+    def __init__(
+        self,
+        translator,
+        tokenizer,
+        options=None,
+        max_source_length=MAX_SOURCE_LENGTH,
+        target_languages=(),
+    ):
+        super().__init__(name="served_translator")
+        self.weights = []
+        self.tokenizer = tokenizer
+        self.options = options or BeamOptions()
+        # The model is no attribute: of a Keras model that is one, saving would
+        # want its `call` as well.
+        self._best = functools.partial(
+            translate_batch, translator, options=self._options(1)
+        )
+        self._make_n_best = functools.partial(
+            _searching, translator, self._options(self.options.beam_width)
+        )
+        self._score = functools.partial(score_batch, translator)
+        self.max_source_length = max_source_length
+        self.max_target_length = int(
+            self.options.max_lengths(max_source_length)
+        )
+        self.target_languages = tuple(target_languages)
+
+    def translate(self, inputs):
+        """The best translation of each string.
+
+        Args:
+            inputs: `(B,)` string.
+
+        Returns:
+            dict of `outputs` `(B,)` string and `scores` `(B,)` float32.
+        """
+        size = tf.size(inputs)
+        inputs = _never_empty(inputs)
+        found = self._best(self.source_ids(inputs))
+        found = self._texts(found, inputs, size)
+        return {
+            "outputs": found["outputs"][:, 0],
+            "scores": found["scores"][:, 0],
+        }
+
+    def translate_nbest(self, inputs):
+        """Several translations of each string, best first.
+
+        Args:
+            inputs: `(B,)` string.
+
+        Returns:
+            dict of `outputs` `(B, n)` string, `scores` `(B, n)` float32 and
+            `lengths` `(B, n)` int32, in subwords with eos. Where there are
+            fewer than n, the rest is empty, with scores of `NO_SCORE`.
+        """
+        return self._several(
+            inputs, same_for_all(self.options, tf.size(inputs))
+        )
+
+    def translate_with_options(
+        self,
+        inputs,
+        beam_width,
+        length_penalty,
+        coverage_penalty,
+        target_language,
+    ):
+        """The same, with wishes for each string.
+
+        Each of the options has B entries, or 1 that goes for all.
+
+        Args:
+            inputs: `(B,)` string.
+            beam_width: int32. At most n; zero or less stands for n. No more
+                translations than this are returned.
+            length_penalty, coverage_penalty: float32. At most `MAX_PENALTY`;
+                below zero, or NaN, stands for the penalty of `options`.
+            target_language: string. The empty one stands for the default.
+                For a language that the model does not write, there is no
+                translation.
+
+        Returns:
+            dict as `translate_nbest`.
+        """
+        size = tf.shape(inputs)
+        default = same_for_all(self.options, size[0])
+        width = self.options.beam_width
+        beam_width_B = tf.broadcast_to(tf.minimum(beam_width, width), size)
+        wishes = Wishes(
+            tf.where(beam_width_B > 0, beam_width_B, width),
+            _penalty(length_penalty, default.length_penalty),
+            _penalty(coverage_penalty, default.coverage_penalty),
+        )
+        language_B = tf.broadcast_to(target_language, size)
+        found = self._several(inputs, wishes)
+        known = ["", *self.target_languages]
+        is_known_B1 = tf.reduce_any(
+            language_B[:, tf.newaxis] == tf.constant(known), 1, keepdims=True
+        )
+        return {
+            "outputs": tf.where(is_known_B1, found["outputs"], ""),
+            "scores": tf.where(is_known_B1, found["scores"], NO_SCORE),
+            "lengths": tf.where(is_known_B1, found["lengths"], 0),
+        }
+
+    def score(self, sources, targets):
+        """How probable given translations are.
+
+        Blank texts are scored like others. Texts are cut: sources to
+        `max_source_length` subwords, translations to as many as the search
+        may write for such a source.
+
+        Args:
+            sources, targets: `(B,)` string.
+
+        Returns:
+            dict of `scores` `(B,)` float32 by which translations are ranked,
+            `log_probs` `(B,)` float32, their natural logarithms of
+            probability, `lengths` `(B,)` int32 in subwords with eos, and for
+            each subword `tokens` `(B, T)` string and `token_log_probs`
+            `(B, T)` float32, padded with `""` and 0.
+        """
+        size = tf.size(sources)
+        source_ids = self.source_ids(_never_empty(sources))
+        target_ids = self._ids(_never_empty(targets), self.max_target_length)
+        found = self._score(source_ids, target_ids, self.options)
+        is_real_BT = tf.not_equal(target_ids, PAD_ID)
+        tokens_BT = self.tokenizer.pieces_of(target_ids)
+        return {
+            "scores": tf.maximum(found.scores, NO_SCORE)[:size],
+            "log_probs": tf.maximum(found.log_probs, NO_SCORE)[:size],
+            "lengths": found.lengths[:size],
+            "tokens": tf.where(is_real_BT, tokens_BT, "")[:size],
+            "token_log_probs": tf.maximum(found.token_log_probs, NO_SCORE)[
+                :size
+            ],
+        }
+
+    def tokenize(self, inputs):
+        """The subwords of each string, without eos, however many.
+
+        Args:
+            inputs: `(B,)` string.
+
+        Returns:
+            dict of `ids` `(B, S)` int32, padded with 0, `tokens` `(B, S)`
+            string, padded with `""`, and `lengths` `(B,)` int32.
+        """
+        ids = self.tokenizer.tokenize(inputs)
+        ids_BS = ids.to_tensor(PAD_ID)
+        tokens_BS = self.tokenizer.pieces_of(ids_BS)
+        return {
+            "ids": ids_BS,
+            "tokens": tf.where(tf.not_equal(ids_BS, PAD_ID), tokens_BS, ""),
+            "lengths": tf.cast(ids.row_lengths(), tf.int32),
+        }
+
+    def detokenize(self, ids):
+        """The text of each row of subwords, as `Tokenizer.detokenize`.
+
+        Args:
+            ids: `(B, S)` int32, padded with 0.
+
+        Returns:
+            dict of `outputs` `(B,)` string.
+        """
+        return {"outputs": self.tokenizer.detokenize(ids)}
+
+    @functools.cached_property
+    def _n_best(self):
+        """Traced once, for all signatures that give several translations.
+
+        Tracing, the file and what a server loads grow with each copy.
+        """
+        with tf.init_scope():
+            return self._make_n_best()
+
+    def _several(self, inputs, wishes):
+        size = tf.size(inputs)
+        inputs = _never_empty(inputs)
+        # For the blank that stands in an empty batch.
+        more = same_for_all(self.options, tf.size(inputs) - size)
+        wishes = [tf.concat(pair, 0) for pair in zip(wishes, more, strict=True)]
+        found = self._n_best(self.source_ids(inputs), *wishes)
+        return self._texts(found, inputs, size)
+
+    def _options(self, count):
+        return dataclasses.replace(self.options, num_translations=count)
+
+    def _texts(self, found, inputs, size):
+        """Hypotheses for `inputs` as text, for the first `size` of them."""
+        flat_ids = tf.reshape(found.ids, [-1, tf.shape(found.ids)[2]])
+        outputs = tf.reshape(
+            self.tokenizer.detokenize(flat_ids), tf.shape(found.scores)
+        )
+        blank = tf.equal(tf.strings.strip(inputs), "")[:, tf.newaxis]
+        first_score = tf.one_hot(0, found.scores.shape[1], 0.0, NO_SCORE)
+        scores = tf.maximum(found.scores, NO_SCORE)
+        return {
+            "outputs": tf.where(blank, "", outputs)[:size],
+            "scores": tf.where(blank, first_score, scores)[:size],
+            "lengths": tf.where(blank, 0, found.lengths)[:size],
+        }
+
+    def signatures(self):
+        """The functions to serve, by name, in graphs of their own."""
+        strings = _STRINGS("inputs")
+        functions = {
+            "serving_default": (self.translate, [strings]),
+            "translate_nbest": (self.translate_nbest, [strings]),
+            "translate_with_options": (
+                self.translate_with_options,
+                [
+                    strings,
+                    tf.TensorSpec([None], tf.int32, "beam_width"),
+                    _FLOATS("length_penalty"),
+                    _FLOATS("coverage_penalty"),
+                    _STRINGS("target_language"),
+                ],
+            ),
+            "score": (self.score, [_STRINGS("sources"), _STRINGS("targets")]),
+            "tokenize": (self.tokenize, [strings]),
+            "detokenize": (
+                self.detokenize,
+                [tf.TensorSpec([None, None], tf.int32, "ids")],
+            ),
+        }
+        functions = {
+            name: tf.function(
+                method, input_signature=specs, autograph=False
+            ).get_concrete_function()
+            for name, (method, specs) in functions.items()
+        }
+        # What is to be saved has to be found from an attribute.
+        used = [x for f in functions.values() for x in f.graph.variables]
+        self.weights = list({id(x): x for x in used}.values())
+        return functions
+
+    def source_ids(self, strings):
+        """Subwords `(B, S)` of strings `(B,)`, each row ending in eos."""
+        return self._ids(strings, self.max_source_length)
+
+    def _ids(self, strings, longest):
+        ids = self.tokenizer.tokenize(strings)[:, : longest - 1]
+        eos_B1 = tf.fill([tf.size(strings), 1], EOS_ID)
+        return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
+
+
+def _searching(translator, options):
+    """A search with wishes, as a graph of its own."""
+
+    def search(source_ids, *wishes):
+        return translate_batch(
+            translator, source_ids, options, wishes=Wishes(*wishes)
+        )
+
+    ids = tf.TensorSpec([None, None], tf.int32)
+    widths = tf.TensorSpec([None], tf.int32)
+    return tf.function(
+        search,
+        input_signature=[ids, widths, _FLOATS(), _FLOATS()],
+        autograph=False,
+    ).get_concrete_function()
+
+
+def _never_empty(strings):
+    """The strings, or a blank if there is none: a model may want a row."""
+    return tf.concat(
+        [strings, tf.fill([1 - tf.minimum(tf.size(strings), 1)], "")], 0
+    )
+
+
+def _penalty(wanted, default_B):
+    """The penalty wanted where there is one."""
+    wanted_B = tf.broadcast_to(wanted, tf.shape(default_B))
+    wanted_B = tf.where(wanted_B >= 0.0, wanted_B, default_B)  # not of NaN
+    return tf.minimum(wanted_B, MAX_PENALTY)

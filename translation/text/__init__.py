@@ -1,0 +1,1 @@
+"""Text on its way to batches of ids, and scores of text."""

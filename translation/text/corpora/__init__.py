@@ -1,0 +1,1 @@
+"""Parallel corpora: read, mixed, filtered."""

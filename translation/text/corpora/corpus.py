@@ -1,0 +1,281 @@
+"""Parallel text: where sentence pairs come from.
+
+A corpus streams its pairs, in Python (`pairs`) and in the graph (`dataset`),
+both alike; only the phrasebook, which is made up as it goes, is held in
+memory. `check` reads a corpus once, before anything costly begins, and says
+in one line what is wrong with it.
+
+How lines are read: `text_files.py`; what all corpora have in common:
+`base_corpus.py`; several of them: `joined_corpus.py`.
+"""
+
+import functools
+import itertools
+import pathlib
+import re
+
+import tensorflow as tf
+
+from translation.phrasebook.corpus import phrasebook
+from translation.text.corpora.base import Corpus
+from translation.text.corpora.filtered import FilteredCorpus
+from translation.text.corpora.joined import JoinedCorpus, MixedCorpus
+from translation.text.corpora.pair_filters import FilterOptions, PairFilters
+from translation.text.corpora.tfds import TfdsCorpus
+from translation.text.languages import PHRASEBOOK_LANGUAGES, parse_pair
+from translation.text.text_files import (
+    CorpusError,
+    find_language,
+    line_dataset,
+    read_lines,
+)
+
+SPLITS = ("train", "dev", "test")
+
+# Sentence pairs of the phrasebook when its spec names no size.
+_PHRASEBOOK_SIZES = {"train": 40_000, "dev": 500, "test": 1_000}
+
+
+class TextCorpus(Corpus):
+    """Two files, parallel line by line: `PREFIX.en` and `PREFIX.fr`.
+
+    Each may be plain or end in `.gz`; a plain one comes first.
+
+    Args:
+        prefix: str. Path of the files up to the dot before the language.
+        source_language: str. Such as `en`.
+        target_language: str. Such as `fr`.
+
+    Raises:
+        CorpusError: if a file is missing.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "train.en").write_text("one dog\\ntwo dogs\\n")
+    >>> _ = (folder / "train.fr").write_text("un chien\\ndeux chiens\\n")
+    >>> list(TextCorpus(folder / "train", "en", "fr").pairs())
+    [('one dog', 'un chien'), ('two dogs', 'deux chiens')]
+    """
+
+    def __init__(self, prefix, source_language, target_language):
+        self.name = str(prefix)
+        self.source_path = find_language(prefix, source_language)
+        self.target_path = find_language(prefix, target_language)
+
+    def pairs(self):
+        sources, targets = (
+            read_lines(self.source_path),
+            read_lines(self.target_path),
+        )
+        for number, (source, target) in enumerate(
+            itertools.zip_longest(sources, targets)
+        ):
+            if source is None or target is None:
+                longer = targets if source is None else sources
+                total = number + 1 + sum(1 for _ in longer)
+                counts = (number, total) if source is None else (total, number)
+                raise CorpusError(
+                    "The two files must have the same number of lines: "
+                    f"{self.source_path} has {counts[0]}, "
+                    f"{self.target_path} has {counts[1]}."
+                )
+            yield source, target
+
+    def dataset(self):
+        return tf.data.Dataset.zip(
+            line_dataset(self.source_path), line_dataset(self.target_path)
+        )
+
+
+class TsvCorpus(Corpus):
+    """One file with a source sentence, a tab and its translation per line.
+
+    Args:
+        path: str. Plain, or ending in `.gz`.
+
+    Raises:
+        CorpusError: if the file is missing.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "train.tsv"
+    >>> _ = path.write_text("one dog\\tun chien\\ntwo dogs\\tdeux chiens\\n")
+    >>> list(TsvCorpus(path).pairs())
+    [('one dog', 'un chien'), ('two dogs', 'deux chiens')]
+    """
+
+    def __init__(self, path):
+        self.name = str(path)
+        self.path = pathlib.Path(path)
+        if not self.path.is_file():
+            raise CorpusError(f"There is no file {path}.")
+
+    def pairs(self):
+        for number, line in enumerate(read_lines(self.path), start=1):
+            columns = line.split("\t")
+            if len(columns) != 2:
+                raise CorpusError(
+                    f"{self.path}, line {number}: there must be two columns, "
+                    f"source and target with a tab between; "
+                    f"found {len(columns)}."
+                )
+            yield columns[0], columns[1]
+
+    def dataset(self):
+        def split(lines_B):
+            columns_B2 = tf.strings.split(lines_B, "\t").to_tensor(
+                shape=(None, 2)
+            )
+            return columns_B2[:, 0], columns_B2[:, 1]
+
+        # In batches, since a step of tf.data costs more than the work here.
+        return line_dataset(self.path).batch(256).map(split).unbatch()
+
+
+class PhrasebookCorpus(Corpus):
+    """Sentences made by the grammar of `phrasebook.py`.
+
+    Args:
+        pair: str. Any two of en, fr, de, such as `en-fr`.
+        split: `"train"`, or `"dev"` or `"test"`: sentences whose English
+            is in neither of the other two.
+        size: int. Number of sentence pairs.
+        seed: int.
+
+    Raises:
+        CorpusError: if the phrasebook does not know a language.
+    """
+
+    def __init__(self, pair, split, size=None, seed=0):
+        self.name = f"the phrasebook ({split})"
+        self.pair = parse_pair(pair)
+        for language in self.pair:
+            if language not in PHRASEBOOK_LANGUAGES:
+                raise CorpusError(
+                    f"The phrasebook has no language {language!r}; "
+                    f"it has {', '.join(PHRASEBOOK_LANGUAGES)}."
+                )
+        self.split = split
+        self.size = _PHRASEBOOK_SIZES[split] if size is None else size
+        if self.size < 1:
+            raise CorpusError(
+                "The phrasebook's `size` must be at least 1. "
+                f"Received: size={size}"
+            )
+        self.seed = seed
+
+    @functools.cached_property
+    def _pairs(self):
+        if self.split == "train":
+            sentences = phrasebook(self.size, seed=self.seed)
+        else:
+            # Every second one of the same distinct sentences.
+            sentences = phrasebook(
+                2 * self.size, seed=self.seed, held_out=True
+            )[self.split == "test" :: 2]
+        source, target = (PHRASEBOOK_LANGUAGES[code] for code in self.pair)
+        return [(getattr(s, source), getattr(s, target)) for s in sentences]
+
+    def pairs(self):
+        return iter(self._pairs)
+
+    def dataset(self):
+        sources, targets = zip(*self._pairs, strict=True)
+        return tf.data.Dataset.from_tensor_slices(
+            (list(sources), list(targets))
+        )
+
+
+def open_corpus(spec, pair, split="train", seed=0, filters=None):
+    """Finds the corpus that a spec names.
+
+    Args:
+        spec: str. One of, or several joined by commas:
+
+            - `phrasebook` or `phrasebook:SIZE`: sentences of our own.
+            - `FILE.tsv` or `FILE.tsv.gz`: source, tab, target.
+            - `tfds:NAME/CONFIG` or `tfds:NAME/CONFIG:SPLIT`: a dataset of
+              tensorflow-datasets, see `tfds_corpus.py`.
+            - any other, such as `data/train`: the prefix of two files
+              `data/train.en` and `data/train.fr`, each plain or `.gz`.
+
+            Of a training corpus each may end in `@WEIGHT`: `a@0.7,b@0.3`
+            mixes them so that 7 in 10 pairs are of `a`. Without weights they
+            follow each other.
+        pair: str. Such as `en-fr`: from English into French.
+        split: `"train"`, `"dev"` or `"test"`: which sentences of the
+            phrasebook. Files are what they are.
+        seed: int. Seed of the phrasebook.
+        filters: `FilterOptions`: which pairs to leave out, or None.
+
+    Returns:
+        A `Corpus`. Call `check` before relying on what it holds.
+
+    Raises:
+        CorpusError: if there is no such corpus.
+
+    Example:
+
+    >>> corpus = open_corpus("phrasebook:100", "en-fr", "dev")
+    >>> corpus.check()
+    CorpusSize(pairs=100, empty=0)
+    """
+    try:
+        languages = parse_pair(pair)
+    except ValueError as error:
+        raise CorpusError(str(error)) from error
+    if split not in SPLITS:
+        raise CorpusError(
+            f"`split` must be one of {', '.join(SPLITS)}. "
+            f"Received: split={split!r}"
+        )
+    parts = [_weighted(part) for part in spec.split(",") if part.strip()]
+    if not parts:
+        raise CorpusError(
+            "`spec` must name a corpus: phrasebook, a file.tsv, or the prefix "
+            f"of two text files. Received: spec={spec!r}"
+        )
+    corpora = [_open_one(name, languages, split, seed) for name, _ in parts]
+    if filters and filters != FilterOptions():
+        rules = PairFilters(filters, languages)
+        corpora = [FilteredCorpus(corpus, rules) for corpus in corpora]
+    weights = [weight for _, weight in parts if weight is not None]
+    if weights:
+        _check_weights(weights, spec, split)
+        return MixedCorpus(corpora, weights)
+    return corpora[0] if len(corpora) == 1 else JoinedCorpus(corpora)
+
+
+def _weighted(part):
+    """Name and weight of `NAME@WEIGHT`; the weight may be missing."""
+    match = re.fullmatch(r"(.+)@(\d+\.?\d*|\.\d+)", part.strip())
+    return (match[1], float(match[2])) if match else (part.strip(), None)
+
+
+def _check_weights(weights, spec, split):
+    if split != "train":
+        raise CorpusError(
+            f"Weights such as @{weights[0]:g} are for training alone; the "
+            f"{split} corpus is read once from end to end. Received: {spec}"
+        )
+    named = sum(bool(part.strip()) for part in spec.split(","))
+    if len(weights) < named or not min(weights) > 0:
+        raise CorpusError(
+            "Give every corpus a weight above 0, as a@0.7,b@0.3, or none "
+            f"of them. Received: {spec}"
+        )
+
+
+def _open_one(spec, languages, split, seed):
+    generated = re.fullmatch(r"phrasebook(?::(\d+))?", spec)
+    if generated:
+        size = int(generated[1]) if generated[1] else None
+        return PhrasebookCorpus(str(languages), split, size, seed)
+    if spec.startswith("tfds:"):
+        return TfdsCorpus(spec, languages, split)
+    if spec.endswith((".tsv", ".tsv.gz")):
+        return TsvCorpus(spec)
+    return TextCorpus(spec, *languages)

@@ -1,0 +1,241 @@
+"""Batches of token ids, streamed from a corpus.
+
+    pairs -> shuffle -> repeat -> tokenize -> drop too long -> bucket -> pad
+
+What happens from the buckets on is in `batching.py`.
+
+B: batch    N: pairs that are tokenized at once
+"""
+
+import dataclasses
+import itertools
+
+import tensorflow as tf
+
+from translation.text.batching import POOL, batch_shapes, group
+from translation.text.corpora.base import BLANK
+from translation.text.special_ids import EOS_ID, PAD_ID
+from translation.text.text_files import CorpusError
+
+# Pairs that are tokenized at once: a step of tf.data costs more than a pair.
+_CHUNK = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineOptions:
+    """How text becomes batches.
+
+    Example:
+
+    >>> options = PipelineOptions(tokens_per_batch=4096, source_sampling=0.1)
+    >>> options.tokens_per_batch // options.max_length  # rows of the longest
+    42
+    """
+
+    # Ids in a batch on each side, padding included.
+    tokens_per_batch: int = 1024
+    # Training leaves out pairs with more ids than this on a side, the end
+    # of the sentence counted. Evaluation keeps them.
+    max_length: int = 96
+    # Pairs held in memory to draw from; more than a corpus has is fine.
+    shuffle_buffer: int = 50_000
+    # Of the order of pairs, new in each epoch.
+    shuffle_seed: int = 0
+    # Chance that training cuts a word at a place within it, drawn anew each
+    # time, so that other subwords come out (`word_cuts.py`); 0: never.
+    source_sampling: float = 0.0
+    target_sampling: float = 0.0
+    # Lengths of buckets are multiples of this.
+    length_multiple: int = 4
+    # Whether a batch is padded to the length of its bucket (and the last
+    # ones in evaluation with empty rows), or only to its longest sentence.
+    static_shapes: bool = False
+
+    def __post_init__(self):
+        for name in (
+            "tokens_per_batch",
+            "max_length",
+            "shuffle_buffer",
+            "length_multiple",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be at least 1. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+        for name in ("source_sampling", "target_sampling"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"`{name}` is a probability: at least 0 and at most 1. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+
+
+def training_batches(corpus, tokenizer, options):
+    """Batches without end, shuffled anew in each epoch.
+
+    Pairs with an empty side or more than `options.max_length` ids are left
+    out. Every batch is full; pairs wait in their bucket, from one epoch to
+    the next if need be, until it is.
+
+    Args:
+        corpus: `Corpus`.
+        tokenizer: `Tokenizer`.
+        options: `PipelineOptions`.
+
+    Returns:
+        `tf.data.Dataset` of dicts of int32 tensors: `source (B, S)` ends in
+        eos, `target_in (B, T)` begins with bos, `target_out (B, T)` is the
+        same one step later and ends in eos. With `static_shapes` the shapes
+        are those of `batch_shapes`, S = T.
+
+    Raises:
+        CorpusError: if the corpus has no pair to train on.
+    """
+    _check_any_fits(corpus, tokenizer, options)
+    shapes = batch_shapes(options)
+
+    def tokenize(number, pairs):
+        sources, targets = pairs
+        present_N = ~_is_empty(sources) & ~_is_empty(targets)
+        rows = _rows(
+            tokenizer,
+            sources[present_N],
+            targets[present_N],
+            shapes,
+            **_sampling(options, number),
+        )
+        fits_N = rows["length"] <= options.max_length
+        return {name: rows[name][fits_N] for name in rows}
+
+    pairs = corpus.training_dataset(
+        options.shuffle_buffer, options.shuffle_seed
+    )
+    chunks = untuned(pairs).batch(_CHUNK).enumerate()
+    rows = chunks.map(tokenize).unbatch()
+    pool = 1 if options.static_shapes else POOL
+    batches = group(
+        rows, shapes, options.static_shapes, pool, options.shuffle_seed
+    )
+    return batches.prefetch(4)
+
+
+def count_too_long(corpus, tokenizer, options, first=10_000):
+    """How many pairs `training_batches` leaves out, of the first ones alone.
+
+    Args:
+        corpus, tokenizer, options: As for `training_batches`.
+        first: int. Pairs that are looked at, at most: all of a big corpus
+            would take minutes.
+
+    Returns:
+        `(too_long, looked_at)`, int.
+    """
+    pairs = list(itertools.islice(corpus.pairs(), first))
+    sides = [tokenizer.encode(list(side)) for side in zip(*pairs, strict=True)]
+    longer = (max(map(len, ids)) + 1 for ids in zip(*sides, strict=True))
+    return sum(length > options.max_length for length in longer), len(pairs)
+
+
+def evaluation_batches(corpus, tokenizer, options):
+    """Every pair of a corpus once, whatever its length.
+
+    Batches come in the order in which their buckets fill, not in that of the
+    corpus; `index` tells where each pair belongs.
+
+    Args:
+        corpus: `Corpus`.
+        tokenizer: `Tokenizer`.
+        options: `PipelineOptions`.
+
+    Returns:
+        `tf.data.Dataset` of dicts as of `training_batches`, and with
+        `index (B,)` int64, the place of each pair in the corpus, from 0.
+        With `static_shapes` a batch that is not full ends in rows of
+        padding, whose `index` is -1.
+    """
+    chunks = untuned(corpus.dataset()).batch(_CHUNK)
+    longest = chunks.reduce(
+        tf.constant(1, tf.int64),
+        lambda longest, pair: tf.maximum(
+            longest, tf.reduce_max(_lengths(tokenizer, *pair))
+        ),
+    )
+    shapes = batch_shapes(options, int(longest))
+    rows = chunks.map(lambda *pair: _rows(tokenizer, *pair, shapes)).unbatch()
+    rows = rows.enumerate().map(lambda index, row: {**row, "index": index})
+    return group(rows, shapes, options.static_shapes).prefetch(4)
+
+
+def untuned(dataset):
+    """Keeps TensorFlow from tuning a dataset that leaves it nothing to tune.
+
+    The thread of the tuner looks up ever more rarely, and may miss the call to
+    end: whoever lets go of an iterator then waits for up to a minute.
+
+    Args:
+        dataset: `tf.data.Dataset`.
+
+    Returns:
+        `tf.data.Dataset` of the same elements. Those made of it are untuned
+        as well.
+
+    Example:
+
+    >>> untuned(tf.data.Dataset.range(3)).options().autotune.enabled
+    False
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def _check_any_fits(corpus, tokenizer, options):
+    """Without a pair to give, an endless dataset would search without end."""
+    for source, target in corpus.pairs():
+        lengths = [len(ids) + 1 for ids in tokenizer.encode([source, target])]
+        present = source.strip(BLANK) and target.strip(BLANK)
+        if present and max(lengths) <= options.max_length:
+            return
+    raise CorpusError(
+        f"{corpus.name} has no pair to train on: each has an empty side or "
+        f"more than max_length={options.max_length} subwords."
+    )
+
+
+def _is_empty(strings):
+    return tf.strings.regex_full_match(strings, f"[{BLANK}]*")
+
+
+def _lengths(tokenizer, sources, targets):
+    """Ids of sources and of targets, eos counted: two of `(N,)`, int64."""
+    ids = tokenizer.tokenize(tf.concat([sources, targets], axis=0))
+    return tf.split(ids.row_lengths() + 1, 2)
+
+
+def _sampling(options, number):
+    """How to tokenize the chunk of that number, which seeds its cuts."""
+    rates = (options.source_sampling, options.target_sampling)
+    if not any(rates):
+        return {}
+    return {"rates": rates, "seed": tf.stack([options.shuffle_seed, number])}
+
+
+def _rows(tokenizer, sources, targets, shapes, rates=None, seed=None):
+    """Ids with eos after them, in rows of one width until they are batched."""
+    sides = tf.concat([sources, targets], axis=0)
+    cuts = None if rates is None else tf.repeat(rates, tf.size(sources))
+    ids = tokenizer.tokenize(sides, cuts, seed)
+    length = ids.row_lengths()
+    width = shapes[-1][1]
+    is_end = tf.range(width, dtype=tf.int64) == length[:, tf.newaxis]
+    dense = ids.to_tensor(PAD_ID, shape=(None, width))
+    source, target = tf.split(tf.where(is_end, EOS_ID, dense), 2)
+    longer_N = tf.maximum(*tf.split(length + 1, 2))
+    lengths = tf.constant([length for _, length in shapes], tf.int64)
+    return {
+        "source": source,
+        "target_out": target,
+        "length": longer_N,
+        "bucket": tf.searchsorted(lengths, longer_N, out_type=tf.int64),
+    }

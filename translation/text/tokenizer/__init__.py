@@ -1,0 +1,1 @@
+"""Subwords: SentencePiece in Python and in the graph."""

@@ -1,0 +1,233 @@
+"""Subwords: text to ids and back, in Python and in the graph.
+
+SentencePiece with byte fallback and no normalisation, so every string has ids
+and comes back as it was. Two things make that hold in both libraries, the
+`sentencepiece` of Python and the older one inside tensorflow-text:
+
+- The space before the first word is put and taken away here
+  (`add_dummy_prefix` is off): tensorflow-text loses spaces at the start
+  of a sentence when it does so itself.
+- SentencePiece writes a space as U+2581. A U+2581 of the text itself travels
+  as U+FDD0, a code point that Unicode reserves for such internal use.
+
+The only strings that do not come back are those that hold U+FDD0, which
+returns as U+2581, and bytes that are not UTF-8, which return as U+FFFD.
+
+B: batch    L: length in subwords
+"""
+
+import hashlib
+import pathlib
+
+import sentencepiece
+import tensorflow as tf
+import tensorflow_text as tf_text
+from sentencepiece import sentencepiece_model_pb2
+
+from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from translation.text.tokenizer.word_cuts import cut_words
+
+
+class TokenizerError(ValueError):
+    """A tokenizer cannot be trained, read or written."""
+
+
+class Tokenizer(tf.Module):
+    """Turns text into subword ids and back.
+
+    It is a `tf.Module`: as an attribute of an exported module it takes its
+    model with it into the SavedModel, which can then be loaded wherever
+    `tensorflow_text` is imported.
+
+    Args:
+        model_proto: bytes. A SentencePiece model made by `train_tokenizer`.
+
+    Example:
+
+    >>> from translation.text.tokenizer.training import train_tokenizer
+    >>> tokenizer = train_tokenizer(["a green tree", "un arbre vert"], 280)
+    >>> ids = tokenizer.encode(["a green tree"])
+    >>> tokenizer.decode(ids)
+    ['a green tree']
+    >>> tokenizer.tokenize(tf.constant(["a tree", ""])).shape
+    TensorShape([2, None])
+    """
+
+    pad_id = PAD_ID
+    bos_id = BOS_ID
+    eos_id = EOS_ID
+    unk_id = UNK_ID
+
+    def __init__(self, model_proto):
+        super().__init__(name="tokenizer")
+        self.model_proto = _checked(model_proto)
+        self._processor = sentencepiece.SentencePieceProcessor(
+            model_proto=self.model_proto
+        )
+        self.vocab_size = self._processor.vocab_size()
+        self._subwords = tf_text.SentencepieceTokenizer(
+            self.model_proto, out_type=tf.int32
+        )
+
+    @property
+    def sha256(self):
+        """Of its model: str of 64 hexadecimal digits."""
+        return hashlib.sha256(self.model_proto).hexdigest()
+
+    def encode(self, sentences):
+        """Ids of each sentence, without bos and eos, in plain Python.
+
+        Args:
+            sentences: list of str.
+
+        Returns:
+            List of lists of int.
+        """
+        return self._processor.encode(
+            [" " + sentence if sentence else "" for sentence in sentences]
+        )
+
+    def decode(self, ids):
+        """Text of each row of ids: the inverse of `encode`.
+
+        A row ends at its first eos; other special ids are left out, and so
+        are ids beyond the vocabulary.
+
+        Args:
+            ids: list of lists of int.
+
+        Returns:
+            List of str.
+        """
+        texts = self._processor.decode([self._plain_ids(row) for row in ids])
+        return [text.removeprefix(" ") for text in texts]
+
+    def pieces(self, ids):
+        """Subwords as SentencePiece writes them, a space as U+2581.
+
+        Args:
+            ids: list of int.
+
+        Returns:
+            List of str.
+        """
+        return [self._processor.id_to_piece(int(index)) for index in ids]
+
+    def tokenize(self, strings, cuts=None, seed=None):
+        """Ids of each string, without bos and eos, in the graph.
+
+        Args:
+            strings: string tensor of shape `(B,)`, in UTF-8.
+            cuts: float, or float tensor of shape `(B,)`. With this
+                probability a word is cut at each place within it, so that
+                other subwords come out: see `word_cuts.py`. None: never.
+            seed: int tensor of shape `(2,)`, which decides the cuts.
+
+        Returns:
+            `RaggedTensor` of shape `(B, None)`, int32. An empty string has
+            no ids.
+        """
+        prefixed_B = tf.strings.join([" ", strings])
+        strings = tf.where(tf.equal(strings, ""), strings, prefixed_B)
+        if cuts is None:
+            return self._subwords.tokenize(strings)
+        parts = cut_words(strings, cuts, seed)
+        ids = self._subwords.tokenize(parts.values)
+        return parts.with_values(ids).merge_dims(1, 2)
+
+    def pieces_of(self, ids):
+        """Subwords as SentencePiece writes them, in the graph.
+
+        Args:
+            ids: int32 tensor.
+
+        Returns:
+            String tensor of the same shape; `""` beyond the vocabulary.
+        """
+        known = (ids >= 0) & (ids < self.vocab_size)
+        pieces = self._subwords.id_to_string(tf.where(known, ids, 0))
+        return tf.where(known, pieces, "")
+
+    def detokenize(self, ids):
+        """Text of each row of ids, in the graph: as `decode`.
+
+        Args:
+            ids: int32 tensor of shape `(B, L)`, padded.
+
+        Returns:
+            String tensor of shape `(B,)`, valid UTF-8.
+        """
+        ids = tf.convert_to_tensor(ids, tf.int32)
+        is_end_BL = tf.cast(tf.equal(ids, EOS_ID), tf.int32)
+        keep_BL = (
+            tf.equal(tf.cumsum(is_end_BL, axis=1), 0)
+            & (ids > UNK_ID)
+            & (ids < self.vocab_size)
+        )
+        texts_B = self._subwords.detokenize(
+            tf.ragged.boolean_mask(ids, keep_BL)
+        )
+        return tf.strings.regex_replace(texts_B, "^ ", "", replace_global=False)
+
+    def save(self, path):
+        """Writes the model to a file that `load` and SentencePiece read."""
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.model_proto)
+
+    @classmethod
+    def load(cls, path):
+        """Reads a tokenizer that `save` wrote.
+
+        Raises:
+            TokenizerError: if there is no such file, or it holds no
+                tokenizer of ours.
+        """
+        model_proto = read_model(path)
+        try:
+            return cls(model_proto)
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from error
+
+    def _plain_ids(self, row):
+        row = [int(index) for index in row]
+        if EOS_ID in row:
+            row = row[: row.index(EOS_ID)]
+        return [index for index in row if UNK_ID < index < self.vocab_size]
+
+
+def read_model(path):
+    """Bytes of a file, of any SentencePiece model.
+
+    Raises:
+        TokenizerError: if it cannot be read.
+    """
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise TokenizerError(
+            f"Cannot read a tokenizer from {path}: {error.strerror}."
+        ) from error
+
+
+def _checked(model_proto):
+    """The model, if it is one of `train_tokenizer`."""
+    try:
+        model = sentencepiece_model_pb2.ModelProto.FromString(model_proto)
+    except Exception as error:  # protobuf has several DecodeErrors
+        raise TokenizerError("Not a SentencePiece model.") from error
+    if not model.pieces:
+        raise TokenizerError("Not a SentencePiece model: it has no pieces.")
+    spec = model.trainer_spec
+    ids = (spec.pad_id, spec.bos_id, spec.eos_id, spec.unk_id)
+    if (
+        ids != (PAD_ID, BOS_ID, EOS_ID, UNK_ID)
+        or not spec.byte_fallback
+        or model.normalizer_spec.add_dummy_prefix
+    ):
+        raise TokenizerError(
+            "The SentencePiece model was not made by `train_tokenizer`: pad, "
+            "bos, eos and unk must be 0, 1, 2, 3, with byte fallback and "
+            f"without a dummy prefix. Received: pad, bos, eos, unk={ids}"
+        )
+    return model_proto
