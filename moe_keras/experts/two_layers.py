@@ -7,6 +7,8 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
+from moe_keras.bias import add_bias
+from moe_keras.custom_gradient import recomputed
 from moe_keras.experts.segments import feed_forward_segments
 
 # Both odd: a number's seed modulo 2^32 is that of no other number.
@@ -63,26 +65,28 @@ def feed_forward(
 ):
     """Runs experts of two layers on batches or, with `counts`, on segments.
 
-    Args:
-        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
-        counts: int32 tensor `(E,)` or None.
-        weights: List of `kernel_in`, `kernel_out` and perhaps their biases,
-            as for `feed_forward_segments`.
-        activation: `Activation`.
-        recompute: bool. Compute the hidden layer again in the backward pass.
-        training: bool.
+        Args:
+            inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
+            counts: int32 tensor `(E,)` or None.
+            weights: List of `kernel_in`, `kernel_out` and perhaps their biases,
+                as for `feed_forward_segments`.
+            activation: `Activation`.
+            recompute: bool. Compute the hidden layer again in the backward pass.
+            training: bool.
 
-    Returns:
-        Tensor `(E, C, D')`, or `(S, D')`.
+        Returns:
+            Tensor `(E, C, D')`, or `(S, D')`.
 
-    Example:
+        Example:
 
-    >>> from moe_keras.experts.segments import Activation
-    >>> square = Activation(lambda hidden, expert: hidden**2)
-    >>> weights = [tf.ones((1, 2, 3)), tf.ones((1, 3, 1))]
-    >>> y = feed_forward(tf.ones((1, 1, 2)), None, weights, square)
-    >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
-    12.0
+        >>> from moe_keras.bias import add_bias
+    from moe_keras.custom_gradient import recomputed
+    from moe_keras.experts.segments import Activation
+        >>> square = Activation(lambda hidden, expert: hidden**2)
+        >>> weights = [tf.ones((1, 2, 3)), tf.ones((1, 3, 1))]
+        >>> y = feed_forward(tf.ones((1, 1, 2)), None, weights, square)
+        >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
+        12.0
     """
     if counts is not None:
         # At inference nothing is kept: no gradient is expected, and that of a
@@ -98,13 +102,15 @@ def feed_forward(
     def run(inputs_ECD, *weights):
         return _feed_forward_batches(inputs_ECD, weights, activation)
 
-    return (tf.recompute_grad(run) if recompute else run)(inputs, *weights)
+    return (recomputed(run) if recompute else run)(inputs, *weights)
 
 
 def _feed_forward_batches(inputs_ECD, weights, activation):
     kernel_in, kernel_out, *biases = weights
     hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
     if biases:
-        hidden_ECH += biases[0][:, None, :]
+        hidden_ECH = add_bias(hidden_ECH, biases[0][:, None, :])
     outputs_ECD = tf.matmul(activation.apply(hidden_ECH, 0), kernel_out)
-    return outputs_ECD + biases[1][:, None, :] if biases else outputs_ECD
+    if biases:
+        outputs_ECD = add_bias(outputs_ECD, biases[1][:, None, :])
+    return outputs_ECD
