@@ -1,6 +1,6 @@
 """The embedded corpus: everyday English with its French and German.
 
-Sentences come from the grammar in `translation/grammar/`, so there is nothing
+Sentences come from the grammar in `translation/phrasebook/grammar/`, so there is nothing
 to download and no end to them. English decides its translations: "you" is
 formal (vous, Sie) and one man, the simple past is passé composé and Perfekt
 (but was, had, wanted: imparfait, Präteritum), and what English leaves open is
