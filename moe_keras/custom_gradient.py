@@ -6,7 +6,6 @@ the graph reads: each model that is built and dropped stays in memory. Here
 the table has weak references, and the graph itself keeps its gradients.
 """
 
-import functools
 import inspect
 import itertools
 import weakref
@@ -51,7 +50,6 @@ def custom_gradient(function):
     ([0.5, 1.0], [1.0, 1.0])
     """
 
-    @functools.wraps(function)
     def run(*arguments):
         arguments = [tf.convert_to_tensor(x) for x in arguments]
         with record.VariableWatcher() as watcher:
@@ -166,7 +164,9 @@ def _record_in_graph(tensors, inputs, gradients):
 def _register(graph, gradients):
     """Registers a gradient that lives as long as its graph; its name."""
     name = f"MoeKerasGradient{next(_numbers)}"
-    vars(graph).setdefault("_moe_keras_gradients", []).append(gradients)
+    if not hasattr(graph, "_moe_keras_gradients"):
+        graph._moe_keras_gradients = []
+    graph._moe_keras_gradients.append(gradients)
     remembered = weakref.ref(gradients)
 
     @tf.RegisterGradient(name)

@@ -65,28 +65,26 @@ def feed_forward(
 ):
     """Runs experts of two layers on batches or, with `counts`, on segments.
 
-        Args:
-            inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
-            counts: int32 tensor `(E,)` or None.
-            weights: List of `kernel_in`, `kernel_out` and perhaps their biases,
-                as for `feed_forward_segments`.
-            activation: `Activation`.
-            recompute: bool. Compute the hidden layer again in the backward pass.
-            training: bool.
+    Args:
+        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
+        counts: int32 tensor `(E,)` or None.
+        weights: List of `kernel_in`, `kernel_out` and perhaps their biases,
+            as for `feed_forward_segments`.
+        activation: `Activation`.
+        recompute: bool. Compute the hidden layer again in the backward pass.
+        training: bool.
 
-        Returns:
-            Tensor `(E, C, D')`, or `(S, D')`.
+    Returns:
+        Tensor `(E, C, D')`, or `(S, D')`.
 
-        Example:
+    Example:
 
-        >>> from moe_keras.bias import add_bias
-    from moe_keras.custom_gradient import recomputed
-    from moe_keras.experts.segments import Activation
-        >>> square = Activation(lambda hidden, expert: hidden**2)
-        >>> weights = [tf.ones((1, 2, 3)), tf.ones((1, 3, 1))]
-        >>> y = feed_forward(tf.ones((1, 1, 2)), None, weights, square)
-        >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
-        12.0
+    >>> from moe_keras.experts.segments import Activation
+    >>> square = Activation(lambda hidden, expert: hidden**2)
+    >>> weights = [tf.ones((1, 2, 3)), tf.ones((1, 3, 1))]
+    >>> y = feed_forward(tf.ones((1, 1, 2)), None, weights, square)
+    >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
+    12.0
     """
     if counts is not None:
         # At inference nothing is kept: no gradient is expected, and that of a
