@@ -25,8 +25,8 @@ _RANGES = (
     (0x110BD, 0x110BD), (0x110CD, 0x110CD), (0x13430, 0x1343F),
     (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
 )  # fmt: skip
-_IN_PYTHON = "".join(r"\U%08x-\U%08x" % ends for ends in _RANGES)
-_IN_GRAPH = "".join(r"\x{%x}-\x{%x}" % ends for ends in _RANGES)
+_IN_PYTHON = "".join(r"\U{:08x}-\U{:08x}".format(*r) for r in _RANGES)
+_IN_GRAPH = "".join(r"\x{{{:x}}}-\x{{{:x}}}".format(*r) for r in _RANGES)
 _VISIBLE = re.compile(f"[^{_IN_PYTHON}]")
 
 
