@@ -15,6 +15,9 @@ from trainers.engine.checkpoints.identity import agree, check_identity
 class BestCheckpoints:
     """Keeps the best few of what it is given, in `MODEL_DIR/best/`.
 
+    What was kept by another measure, and so cannot be compared, is renamed to
+    `step-N.earlier`, and stays.
+
     Args:
         model_dir: str or path.
         keep: int. How many are kept.
@@ -54,16 +57,21 @@ class BestCheckpoints:
         Raises:
             CheckpointError: if the disk does not take it.
         """
-        rivals = self._rivals(step)
+        rivals = self._rivals(step, score)
         full = len(rivals) >= self._keep
         lowest = rivals[-self._keep].about["score"] if full else -math.inf
         if not is_best and not score > lowest:
             return
         new = self._folder.write(step, write, {**self._about, "score": score})
         beside = rivals[max(0, len(rivals) + 1 - self._keep) :]
-        staying = {stored.path for stored in (new, *beside)}
+        # A better one that the run does not remember, since it has gone back
+        # to an earlier checkpoint, is never deleted.
+        better = [stored for stored in rivals if stored.about["score"] > score]
+        staying = {stored.path for stored in (new, *beside, *better)}
         for stored in self._folder.stored():
-            if stored.path not in staying:
+            if not self._is_comparable(stored):
+                self._folder.set_aside(stored, "earlier")
+            elif stored.path not in staying:
                 self._folder.remove(stored)
 
     def verified_score(self, log):
@@ -81,18 +89,26 @@ class BestCheckpoints:
             except DamagedCheckpoint as error:
                 self._folder.set_aside(stored)
                 log(f"{error} This checkpoint is set aside.")
-        left = [stored.about["score"] for stored in self._rivals(step=None)]
+        left = [stored.about["score"] for stored in self._rivals()]
         return max(left, default=-math.inf)
 
-    def _rivals(self, step):
-        """What was kept by the same measure, with the best one last."""
+    def _rivals(self, step=None, score=math.inf):
+        """What was kept by the same measure, with the best one last.
+
+        One of the same `step` that is no better is to be replaced, since the
+        step was reached once more.
+        """
         return [
             stored
             for stored in by_score(self._folder.stored())
-            if agree(stored.about.get("measure", {}), self._about["measure"])
+            if self._is_comparable(stored)
             and "score" in stored.about  # which a torn manifest cannot tell
-            and stored.step != step  # reached once more: replaced
+            and (stored.step != step or stored.about["score"] > score)
         ]
+
+    def _is_comparable(self, stored):
+        there = stored.about.get("measure", {})
+        return agree(there, self._about["measure"])
 
 
 def best_folder(model_dir):
