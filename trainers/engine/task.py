@@ -30,8 +30,9 @@ class Task:
     batches: Any
     # Function that is called with the averaged weights in place and returns
     # a dict of floats; its entry `score` (higher is better) decides which
-    # checkpoint is best. Its argument is a function to be called now and
-    # then, which raises when the run has to end.
+    # checkpoint is best, and of equal scores the lower `perplexity`, if there
+    # is such an entry. Its argument is a function to be called now and then,
+    # which raises when the run has to end.
     evaluate: Callable
     # The model that `evaluate` looks at: `model` itself, or one like it that
     # knows no strategy and gets the averaged weights before. Under several
