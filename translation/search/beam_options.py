@@ -39,6 +39,8 @@ can be made wider. Received: num_translations=5, beam_width=4
     coverage_penalty: float = 0.2  # beta: above 0, no source word left out
     max_length_ratio: float = 2.0  # an output has at most ratio * source ...
     max_length_extra: int = 10  # ... + extra tokens, eos counted in both
+    min_length: int = 0  # an output has at least so many, eos counted
+    no_repeat_ngram_size: int = 0  # no n-gram of this size twice; 0: any
     prune: float | None = None  # drop what is so much worse: GNMT took 3
     early_stop: bool = True  # stop when nothing can win; changes no result
 
@@ -59,6 +61,8 @@ can be made wider. Received: num_translations=5, beam_width=4
             "coverage_penalty",
             "max_length_ratio",
             "max_length_extra",
+            "min_length",
+            "no_repeat_ngram_size",
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(
@@ -70,6 +74,11 @@ can be made wider. Received: num_translations=5, beam_width=4
                 "`prune` must be above zero; None for no pruning. "
                 f"Received: prune={self.prune}"
             )
+
+    @property
+    def has_constraints(self):
+        """Whether they forbid outputs. Eos alone is an output of length 1."""
+        return self.min_length > 1 or self.no_repeat_ngram_size > 0
 
     def max_lengths(self, source_lengths):
         """Longest output, eos included, for sources `(B,)` int32.
@@ -88,6 +97,8 @@ class SentenceOptions(NamedTuple):
     beam_width: Any  # (B,) int32, from 1 to `BeamOptions.beam_width`
     length_penalty: Any  # (B,) float32
     coverage_penalty: Any  # (B,) float32
+    min_length: Any  # (B,) int32
+    no_repeat_ngram_size: Any  # (B,) int32
 
 
 def same_for_all(options, size):
@@ -100,6 +111,8 @@ def same_for_all(options, size):
         tf.fill([size], options.beam_width),
         tf.fill([size], tf.constant(options.length_penalty, tf.float32)),
         tf.fill([size], tf.constant(options.coverage_penalty, tf.float32)),
+        tf.fill([size], options.min_length),
+        tf.fill([size], options.no_repeat_ngram_size),
     )
 
 

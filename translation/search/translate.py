@@ -73,7 +73,8 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
         translator: A translation model, see the top of this file.
         source_ids: `(B, S)` int32, each ending in eos, padded with 0.
         options: `BeamOptions`.
-        **kwargs: `return_alignments` and `sentence_options` of `beam_search`.
+        **kwargs: `return_alignments`, `sentence_options` and `prefix_ids` of
+            `beam_search`.
 
     Returns:
         `translation.search.beam_search.Hypotheses`.
