@@ -99,6 +99,7 @@ class Loop:
             task.identity,
             task.measure,
             log,
+            task.data,
             average=self.average.state(),
             batches=self.batches,
             best=self.best,
@@ -108,7 +109,7 @@ class Loop:
             seconds=self.seconds,
             **({"loss_scale": self.loss_scale} if self.loss_scale else {}),
         )
-        self._is_saved = True
+        self._is_saved = False
 
     def _make_optimizer(self):
         config = self.config
@@ -141,11 +142,13 @@ class Loop:
         if name is None:
             return
         step, is_same_measure = self.checkpoints.load(name)
+        self._is_saved = True
         self._log(f"Resuming after step {step}.")
         if not is_same_measure:
             self._log(
                 "The dev corpus or the search has changed: the search for "
-                "the best begins anew."
+                "the best begins anew. The best weights until now become "
+                "best/step-N.earlier when there are better ones."
             )
             self._restart_best()
         self._give_up_lost_best()
@@ -192,6 +195,9 @@ class Loop:
         """
         self.routing.begin(int(self.step))
         spread_random_states(self.model)
+        # From the first moment on there is a checkpoint: a folder that has
+        # best weights and none was robbed of it.
+        self._save()
         try:
             with Interruption() as interruption:
                 self._run(interruption)

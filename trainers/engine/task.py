@@ -49,6 +49,9 @@ class Task:
     # the search for the best begins anew.
     identity: dict = dataclasses.field(default_factory=dict)
     measure: dict = dataclasses.field(default_factory=dict)
+    # What the place in the batches belongs to, field by field: where it has
+    # changed, a run that goes on begins with the first batch again.
+    data: dict = dataclasses.field(default_factory=dict)
     # Function of a batch: a dict of lists of str, what it says to people.
     texts: Callable = _no_texts
 
