@@ -58,8 +58,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "pair",
     None,
-    "Source and target language, as en-fr, en-pt_BR, zh_Hant-en, or the same "
-    "one twice.",
+    "Source and target language, as en-fr, en-pt_BR or zh_Hant-en, or one "
+    "twice.",
 )
 flags.DEFINE_string(
     "model_dir",

@@ -24,6 +24,7 @@ from trainers.translator.text_modes import (
     pair_groups,
 )
 from trainers.usage import TRAINING
+from translation.text.languages import parse_pair
 
 _say = functools.partial(print, flush=True)
 
