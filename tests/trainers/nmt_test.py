@@ -9,9 +9,14 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
-from trainers import nmt
+from moe_keras.parallel.processes.strategies import STRATEGIES
+from trainers import nmt, usage
+from trainers.translator import modes
 from trainers.translator.folder import ModelFolder
-from trainers.translator.presets import NmtConfig
+from trainers.translator.presets import PRESETS, NmtConfig
+from trainers.translator.serving import PRECISIONS
+from trainers.translator.text_modes import ALIGNMENTS
+from translation.search.ensemble import MEANS
 
 
 def _run(*arguments, python=sys.executable, **kwargs):
@@ -24,7 +29,9 @@ def _run(*arguments, python=sys.executable, **kwargs):
 
 
 def test_help_teaches_every_mode_and_flag():
-    text = _run("--help").stdout
+    process = _run("--help")
+    assert process.returncode == 0
+    text = process.stdout
     for word in (
         "--mode",
         "--preset",
@@ -90,7 +97,15 @@ def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
             ["--mode=export", "file"],
             "does not take arguments file; translate, score does",
         ),
-        (["--index=3"], "there is no --cluster"),
+        (["--index=3"], "--index goes with --cluster alone"),
+        (
+            ["--mode=export", "--ensemble_mean=log_probabilities"],
+            "--ensemble_mean goes with --ensemble alone",
+        ),
+        (
+            ["--mode=evaluate", "--preset=multi30k", "--model_dir=a"],
+            "takes the configuration of --model_dir; leave out --preset",
+        ),
     ],
 )
 def test_flag_that_would_be_passed_over_is_a_mistake(given, message):
@@ -117,6 +132,15 @@ def test_trained_model_has_its_languages(tmp_path):
     message = "translates en-fr. Received: --pair=en-de"
     with flagsaver.flagsaver(), pytest.raises(SystemExit, match=message):
         nmt.main(flags.FLAGS(given))
+
+
+def test_flags_take_what_the_modules_take():
+    assert usage.PRESETS == tuple(PRESETS)
+    assert usage.STRATEGIES == STRATEGIES
+    assert usage.PRECISIONS == PRECISIONS
+    assert usage.ALIGNMENTS == ALIGNMENTS
+    assert usage.MEANS == MEANS
+    assert set(usage.MODES) == {*usage.TRAINING, *modes.MODES}
 
 
 def test_mistakes_end_the_program_without_a_traceback(tmp_path):
