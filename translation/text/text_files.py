@@ -45,10 +45,12 @@ def find_language(prefix, language):
             f"{prefix} is a folder; give the start of the names of two files "
             f"in it, such as {prefix / 'train'} for train.{language}."
         )
+    if prefix.is_file():
+        raise CorpusError(_of_file(prefix))
     beside = re.compile(re.escape(prefix.name) + r"\.([a-z]{2,3})(\.gz)?")
     folder = prefix.parent
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    found = sorted({m[1] for m in map(beside.fullmatch, names) if m})
+    found = sorted({m[1] for m in map(beside.fullmatch, names) if m} - {"gz"})
     hint = (
         f"beside it are the languages {', '.join(found)}"
         if found
@@ -57,6 +59,21 @@ def find_language(prefix, language):
     raise CorpusError(
         f"There is no file {prefix}.{language} or {prefix}.{language}.gz; "
         f"{hint}."
+    )
+
+
+def _of_file(path):
+    """What to give in place of a single file."""
+    language = re.search(r"\.[A-Za-z]{2,3}([-_]\w+)*(\.gz)?$", path.name)
+    if language and not path.name.endswith(".txt"):
+        prefix = path.with_name(path.name[: language.start()])
+        return (
+            f"{path} is one file of two; give the start of both names, "
+            f"{prefix} for {prefix}.LANGUAGE."
+        )
+    return (
+        f"{path} is a single file; a corpus is two files PREFIX.LANGUAGE, "
+        "given as PREFIX, or one FILE.tsv with a tab between the sentences."
     )
 
 
