@@ -34,6 +34,7 @@ from translation.text.languages import PHRASEBOOK_LANGUAGES, parse_pair
 from translation.text.text_files import (
     CorpusError,
     find_language,
+    is_stream,
     line_dataset,
     read_lines,
 )
@@ -74,8 +75,8 @@ class TextCorpus(Corpus):
 
     def pairs(self):
         sources, targets = (
-            read_lines(self.source_path),
-            read_lines(self.target_path),
+            read_lines(self.source_path, like_graph=True),
+            read_lines(self.target_path, like_graph=True),
         )
         for number, (source, target) in enumerate(
             itertools.zip_longest(sources, targets)
@@ -119,10 +120,16 @@ class TsvCorpus(Corpus):
         self.name = str(path)
         self.path = pathlib.Path(path)
         if not self.path.is_file():
-            raise CorpusError(f"There is no file {path}.")
+            raise CorpusError(
+                f"{path} is a pipe, which can be read only once; a corpus is "
+                "read several times. Write it to a file."
+                if is_stream(path)
+                else f"There is no file {path}."
+            )
 
     def pairs(self):
-        for number, line in enumerate(read_lines(self.path), start=1):
+        lines = read_lines(self.path, like_graph=True)
+        for number, line in enumerate(lines, start=1):
             columns = line.split("\t")
             if len(columns) != 2:
                 raise CorpusError(
