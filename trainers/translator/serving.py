@@ -11,6 +11,7 @@ from trainers.translator.folder import build_translator
 from translation.search.ensemble import Ensemble
 from translation.serving.export import export_translator, load_translator
 from translation.text.corpora.specs import without_folders
+from translation.text.languages import parse_pair
 from translation.text.tokenizer.tokenizer import Tokenizer
 
 PRECISIONS = ("float32", "bfloat16")
@@ -50,7 +51,7 @@ def export_model(config, folder, model, tokenizer, results, precision):
         _without_paths(tokenizer),
         folder.export_path,
         config.search,
-        target_languages=config.pair.split("-")[1:],
+        target_languages=[parse_pair(config.pair).target],
         about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],
     )

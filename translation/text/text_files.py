@@ -15,9 +15,15 @@ import zlib
 
 import tensorflow as tf
 
+from translation.text.languages import spellings
+
 _BLOCK = 1 << 13  # bytes that are read at once
 _GRAPH_BUFFER = 1 << 18  # the same in the graph, as of TextLineDataset
 _GZIP = b"\x1f\x8b"
+# The ending of one file of two.
+_LANGUAGE = (
+    r"\.(?!tsv|txt|gz)([A-Za-z]{2,3}([-_]\w{2,8})*|source|target)(\.gz)?"
+)
 _CONVERT = "is UTF-16: convert it, with iconv -f UTF-16 -t UTF-8."
 # How text does not begin.
 _NO_TEXT = {
@@ -36,18 +42,21 @@ def find_language(prefix, language):
 
     Args:
         prefix: str or path, up to the dot before the language.
-        language: str. Such as `en`.
+        language: str. Such as `en`, or `pt-BR`, which a file may spell in
+            other ways: see `languages.spellings`.
 
     Returns:
         `pathlib.Path`.
 
     Raises:
-        CorpusError: if there is neither; it lists the languages there are.
+        CorpusError: if there is none; it lists the languages there are.
     """
-    for ending in ("", ".gz"):
-        path = pathlib.Path(f"{prefix}.{language}{ending}")
-        if path.is_file():
-            return path
+    suffixes = spellings(language)
+    for suffix in suffixes:
+        for ending in ("", ".gz"):
+            path = pathlib.Path(f"{prefix}.{suffix}{ending}")
+            if path.is_file():
+                return path
     prefix = pathlib.Path(prefix)
     if is_stream(prefix):
         raise CorpusError(
@@ -61,26 +70,23 @@ def find_language(prefix, language):
         )
     if prefix.is_file():
         raise CorpusError(_of_file(prefix))
-    beside = re.compile(re.escape(prefix.name) + r"\.([a-z]{2,3})(\.gz)?")
-    folder = prefix.parent
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    found = sorted({m[1] for m in map(beside.fullmatch, names) if m} - {"gz"})
+    found = _languages_beside(prefix)
     hint = (
         f"beside it are the languages {', '.join(found)}"
         if found
-        else f"no file {prefix.name}.LANGUAGE is in {folder}"
+        else f"no file {prefix.name}.LANGUAGE is in {prefix.parent}"
     )
     raise CorpusError(
-        f"There is no file {prefix}.{language} or {prefix}.{language}.gz; "
-        f"{hint}."
+        f"There is no file {prefix}.{language} or {prefix}.{language}.gz, nor "
+        f"with {' or '.join(suffixes[1:])} for {language}; {hint}."
     )
 
 
 def _of_file(path):
     """What to give in place of a single file."""
-    language = re.search(r"\.[A-Za-z]{2,3}([-_]\w+)*(\.gz)?$", path.name)
-    if language and not path.name.endswith(".txt"):
-        prefix = path.with_name(path.name[: language.start()])
+    ending = re.search(f"{_LANGUAGE}$", path.name)
+    if ending:
+        prefix = path.with_name(path.name[: ending.start()])
         return (
             f"{path} is one file of two; give the start of both names, "
             f"{prefix} for {prefix}.LANGUAGE."
@@ -89,6 +95,14 @@ def _of_file(path):
         f"{path} is a single file; a corpus is two files PREFIX.LANGUAGE, "
         "given as PREFIX, or one FILE.tsv with a tab between the sentences."
     )
+
+
+def _languages_beside(prefix):
+    """What files of this prefix end in, where it looks like a language."""
+    beside = re.compile(re.escape(prefix.name) + _LANGUAGE)
+    folder = prefix.parent
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return sorted({m[1] for m in map(beside.fullmatch, names) if m})
 
 
 def is_stream(path):

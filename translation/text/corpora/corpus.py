@@ -30,7 +30,11 @@ from translation.text.corpora.specs import (
     parse_spec,
 )
 from translation.text.corpora.tfds import TfdsCorpus
-from translation.text.languages import PHRASEBOOK_LANGUAGES, parse_pair
+from translation.text.languages import (
+    PHRASEBOOK_LANGUAGES,
+    language_of,
+    parse_pair,
+)
 from translation.text.text_files import (
     CorpusError,
     find_language,
@@ -166,7 +170,7 @@ class PhrasebookCorpus(Corpus):
     """Sentences made by the grammar of `translation/phrasebook/`.
 
     Args:
-        pair: str. Any two of en, fr, de, such as `en-fr`.
+        pair: str or `LanguagePair`. Any two of en, fr, de, such as `en-fr`.
         split: `"train"`, or `"dev"` or `"test"`: sentences whose English
             is in neither of the other two.
         size: int. Number of sentence pairs.
@@ -179,12 +183,19 @@ class PhrasebookCorpus(Corpus):
     def __init__(self, pair, split, size=None, seed=0):
         self.name = f"the phrasebook ({split})"
         self.pair = parse_pair(pair)
-        for language in self.pair:
+        codes = [language_of(tag) for tag in self.pair]
+        for language in codes:
             if language not in PHRASEBOOK_LANGUAGES:
                 raise CorpusError(
                     f"The phrasebook has no language {language!r}; "
                     f"it has {', '.join(PHRASEBOOK_LANGUAGES)}."
                 )
+        if codes[0] == codes[1]:
+            raise CorpusError(
+                f"The phrasebook says everything once in {codes[0]!r}: a pair "
+                f"of two languages is needed. Received: pair={pair}"
+            )
+        self._fields = [PHRASEBOOK_LANGUAGES[code] for code in codes]
         self.split = split
         self.size = _PHRASEBOOK_SIZES[split] if size is None else size
         if self.size < 1:
@@ -203,7 +214,7 @@ class PhrasebookCorpus(Corpus):
             sentences = phrasebook(
                 2 * self.size, seed=self.seed, held_out=True
             )[self.split == "test" :: 2]
-        source, target = (PHRASEBOOK_LANGUAGES[code] for code in self.pair)
+        source, target = self._fields
         return [(getattr(s, source), getattr(s, target)) for s in sentences]
 
     def pairs(self):
@@ -227,7 +238,8 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
             - `tfds:NAME/CONFIG` or `tfds:NAME/CONFIG:SPLIT`: a dataset of
               tensorflow-datasets, see `tfds.py`.
             - any other, such as `data/train`: the prefix of two files
-              `data/train.en` and `data/train.fr`, each plain or `.gz`.
+              `data/train.en` and `data/train.fr`, each plain or `.gz`; of one
+              language twice, `data/train.source` and `data/train.target`.
 
             Of a training corpus each may end in `@WEIGHT`: `a@0.7,b@0.3`
             mixes them so that 7 in 10 pairs are of `a`. Without weights they
@@ -301,7 +313,7 @@ def _open_one(spec, languages, split, seed):
     generated = re.fullmatch(r"phrasebook(?::(\d+))?", spec)
     if generated:
         size = int(generated[1]) if generated[1] else None
-        return PhrasebookCorpus(str(languages), split, size, seed)
+        return PhrasebookCorpus(languages, split, size, seed)
     if spec.startswith("tfds:"):
         return TfdsCorpus(spec, languages, split)
     try:
@@ -310,4 +322,4 @@ def _open_one(spec, languages, split, seed):
         raise CorpusError(str(error)) from error
     if spec.endswith((".tsv", ".tsv.gz")):
         return TsvCorpus(path)
-    return TextCorpus(path, *languages)
+    return TextCorpus(path, *languages.suffixes)

@@ -94,7 +94,7 @@ class PairFilters:
             self._rules["two sides alike"] = _is_identical
         if options.min_script_share:
             share = options.min_script_share
-            scripts = [scripts_of(code) for code in parse_pair(str(pair))]
+            scripts = [scripts_of(code) for code in parse_pair(pair)]
             reason = f"under {share:.0%} of letters in the language's script"
             self._rules[reason] = functools.partial(_is_foreign, share, scripts)
         self._seen = SeenPairs() if options.drop_duplicates else None
