@@ -21,6 +21,8 @@ _FIGURES = (
     "signature",
     "bleu_lowercased",
     "signature_lowercased",
+    "chrf",
+    "signature_chrf",
     "perplexity",
     "steps",
     "training_minutes",
@@ -111,7 +113,7 @@ def _about(config, folder, model, tokenizer, results):
     if results:
         # As it was measured, which need not be as it is served.
         measured = results.get("config") or dataclasses.asdict(config)
-        figures = {name: results[name] for name in _FIGURES}
+        figures = {n: results[n] for n in _FIGURES if n in results}
         for name in ("test", "precision", "search"):
             figures[name] = measured[name]
     if isinstance(model, Ensemble):
