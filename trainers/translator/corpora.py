@@ -50,9 +50,7 @@ def read_corpora(config, log):
     for filtered in train.reports():
         for line in filtered.lines():
             log(line)
-    return RunCorpora(
-        train, dev, test, contents, references, dev.digest()
-    )
+    return RunCorpora(train, dev, test, contents, references, dev.digest())
 
 
 def tell_too_long(corpora, tokenizer, options, log):

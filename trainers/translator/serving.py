@@ -13,7 +13,10 @@ from translation.text.languages import parse_pair
 PRECISIONS = ("float32", "bfloat16")
 
 # Fields of the configuration that a card tells with the data.
-_DATA = ("pair", "train", "dev", "test", "vocabulary_type", "tokenizer_model")
+_DATA = (
+    *("pair", "train", "dev", "test", "references"),
+    *("vocabulary_type", "tokenizer_model"),
+)
 
 # What a card says of the evaluation, in the words of results.json.
 _FIGURES = (

@@ -146,9 +146,7 @@ def evaluate(model_dir, test=None, changes=(), log=print, references=None):
         folder.save_texts, "test" if is_own else "evaluated"
     )
     model, tokenizer = folder.load_model(config)
-    results = final_figures(
-        config, model, tokenizer, corpus, log, more, keep
-    )
+    results = final_figures(config, model, tokenizer, corpus, log, more, keep)
     report.show_results(results, log)
     return results
 
