@@ -14,6 +14,7 @@ from moe_keras.placement.placement import (
     StackedExperts,
     current_part,
     current_placement,
+    read,
 )
 
 # Activations whose slope can be told from their output.
@@ -134,8 +135,9 @@ class FeedForwardExperts(StackedExperts):
     def call(self, inputs, counts=None, training=False):
         weights = [self.read(self.kernel_in), self.read(self.kernel_out)]
         if self.use_bias:
-            weights.append(self.read(self.bias_in))
-            weights.append(self.read(self.bias_out, once=True))
+            # As they are: their gradients are summed in their own precision.
+            weights.append(read(self.bias_in))
+            weights.append(read(self.bias_out, once=True))
         return feed_forward(
             inputs,
             counts,
