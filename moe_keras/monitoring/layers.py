@@ -60,7 +60,7 @@ def by_name(layers):
     counts = collections.Counter(layer.name for layer in layers)
     for layer in layers:
         is_unique = counts[layer.name] == 1
-        name = layer.name if is_unique else layer.path
+        name = layer.name if is_unique else layer.path or layer.name
         names = itertools.chain(
             [name], (f"{name}_{i}" for i in itertools.count(2))
         )
