@@ -8,6 +8,7 @@ from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.translator.folder import build_translator
 from translation.search.ensemble import Ensemble
 from translation.serving.export import export_translator, load_translator
+from translation.text.languages import parse_pair
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -46,16 +47,21 @@ def export_model(config, folder, model, tokenizer, results, precision):
         tokenizer,
         folder.export_path,
         config.search,
-        target_languages=config.pair.split("-")[1:],
+        target_languages=[parse_pair(config.pair).target],
         about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],
     )
 
 
-def export_and_check(config, folder, model, tokenizer, results, log):
-    """Exports, loads the export and lets it translate the examples."""
-    path = export_model(config, folder, model, tokenizer, results, "float32")
-    served = load_translator(folder.export_path)
+def check_export(path, results, log):
+    """Loads an export and lets it translate the examples of the results.
+
+    Args:
+        path: Path of the version's folder.
+        results: dict as in results.json.
+        log: Function of one line of text.
+    """
+    served = load_translator(path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
     translations = [found.text for found in served(sources)]
