@@ -135,8 +135,9 @@ class FeedForwardExperts(StackedExperts):
             self.read("kernel_out", local),
         ]
         if self.use_bias:
-            weights.append(self.read("bias_in", local))
-            weights.append(self.read("bias_out", local, once=True))
+            # As they are: their gradients are summed in their own precision.
+            weights.append(self.read("bias_in", local, cast=False))
+            weights.append(self.read("bias_out", local, once=True, cast=False))
         return feed_forward(
             inputs,
             counts,

@@ -68,14 +68,15 @@ class StackedExperts(keras.layers.Layer):
         """dict of the weights by name: Keras variables, or `SplitWeight`s."""
         return dict(self._expert_weights)
 
-    def read(self, name, local, once=False):
-        """Take the tensor of a weight, in the dtype of the computation.
+    def read(self, name, local, once=False, cast=True):
+        """Take the tensor of a weight.
 
         Args:
             name: str. As given to `add_expert_weight`.
             local: `LocalExperts` that `call` got, or None for all experts.
             once: bool. Whether it is added after the sum over hidden units,
                 as an output bias: see `LocalExperts.only_once`.
+            cast: bool. Whether to cast it to the dtype of the computation.
 
         Returns:
             Tensor, for the experts of `local`.
@@ -85,7 +86,7 @@ class StackedExperts(keras.layers.Layer):
         else:
             tensor = local.weights[name]
             tensor = local.only_once(tensor) if once else tensor
-        return tf.cast(tensor, self.compute_dtype)
+        return tf.cast(tensor, self.compute_dtype) if cast else tensor
 
     def save_own_variables(self, store):
         for number, weight in enumerate(self.expert_weights.values()):

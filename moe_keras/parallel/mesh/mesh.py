@@ -12,6 +12,7 @@ import functools
 
 import tensorflow as tf
 
+from moe_keras.custom_gradient import custom_gradient
 from moe_keras.parallel.mesh.mesh_tensorflow_import import mtf
 
 _placement_mesh = mtf.placement_mesh_impl
@@ -174,7 +175,7 @@ def copy_to(tensor, source, devices):
 def _differentiate_on(device, function, tensors):
     """Calls a function whose gradient runs on a device of its own."""
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(*tensors):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(tensors)
