@@ -19,6 +19,7 @@ _MODES_OF = {
         TRAINING,
     ),
     "test": (*TRAINING, "evaluate", "experts"),
+    "references": (*TRAINING, "evaluate"),
     "set": (*TRAINING, "evaluate", *_READERS),
     "ensemble": _READERS,
     "ensemble_mean": _READERS,

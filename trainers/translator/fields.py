@@ -1,6 +1,8 @@
 """Which fields make a run, and which its scores depend on."""
 
 from trainers.engine.overrides import field_paths
+from translation.text.bleu import choose_tokenizer
+from translation.text.languages import language_of, parse_pair
 
 # What makes a run: fields that cannot change while it goes on.
 FIXED = (
@@ -59,4 +61,6 @@ def measure(config, dev_sha256):
             of the same pairs may change.
     """
     fields = fields_of(config, ("dev", "search."))
-    return {**fields, "dev.sha256": dev_sha256}
+    language = language_of(parse_pair(config.pair).target)
+    tokenizer, _ = choose_tokenizer(language, config.bleu_tokenizer)
+    return {**fields, "dev.sha256": dev_sha256, "bleu_tokenizer": tokenizer}

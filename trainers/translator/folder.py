@@ -12,14 +12,18 @@ logs/           TensorBoard
 routing.jsonl   windows of the routing, with verdicts
 export/N/       SavedModel, version N
 results.json    figures of the finished run
+test.*          sources (src), translations (hyp) and references (ref) of the
+                test corpus, a line each
 """
 
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
 import os
 import pathlib
+import re
 import shlex
 import socket
 
@@ -27,6 +31,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.monitoring import uncounted
+from moe_keras.paths import local_path
 from trainers.engine.checkpoints.best import best_folder, load_best
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.engine.checkpoints.files import (
@@ -50,7 +55,11 @@ class ModelFolder:
     """Paths and files of one run.
 
     Args:
-        path: str or path. Made when something is first saved.
+        path: str or path, in which `~` is expanded. Made when something is
+            first saved.
+
+    Raises:
+        FolderError: for a URL.
 
     Example:
 
@@ -68,11 +77,14 @@ class ModelFolder:
     """
 
     def __init__(self, path):
-        self.path = pathlib.Path(path)
+        try:
+            self.path = local_path(path)
+        except ValueError as error:
+            raise FolderError(f"A model folder: {error}") from error
         self.tokenizer_path = self.path / "tokenizer.model"
         self.export_path = self.path / "export"
         self._lock_path = self.path / "lock"
-        self._best = best_folder(path)
+        self._best = best_folder(self.path)
 
     @contextlib.contextmanager
     def lock(self):
@@ -127,8 +139,9 @@ class ModelFolder:
         """The configuration of the run.
 
         Args:
-            changes: List of `"field=value"` for fields of the search, the
-                only ones that a trained model leaves open.
+            changes: List of `"field=value"` for fields of the search and
+                `bleu_tokenizer`, the only ones that a trained model leaves
+                open.
 
         Raises:
             FolderError: if the folder has none, or for other changes.
@@ -141,10 +154,16 @@ class ModelFolder:
             )
         config = _config(values)
         changed = with_overrides(config, changes)
-        if dataclasses.replace(changed, search=config.search) != config:
+        same = dataclasses.replace(
+            changed,
+            search=config.search,
+            bleu_tokenizer=config.bleu_tokenizer,
+        )
+        if same != config:
             raise FolderError(
-                "A trained model leaves only the search to be changed: "
-                f"{', '.join(field_paths(config.search))}. "
+                "A trained model leaves only the search to be changed, "
+                f"{', '.join(field_paths(config.search))}, and how BLEU is "
+                "measured, bleu_tokenizer. "
                 f"Received: {', '.join(changes)}"
             )
         return changed
@@ -228,6 +247,25 @@ class ModelFolder:
     def save_results(self, results):
         """Writes the figures of the finished run."""
         self._write_json("results.json", results)
+
+    def save_texts(self, name, texts):
+        """Writes sentences for other programs: NAME.src, NAME.hyp, NAME.ref.
+
+        Args:
+            name: str.
+            texts: dict of lists of str, by the ends of the names. Ends of
+                lines within a sentence become spaces.
+
+        Returns:
+            List of the paths.
+        """
+        for ending, lines in texts.items():
+            whole = [" ".join(re.split("[\r\n]+", line)) for line in lines]
+            text = "".join(f"{line}\n" for line in whole)
+            data = text.encode("utf-8", "replace")
+            write = functools.partial(pathlib.Path.write_bytes, data=data)
+            self._replace(f"{name}.{ending}", write)
+        return [self.path / f"{name}.{ending}" for ending in texts]
 
     def load_results(self, config):
         """The figures of the run if it finished with this config, or None."""
@@ -348,7 +386,7 @@ def build_translator(model_config, precision):
     finally:
         keras.config.set_dtype_policy(before)
     ids = tf.ones((1, 2), tf.int32)
-    with uncounted():  # under a strategy only replicas can count
+    with uncounted(model):  # under a strategy only replicas can count
         model({"source": ids, "target_in": ids})
     return model
 
