@@ -37,20 +37,20 @@ Any field of the configuration that is printed at the start can be changed:
 import functools
 import sys
 
-import tensorflow as tf
-from absl import app, flags, logging
+from absl import app, flags
 
-from moe_keras.parallel.processes.cluster import (
-    cluster_of,
-    cluster_of_environment,
+from trainers.engine.program.flags import (
+    ConfigFlags,
+    WorkerFlags,
+    define_average_of,
+    define_threads,
 )
-from moe_keras.parallel.processes.strategies import STRATEGIES, start_workers
-from trainers.engine.exit_codes import exit_codes
-from trainers.engine.overrides import with_overrides
+from trainers.engine.program.main import run_program
+from trainers.engine.program.usage import TRAINING_FLAGS, check_usage
 from trainers.translator import task as translation_task
 from trainers.translator.expert_study import study_experts
 from trainers.translator.folder import ModelFolder
-from trainers.translator.presets import PRESETS, preset
+from trainers.translator.presets import PRESETS
 from trainers.translator.serving import PRECISIONS
 from trainers.translator.text_modes import (
     ALIGNMENTS,
@@ -59,8 +59,24 @@ from trainers.translator.text_modes import (
     line_groups,
     pair_groups,
 )
-from trainers.usage import TRAINING, check_usage
 from translation.search.ensemble import MEANS
+
+_TRAINING = ("train_and_evaluate",)
+_FILTERS = ("translate", "score")
+_READERS = (*_FILTERS, "export")
+# Modes that accept each mode-specific flag.
+_MODES_OF_FLAG = {
+    **dict.fromkeys(("train", "dev", *TRAINING_FLAGS), _TRAINING),
+    "test": (*_TRAINING, "evaluate", "experts"),
+    "set": (*_TRAINING, "evaluate", *_READERS),
+    "ensemble": _READERS,
+    "ensemble_mean": _READERS,
+    "n_best": ("translate",),
+    "alignments": ("translate",),
+    "average_of": ("average",),
+    "labels": ("experts",),
+    "export_precision": ("export",),
+}
 
 _MODE = flags.DEFINE_enum(
     "mode",
@@ -82,18 +98,13 @@ _MODE = flags.DEFINE_enum(
     "folder for the other modes. experts shows what the experts do with the "
     "test corpus.",
 )
-_PRESET = flags.DEFINE_string(
-    "preset",
-    "phrasebook",
-    f"Named configuration to start from: {', '.join(PRESETS)}.",
+_CONFIG = ConfigFlags(
+    PRESETS,
+    "runs/PRESET-PAIR",
+    "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
 )
 _PAIR = flags.DEFINE_string(
     "pair", None, "Source and target language, as en-fr or en-de."
-)
-_MODEL_DIR = flags.DEFINE_string(
-    "model_dir",
-    None,
-    "Folder of checkpoints, logs and SavedModel [runs/PRESET-PAIR].",
 )
 _TRAIN = flags.DEFINE_string(
     "train",
@@ -105,11 +116,7 @@ _DEV = flags.DEFINE_string(
     "dev", None, "Corpus that chooses the best checkpoint."
 )
 _TEST = flags.DEFINE_string("test", None, "Corpus that is reported.")
-_AVERAGE_OF = flags.DEFINE_string(
-    "average_of",
-    "best",
-    "Checkpoints to average: best or last, or so many of them, as last:5.",
-)
+_AVERAGE_OF = define_average_of()
 _N_BEST = flags.DEFINE_integer(
     "n_best",
     0,
@@ -143,59 +150,8 @@ _EXPORT_PRECISION = flags.DEFINE_enum(
     PRECISIONS,
     "Of weights and products in the SavedModel.",
 )
-_SET = flags.DEFINE_multi_string(
-    "set",
-    [],
-    "Change a field of the configuration: FIELD=VALUE. Repeatable. "
-    "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
-)
-
-_STRATEGY = flags.DEFINE_enum(
-    "strategy",
-    "none",
-    list(STRATEGIES),
-    "tf.distribute: mirrored shares each batch out to devices, multi_worker "
-    "to processes on several hosts.",
-)
-_DEVICES = flags.DEFINE_string(
-    "devices",
-    None,
-    "Devices for mirrored or a mesh: how many, or their names, as GPU:0,GPU:1. "
-    "Without a GPU a number divides the processor, to try things out [all "
-    "GPUs, or as many as the mesh has places].",
-)
-_CLUSTER = flags.DEFINE_string(
-    "cluster",
-    None,
-    "Addresses of all workers, HOST:PORT,HOST:PORT, the same everywhere; the "
-    "first is the chief [from TF_CONFIG]. With a mesh the first is this "
-    "program, and the others lend their devices: moe_keras.parallel.worker.",
-)
-_INDEX = flags.DEFINE_integer(
-    "index", None, "Which of the addresses is this worker's own, from 0."
-)
-
-_LAYOUT = flags.DEFINE_string(
-    "layout",
-    None,
-    "experts:replica gives each replica a part of the experts [all of them]. "
-    "With a mesh: what is split over which of its dimensions, batch, experts "
-    "and hidden, as batch:data;experts:model.",
-)
-_MESH_SHAPE = flags.DEFINE_string(
-    "mesh_shape",
-    None,
-    "Mesh of devices that share the experts, as data:2;model:2; see --layout.",
-)
-
-_THREADS = flags.DEFINE_integer(
-    "threads_per_operation",
-    1,
-    "Threads that share one operation on the processor; 0 for as many as it "
-    "has cores. With few cores and small models they are better left to "
-    "operations that can run side by side.",
-    lower_bound=0,
-)
+_WORKERS = WorkerFlags()
+_THREADS = define_threads()
 
 _say = functools.partial(print, flush=True)
 
@@ -207,26 +163,8 @@ def _config():
         "dev": _DEV.value,
         "test": _TEST.value,
     }
-    overrides = [f"{name}={text}" for name, text in given.items() if text]
-    return with_overrides(preset(_PRESET.value), overrides + _SET.value)
-
-
-def _start_workers(about):
-    cluster = None
-    if _CLUSTER.value:
-        index = _INDEX.value
-        if index is None and _MESH_SHAPE.value:
-            index = 0  # the others run no program
-        cluster = cluster_of(_CLUSTER.value, index)
-    elif _STRATEGY.value == "multi_worker":
-        cluster = cluster_of_environment()
-    return start_workers(
-        _STRATEGY.value,
-        _DEVICES.value,
-        cluster,
-        _LAYOUT.value,
-        about,
-        _MESH_SHAPE.value,
+    return _CONFIG.config(
+        f"{name}={text}" for name, text in given.items() if text
     )
 
 
@@ -234,7 +172,7 @@ def _translate(model_dir, paths):
     groups = line_groups(paths, sys.stdin.buffer)  # what is missing comes first
     translate = LineTranslator(
         model_dir,
-        _SET.value,
+        _CONFIG.changes,
         _ENSEMBLE.value,
         _ENSEMBLE_MEAN.value,
         _N_BEST.value,
@@ -247,7 +185,7 @@ def _score(model_dir, paths):
     pair = ModelFolder(model_dir).load_config().pair
     groups = pair_groups(paths, pair, sys.stdin.buffer)
     score = PairScorer(
-        model_dir, _SET.value, _ENSEMBLE.value, _ENSEMBLE_MEAN.value
+        model_dir, _CONFIG.changes, _ENSEMBLE.value, _ENSEMBLE_MEAN.value
     )
     _filter(score, groups)
 
@@ -262,17 +200,17 @@ def _filter(function, groups):
 
 def _run(paths):
     mode = _MODE.value
-    check_usage(mode, paths)
+    check_usage(mode, _MODES_OF_FLAG, paths, _FILTERS)
     config = _config()
-    model_dir = _MODEL_DIR.value or f"runs/{_PRESET.value}-{config.pair}"
-    if mode not in TRAINING:
+    model_dir = _CONFIG.model_dir(config.pair)
+    if mode not in _TRAINING:
         _check_pair(model_dir)
     if mode == "train_and_evaluate":
         translation_task.train_and_evaluate(
-            config, model_dir, _say, _start_workers
+            config, model_dir, _say, _WORKERS.options()
         )
     elif mode == "evaluate":
-        translation_task.evaluate(model_dir, _TEST.value, _SET.value, _say)
+        translation_task.evaluate(model_dir, _TEST.value, _CONFIG.changes, _say)
     elif mode == "translate":
         _translate(model_dir, paths)
     elif mode == "score":
@@ -284,7 +222,7 @@ def _run(paths):
     else:
         path = translation_task.export(
             model_dir,
-            _SET.value,
+            _CONFIG.changes,
             _ENSEMBLE.value,
             _ENSEMBLE_MEAN.value,
             _EXPORT_PRECISION.value,
@@ -303,11 +241,7 @@ def _check_pair(model_dir):
 
 
 def main(argv):
-    logging.set_verbosity(logging.WARNING)
-    tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
-    tf.config.threading.set_intra_op_parallelism_threads(_THREADS.value)
-    with exit_codes():
-        _run(argv[1:])
+    run_program(functools.partial(_run, argv[1:]), _THREADS.value)
 
 
 if __name__ == "__main__":

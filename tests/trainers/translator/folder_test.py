@@ -11,10 +11,11 @@ import keras
 import pytest
 
 from trainers.engine.checkpoints.identity import agree
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.overrides import with_overrides
+from trainers.engine.folder.files import FolderError
 from trainers.translator import folder as model_folder
-from trainers.translator.fields import identity, measure
-from trainers.translator.folder import FolderError, ModelFolder, build_model
+from trainers.translator.fields import identity, score_identity
+from trainers.translator.folder import ModelFolder, build_model
 from trainers.translator.presets import NmtConfig
 from translation.model.config import TranslatorConfig
 from translation.text.tokenizer.tokenizer import Tokenizer
@@ -216,20 +217,23 @@ def test_identity_leaves_out_where_the_corpus_is(folder):
         folder.check_same(moved)
 
 
-def test_measure_is_the_dev_corpus_and_the_search():
-    fields = measure(CONFIG, "01")
+def test_score_depends_on_the_dev_corpus_and_the_search():
+    fields = score_identity(CONFIG, "01")
     for change in ("dev=other", "dev_sentences=3", "beam_width=2"):
-        assert measure(with_overrides(CONFIG, [change]), "01") != fields
+        assert score_identity(with_overrides(CONFIG, [change]), "01") != fields
     for change in ("test=other", "steps=9", "learning_rate=0.1"):
-        assert measure(with_overrides(CONFIG, [change]), "01") == fields
+        assert score_identity(with_overrides(CONFIG, [change]), "01") == fields
 
 
-def test_place_of_the_dev_corpus_is_no_part_of_the_measure():
-    fields = measure(CONFIG, "01")
-    assert agree(measure(with_overrides(CONFIG, ["dev=moved"]), "01"), fields)
-    assert not agree(measure(CONFIG, "02"), fields)
+def test_place_of_the_dev_corpus_does_not_change_the_score():
+    fields = score_identity(CONFIG, "01")
+    assert agree(
+        score_identity(with_overrides(CONFIG, ["dev=moved"]), "01"), fields
+    )
+    assert not agree(score_identity(CONFIG, "02"), fields)
     assert not agree(
-        measure(with_overrides(CONFIG, ["dev_sentences=3"]), "01"), fields
+        score_identity(with_overrides(CONFIG, ["dev_sentences=3"]), "01"),
+        fields,
     )
 
 

@@ -18,8 +18,8 @@ from moe_keras.parallel.processes.strategies import start_workers
 from moe_keras.parallel.processes.workers import Workers
 from moe_keras.parallel.replicas.placement import ReplicaPlacement
 from moe_keras.parallel.replicas.weight import copies_of
+from trainers.engine.config.overrides import with_overrides
 from trainers.engine.loop import Loop
-from trainers.engine.overrides import with_overrides
 from trainers.translator import task as translation_task
 from translation.serving.export import load_translator
 
