@@ -161,10 +161,10 @@ class Loop:
         Returns:
             bool. Whether none are left, and the search begins anew.
         """
-        mine = None
+        mine = -math.inf, math.inf
         if self.workers.is_chief:
             mine = self.checkpoints.best_score_left()
-        left = self.workers.everyones(mine)[0]
+        left, perplexity = self.workers.everyones(mine)[0]
         lost = float(self.best.score)
         if left >= lost:
             return False
@@ -180,7 +180,7 @@ class Loop:
             f"The best weights, of score {lost:.2f}, are lost: the best that "
             f"are left have {left:.2f}."
         )
-        self.best.score.assign(left)
+        self.best.set_best(left, perplexity)
         return False
 
     def run(self):
@@ -291,10 +291,12 @@ class Loop:
         step = int(self.step)
         with self.average.swapped_in():
             metrics = self._evaluate(check)
-            is_best = self.best.add(metrics["score"])
+            score = metrics["score"]
+            perplexity = metrics.get("perplexity", math.inf)
+            is_best = self.best.add(score, perplexity)
             with self.checkpoints.gathered(self.workers):
                 if self.workers.is_chief:
-                    self.checkpoints.save_best(step, metrics["score"], is_best)
+                    self.checkpoints.save_best(step, score, is_best, perplexity)
         self.evaluated.assign(step)
         self._is_saved = False
         self.summaries.write_evaluation(step, metrics)

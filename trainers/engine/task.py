@@ -58,9 +58,10 @@ class Task:
     batches: Any
     # Function that is called with the averaged weights in place and returns
     # a dict of floats; its entry `score` (higher is better) decides which
-    # checkpoint is best. Its argument is a function to be called now and
-    # then, which raises when the run has to end. None for a worker that is
-    # not the chief.
+    # checkpoint is best, and of equal scores the lower `perplexity`, if there
+    # is such an entry. Its argument is a function to be called now and then,
+    # which raises when the run has to end. None for a worker that is not the
+    # chief.
     evaluate: Callable | None
     # A line that says what the score is, for the log.
     about_score: str = ""

@@ -26,6 +26,17 @@ class WorkerOptions:
     layout: str | None = None  # experts:replica, or the rules of a mesh
     mesh_shape: str | None = None  # of a mesh of devices, as data:2;model:2
 
+    @classmethod
+    def of_flags(cls, values):
+        """The options that flags ask for.
+
+        Args:
+            values: Object with the values of `define_worker_flags` as
+                attributes.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: getattr(values, name) for name in names})
+
     def start(self, must_agree=None):
         """Starts them, before TensorFlow computes anything.
 

@@ -1,12 +1,14 @@
-"""What a beam search looks for, and how it ranks what it found.
+"""Options of a search, and the score that ranks its results.
 
-GNMT (Wu et al. 2016, equation 14):
+Equation 14 of GNMT (Wu et al. 2016, arXiv:1609.08144, section 7):
 
     score(Y, X) = log P(Y | X) / lp(Y) + cp(X, Y)
     lp(Y) = ((5 + |Y|) / (5 + 1)) ** length_penalty, |Y| counts eos
     cp(X, Y) = coverage_penalty * sum_i log(min(sum_j p_ij, 1))
 
-with p_ij the attention of output step j on source position i.
+p_ij is the attention of output step j on source position i.
+
+B: sentences    S: source length
 """
 
 import dataclasses
@@ -20,7 +22,7 @@ COVERAGE_FLOOR = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class BeamOptions:
-    """What to search for. The penalties are alpha and beta of equation 14.
+    """Options of a search; the penalties are alpha and beta of equation 14.
 
     Example:
 
@@ -80,8 +82,8 @@ can be made wider. Received: num_translations=5, beam_width=4
         return tf.maximum(longest, 1)
 
 
-class Wishes(NamedTuple):
-    """What may differ from sentence to sentence of a batch."""
+class SentenceOptions(NamedTuple):
+    """Options that may differ between the sentences of a batch."""
 
     beam_width: Any  # (B,) int32, from 1 to `BeamOptions.beam_width`
     length_penalty: Any  # (B,) float32
@@ -89,12 +91,12 @@ class Wishes(NamedTuple):
 
 
 def same_for_all(options, size):
-    """`Wishes` of `size` sentences that want what `options` say.
+    """`SentenceOptions` that give `size` sentences the same options.
 
     >>> same_for_all(BeamOptions(beam_width=3), 2).beam_width.numpy().tolist()
     [3, 3]
     """
-    return Wishes(
+    return SentenceOptions(
         tf.fill([size], options.beam_width),
         tf.fill([size], tf.constant(options.length_penalty, tf.float32)),
         tf.fill([size], tf.constant(options.coverage_penalty, tf.float32)),

@@ -9,7 +9,11 @@ import functools
 
 import tensorflow as tf
 
-from translation.search.beam_options import BeamOptions, Wishes, same_for_all
+from translation.search.beam_options import (
+    BeamOptions,
+    SentenceOptions,
+    same_for_all,
+)
 from translation.search.score import score_batch
 from translation.search.translate import MAX_SOURCE_LENGTH, translate_batch
 from translation.text.special_ids import EOS_ID, PAD_ID
@@ -36,8 +40,8 @@ class ServedTranslator(tf.Module):
     join requests. `docs/serving.md` has a table of them.
 
     Args:
-        translator: `TranslationModel`, such as a Keras
-            model or a `tf.Module`.
+        translator: A translation model (see `search/translate.py`), such as
+            a Keras model or a `tf.Module`.
         tokenizer: `Tokenizer`.
         options: `BeamOptions`. `translate` gives the best translation, the
             n-best functions as many as the beam is wide.
@@ -115,7 +119,7 @@ class ServedTranslator(tf.Module):
         coverage_penalty,
         target_language,
     ):
-        """The same, with wishes for each string.
+        """Like `translate_nbest`, with options for each string.
 
         Each of the options has B entries, or 1 that goes for all.
 
@@ -136,13 +140,13 @@ class ServedTranslator(tf.Module):
         default = same_for_all(self.options, size[0])
         width = self.options.beam_width
         beam_width_B = tf.broadcast_to(tf.minimum(beam_width, width), size)
-        wishes = Wishes(
+        sentences = SentenceOptions(
             tf.where(beam_width_B > 0, beam_width_B, width),
             _penalty(length_penalty, default.length_penalty),
             _penalty(coverage_penalty, default.coverage_penalty),
         )
         language_B = tf.broadcast_to(target_language, size)
-        found = self._several(inputs, wishes)
+        found = self._several(inputs, sentences)
         known = ["", *self.target_languages]
         is_known_B1 = tf.reduce_any(
             language_B[:, tf.newaxis] == tf.constant(known), 1, keepdims=True
@@ -225,13 +229,15 @@ class ServedTranslator(tf.Module):
         with tf.init_scope():
             return self._make_n_best()
 
-    def _several(self, inputs, wishes):
+    def _several(self, inputs, sentences):
         size = tf.size(inputs)
         inputs = _never_empty(inputs)
         # For the blank that stands in an empty batch.
         more = same_for_all(self.options, tf.size(inputs) - size)
-        wishes = [tf.concat(pair, 0) for pair in zip(wishes, more, strict=True)]
-        found = self._n_best(self.source_ids(inputs), *wishes)
+        sentences = [
+            tf.concat(pair, 0) for pair in zip(sentences, more, strict=True)
+        ]
+        found = self._n_best(self.source_ids(inputs), *sentences)
         return self._texts(found, inputs, size)
 
     def _options(self, count):
@@ -297,11 +303,14 @@ class ServedTranslator(tf.Module):
 
 
 def _searching(translator, options):
-    """A search with wishes, as a graph of its own."""
+    """Traces a search with options for each sentence."""
 
-    def search(source_ids, *wishes):
+    def search(source_ids, *sentences):
         return translate_batch(
-            translator, source_ids, options, wishes=Wishes(*wishes)
+            translator,
+            source_ids,
+            options,
+            sentence_options=SentenceOptions(*sentences),
         )
 
     ids = tf.TensorSpec([None, None], tf.int32)

@@ -45,7 +45,7 @@ def requests(texts=()):
         for batch in batches
     ]
     one = batches[0]
-    wishes = {
+    options = {
         "inputs": one,
         "beam_width": tf.constant([0]),
         "length_penalty": tf.constant([-1.0]),
@@ -54,7 +54,7 @@ def requests(texts=()):
     }
     return [
         *found,
-        ("translate_with_options", wishes),
+        ("translate_with_options", options),
         ("score", {"sources": one, "targets": one}),
         ("tokenize", {"inputs": one}),
         ("detokenize", {"ids": tf.constant([[4, 5, 2]])}),

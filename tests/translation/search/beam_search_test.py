@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from markov_tables import BOS, EOS, Markov, compiled_search, outputs
 
-from translation.search.beam_options import BeamOptions, Wishes
+from translation.search.beam_options import BeamOptions, SentenceOptions
 
 OPTIONS = [
     BeamOptions(600, 4, length_penalty=0.0, coverage_penalty=0.0),
@@ -144,7 +144,7 @@ class TestIndependence:
         )
 
 
-class TestWishes:
+class TestSentenceOptions:
     """Sentences of one batch that differ in what they ask for."""
 
     WIDTHS = [4, 1, 3, 2, 4, 3]
@@ -155,13 +155,15 @@ class TestWishes:
     def test_each_gets_what_a_search_of_its_own_would_give(self, early_stop):
         longest = np.array([5, 9, 30, 7, 12, 60], "int32")
         model = Markov([3, 4, 6, 2, 5, 9], vocabulary=12, seed=4)
-        wishes = Wishes(
+        sentences = SentenceOptions(
             tf.constant(self.WIDTHS),
             tf.constant(self.ALPHAS),
             tf.constant(self.BETAS),
         )
         search = compiled_search.__wrapped__(
-            12, BeamOptions(4, 3, early_stop=early_stop), wishes=wishes
+            12,
+            BeamOptions(4, 3, early_stop=early_stop),
+            sentence_options=sentences,
         )
         found = search(model.table, model.attention, model.mask, longest)
         for sentence, width in enumerate(self.WIDTHS):

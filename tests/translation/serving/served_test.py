@@ -1,4 +1,4 @@
-"""Signatures of a served translator: odd strings, wishes, given targets."""
+"""Signatures of a served translator: odd strings, options, given targets."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def signatures(served):
     return served.signatures()
 
 
-def wishes(inputs, width=0, alpha=-1.0, beta=-1.0, language=""):
+def with_options(inputs, width=0, alpha=-1.0, beta=-1.0, language=""):
     """Inputs of `translate_with_options`; single options go for all."""
     return {
         "inputs": tf.constant(inputs, tf.string),
@@ -67,7 +67,7 @@ class TestTranslate:
         assert found["outputs"].shape == found["scores"].shape == (0,)
         found = signatures["translate_nbest"](nothing)
         assert found["outputs"].shape == (0, 3)
-        found = signatures["translate_with_options"](**wishes([]))
+        found = signatures["translate_with_options"](**with_options([]))
         assert found["lengths"].shape == (0, 3)
 
     def test_batch_mates_change_nothing(self, signatures):
@@ -98,10 +98,10 @@ class TestTranslate:
         assert ids[2, 0] == 2
 
 
-class TestWishes:
+class TestSentenceOptions:
     def test_defaults_give_the_n_best(self, signatures):
         found = signatures["translate_with_options"](
-            **wishes(SENTENCES, alpha=np.nan, language="de")
+            **with_options(SENTENCES, alpha=np.nan, language="de")
         )
         expected = signatures["translate_nbest"](tf.constant(SENTENCES))
         for name in ("outputs", "scores", "lengths"):
@@ -114,7 +114,7 @@ class TestWishes:
             [0, 1, 0, 2],
         )
         found = signatures["translate_with_options"](
-            **wishes(SENTENCES, widths, alphas, betas)
+            **with_options(SENTENCES, widths, alphas, betas)
         )
         for place, text in enumerate(SENTENCES):
             width = min(widths[place], 3)
@@ -132,7 +132,7 @@ class TestWishes:
 
     def test_an_unknown_language_has_no_translation(self, signatures):
         found = signatures["translate_with_options"](
-            **wishes(SENTENCES[:3], language=["", "xx", "de"])
+            **with_options(SENTENCES[:3], language=["", "xx", "de"])
         )
         has_score = found["scores"][:, 0] > NO_SCORE
         assert has_score.numpy().tolist() == [True, False, True]

@@ -4,6 +4,7 @@ import logging
 import math
 import pathlib
 
+from trainers.engine.best_score import is_better
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.files import (
     CheckpointFolder,
@@ -41,7 +42,7 @@ class BestCheckpoints:
         self._keep = keep
         self._about = about
 
-    def save(self, step, score, is_best, write):
+    def save(self, step, score, is_best, write, perplexity=math.inf):
         """Keeps a model if it is the best, or among the `keep` best.
 
         Args:
@@ -50,16 +51,20 @@ class BestCheckpoints:
             is_best: bool. Whether it is the best in any case.
             write: Function that writes its weights, such as
                 `tf.train.Checkpoint.write`.
+            perplexity: float, lower is better, between equal scores.
 
         Raises:
             CheckpointError: if the disk does not take it.
         """
         rivals = self._rivals(step)
         full = len(rivals) >= self._keep
-        lowest = rivals[-self._keep].about["score"] if full else -math.inf
-        if not is_best and not score > lowest:
+        lowest = rank(rivals[-self._keep]) if full else (-math.inf, 0.0)
+        if not is_best and not is_better((score, -perplexity), lowest):
             return
-        new = self._folder.write(step, write, {**self._about, "score": score})
+        about = {**self._about, "score": score}
+        if perplexity < math.inf:  # which JSON does not have
+            about["perplexity"] = perplexity
+        new = self._folder.write(step, write, about)
         beside = rivals[max(0, len(rivals) + 1 - self._keep) :]
         staying = {stored.path for stored in (new, *beside)}
         for stored in self._folder.stored():
@@ -73,7 +78,8 @@ class BestCheckpoints:
             log: Function of one line of text.
 
         Returns:
-            float. The best score of those that are left, -inf if none is.
+            `(score, perplexity)` of the best that is left, floats; the score
+            is -inf if none is, and the perplexity inf if it is not known.
         """
         for stored in self._folder.stored():
             try:
@@ -81,8 +87,9 @@ class BestCheckpoints:
             except DamagedCheckpoint as error:
                 self._folder.set_aside(stored)
                 log(f"{error} This checkpoint is set aside.")
-        left = [stored.about["score"] for stored in self._rivals(step=None)]
-        return max(left, default=-math.inf)
+        left = [rank(stored) for stored in self._rivals(step=None)]
+        score, minus_perplexity = max(left, default=(-math.inf, -math.inf))
+        return score, -minus_perplexity
 
     def _rivals(self, step):
         """What was kept by the same measure, with the best one last."""
@@ -110,9 +117,16 @@ def by_score(checkpoints):
         checkpoints,
         key=lambda stored: (
             agree(stored.about.get("measure", {}), latest),
-            stored.about.get("score", -math.inf),
+            rank(stored),
         ),
     )
+
+
+def rank(stored):
+    """Score and minus perplexity of a checkpoint: the higher, the better."""
+    about = stored.about
+    perplexity = about.get("perplexity", math.inf)
+    return about.get("score", -math.inf), -perplexity
 
 
 def load_best(model_dir, model, identity=None):

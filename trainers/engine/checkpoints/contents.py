@@ -10,6 +10,9 @@ from moe_keras.parallel.replicas.weight import gather_pieces, gather_whole
 from moe_keras.placement.shards import Whole, shard_of, whole_variables
 from trainers.engine.checkpoints.files import CheckpointError
 
+# Variables that checkpoints of earlier versions lack: they stay as they are.
+_ADDED = ["best_perplexity"]
+
 
 def weights_by_path(model):
     """The weights of a Keras model for `tf.train.Checkpoint`, by name.
@@ -170,6 +173,8 @@ def read(checkpoint, stored):
         return
     except AssertionError as error:
         missing = sorted(re.findall(r"<tf.Variable '([^':]+)", str(error)))
+        if missing == _ADDED:
+            return
         reason = f"it has no {', '.join(missing)}"
     except (ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0].rstrip(".")

@@ -1,5 +1,6 @@
 """The last states of training, and the way back to them after a stop."""
 
+import math
 import pathlib
 
 from trainers.engine.checkpoints.best import BestCheckpoints
@@ -70,12 +71,16 @@ class Checkpoints:
         for stored in self._training.stored()[: -self._keep]:
             self._training.remove(stored)
 
-    def save_best(self, step, score, is_best):
+    def save_best(self, step, score, is_best, perplexity=math.inf):
         """Keeps the weights if they are the best; see `BestCheckpoints`."""
-        self._best.save(step, score, is_best, self._state.weights.write)
+        write = self._state.weights.write
+        self._best.save(step, score, is_best, write, perplexity)
 
     def best_score_left(self):
-        """Best score whose weights are whole; see `BestCheckpoints`."""
+        """Best score whose weights are whole, and its perplexity.
+
+        See `BestCheckpoints.verified_score`.
+        """
         return self._best.verified_score(self._log)
 
     def restore(self):

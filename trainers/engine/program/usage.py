@@ -1,41 +1,64 @@
-"""Which flags of a program go with which of its modes."""
+"""Which flags of a program go with which of its modes.
+
+Importing it imports no TensorFlow: a wrong flag is refused at once.
+"""
+
+import dataclasses
 
 from absl import app, flags
 
-# Flags of `WorkerFlags`, which only training takes.
-TRAINING_FLAGS = (
+TRAINING = "train_and_evaluate"  # the mode that every program has
+
+# Flags of `define_worker_flags`, which only training takes.
+WORKER_FLAGS = (
     *("strategy", "devices", "cluster", "index"),
     *("layout", "mesh_shape"),
 )
 
 
-def check_usage(mode, modes_of_flag, paths=(), modes_of_paths=()):
-    """Refuses what a mode would pass over: it is a mistake.
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What a program takes in each of its modes."""
 
-    Args:
-        mode: str, that of `--mode`.
-        modes_of_flag: dict. Modes that accept each mode-specific flag, by the
-            flag's name. Other flags go with every mode.
-        paths: List of str, the arguments that are no flags.
-        modes_of_paths: Modes that accept such arguments.
+    modes_of_flag: dict  # modes that accept each mode-specific flag
+    modes_of_paths: tuple[str, ...] = ()  # and arguments that are no flags
+    needs: dict = dataclasses.field(  # flags that need another one
+        default_factory=lambda: {"index": "cluster"}
+    )
 
-    Raises:
-        app.UsageError: naming the flag, and the modes that take it.
-    """
-    used = {
-        f"--{name}": modes
-        for name, modes in modes_of_flag.items()
-        if flags.FLAGS[name].present
-    }
-    if paths:
-        used[f"arguments {' '.join(paths)}"] = modes_of_paths
-    for flag, modes in used.items():
-        if mode not in modes:
+    def check(self, mode, paths=()):
+        """Refuses what a mode would pass over: it is a mistake.
+
+        Args:
+            mode: str, that of `--mode`.
+            paths: List of str, the arguments that are no flags.
+
+        Raises:
+            app.UsageError: naming the flag, and the modes that take it.
+        """
+        used = {
+            f"--{name}": modes
+            for name, modes in self.modes_of_flag.items()
+            if _is_given(name)
+        }
+        if paths:
+            used[f"arguments {' '.join(paths)}"] = self.modes_of_paths
+        for flag, modes in used.items():
+            if mode not in modes:
+                raise app.UsageError(
+                    f"--mode={mode} does not take {flag}; "
+                    f"{', '.join(modes)} does."
+                )
+        for flag, needed in self.needs.items():
+            if _is_given(flag) and not _is_given(needed):
+                raise app.UsageError(f"--{flag} goes with --{needed} alone.")
+        folder_is_given = _is_given("preset") and _is_given("model_dir")
+        if mode != TRAINING and folder_is_given:
             raise app.UsageError(
-                f"--mode={mode} does not take {flag}; {', '.join(modes)} does."
+                f"--mode={mode} takes the configuration of --model_dir; leave "
+                "out --preset."
             )
-    if flags.FLAGS.index is not None and not flags.FLAGS.cluster:
-        raise app.UsageError(
-            "--index says which address of --cluster is this worker's own; "
-            "there is no --cluster."
-        )
+
+
+def _is_given(flag):
+    return flags.FLAGS[flag].present

@@ -30,6 +30,19 @@ def test_the_best_few_are_kept(tmp_path):
     assert kept == [{0}, {0, 1}, {0, 2}, {0, 2}, {0, 4}, {0, 4}]
 
 
+def test_of_equal_scores_lower_perplexities_are_kept_and_taken(tmp_path):
+    checkpoints = small_checkpoints(tmp_path, keep_best=2)
+    best = float("inf")
+    for step, perplexity in ((1, 50.0), (2, 30.0), (3, 40.0), (4, 60.0)):
+        is_best = perplexity < best
+        best = min(best, perplexity)
+        checkpoints.save_best(step, 0.0, is_best, perplexity)
+    assert _scores(tmp_path) == {2: 0.0, 3: 0.0}
+    model, _ = small_stack(1)
+    assert load_best(tmp_path, model).name == "step-2"
+    assert checkpoints.best_score_left() == (0.0, 30.0)
+
+
 def test_step_that_is_reached_again_is_kept_once(tmp_path):
     checkpoints = small_checkpoints(tmp_path, keep_best=3)
     for step, score in ((1, 3.0), (2, 5.0), (2, 5.0)):

@@ -1,4 +1,4 @@
-"""Runs the body of a program."""
+"""The body of a program, once its flags are known to be right."""
 
 import tensorflow as tf
 from absl import logging
@@ -6,8 +6,8 @@ from absl import logging
 from trainers.engine.program.exit_codes import exit_codes
 
 
-def run_program(body, threads_per_operation):
-    """Runs a program as its users expect it.
+def run_body(body, threads_per_operation):
+    """Runs what a program does.
 
     Quietly, with so many threads, and with errors that users can mend as one
     line: see `exit_codes`.
