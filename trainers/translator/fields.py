@@ -11,11 +11,13 @@ _FIXED = (
     "precision",
     "model.",
     "filters.",
-    "batches.",
     "loop.optimizer",
     "loop.seed",
     "loop.loss_scale",
 )
+
+# Fields that may change while a run goes on; its batches begin anew then.
+BATCHES = ("batches.",)
 
 
 # Verdicts' former fields are passed over always, for no model depends on them.

@@ -39,8 +39,15 @@ can be made wider. Received: num_translations=5, beam_width=4
     coverage_penalty: float = 0.2  # beta: above 0, no source word left out
     max_length_ratio: float = 2.0  # an output has at most ratio * source ...
     max_length_extra: int = 10  # ... + extra tokens, eos counted in both
+    min_length: int = 0  # an output has at least so many, eos counted
+    no_repeat_ngram_size: int = 0  # no n-gram of this size twice; 0: any
     prune: float | None = None  # drop what is so much worse: GNMT took 3
     early_stop: bool = True  # stop when nothing can win; changes no result
+    sampling: bool = False  # draw outputs at random instead of searching
+    temperature: float = 1.0  # of sampling: below 1 less random, 0 not at all
+    top_k: int = 0  # of sampling: so many most probable tokens; 0: all
+    top_p: float = 1.0  # of sampling: the most probable tokens of this share
+    sampling_seed: int = 0  # of sampling: another one gives other outputs
 
     def __post_init__(self):
         if self.beam_width < 1:
@@ -48,7 +55,9 @@ can be made wider. Received: num_translations=5, beam_width=4
                 "`beam_width` must be at least 1. "
                 f"Received: beam_width={self.beam_width}"
             )
-        if not 1 <= self.num_translations <= self.beam_width:
+        if self.num_translations < 1 or (
+            self.num_translations > self.beam_width and not self.sampling
+        ):
             raise ValueError(
                 "`num_translations` must be between 1 and `beam_width`, which "
                 "can be made wider. Received: num_translations="
@@ -59,6 +68,10 @@ can be made wider. Received: num_translations=5, beam_width=4
             "coverage_penalty",
             "max_length_ratio",
             "max_length_extra",
+            "min_length",
+            "no_repeat_ngram_size",
+            "temperature",
+            "top_k",
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(
@@ -70,6 +83,29 @@ can be made wider. Received: num_translations=5, beam_width=4
                 "`prune` must be above zero; None for no pruning. "
                 f"Received: prune={self.prune}"
             )
+
+        if not 0 < self.top_p <= 1:
+            raise ValueError(
+                "`top_p` must be above 0 and at most 1, which leaves all "
+                f"tokens. Received: top_p={self.top_p}"
+            )
+        self._check_sampling()
+
+    def _check_sampling(self):
+        """Refuses options that would have no effect."""
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        for name in ("temperature", "top_k", "top_p", "sampling_seed"):
+            value = getattr(self, name)
+            if not self.sampling and value != fields[name].default:
+                raise ValueError(
+                    f"`{name}` is for sampling: set `sampling` to True, or "
+                    f"leave it out. Received: {name}={value}"
+                )
+
+    @property
+    def has_constraints(self):
+        """Whether they forbid outputs. Eos alone is an output of length 1."""
+        return self.min_length > 1 or self.no_repeat_ngram_size > 0
 
     def max_lengths(self, source_lengths):
         """Longest output, eos included, for sources `(B,)` int32.
@@ -88,6 +124,8 @@ class SentenceOptions(NamedTuple):
     beam_width: Any  # (B,) int32, from 1 to `BeamOptions.beam_width`
     length_penalty: Any  # (B,) float32
     coverage_penalty: Any  # (B,) float32
+    min_length: Any  # (B,) int32
+    no_repeat_ngram_size: Any  # (B,) int32
 
 
 def same_for_all(options, size):
@@ -100,6 +138,8 @@ def same_for_all(options, size):
         tf.fill([size], options.beam_width),
         tf.fill([size], tf.constant(options.length_penalty, tf.float32)),
         tf.fill([size], tf.constant(options.coverage_penalty, tf.float32)),
+        tf.fill([size], options.min_length),
+        tf.fill([size], options.no_repeat_ngram_size),
     )
 
 

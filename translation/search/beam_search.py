@@ -19,6 +19,9 @@ with the highest log probability. One that ends in eos is finished and keeps
 its slot for good, so the beam narrows as hypotheses finish. A beam of 1 is
 greedy search. At its maximum length a hypothesis can only end.
 
+*Constraints.* A prefix, a minimum length and n-grams that must not repeat take
+tokens away from a step, see `constraints.py`.
+
 *Score.* Finished hypotheses are ranked by equation 14, see `beam_options.py`.
 
 *Stop.* A sentence is done when it has no open hypothesis, and the search when
@@ -63,10 +66,14 @@ from translation.search.beam_rows import (
     rows_for,
     to_slots,
 )
+from translation.search.constraints import (
+    NEVER,
+    Constraints,
+    constrain,
+    constraints_of,
+)
 from translation.search.top_tokens import log_normalizer, top_tokens
 from translation.text.special_ids import PAD_ID
-
-NEVER = -float("inf")
 
 # What a continuation becomes, in the order in which slots are filled.
 _OPEN, _FINISHED, _ENDED, _GONE = range(4)
@@ -97,6 +104,7 @@ def beam_search(
     source_mask=None,
     return_alignments=False,
     sentence_options=None,
+    prefix_ids=None,
     bos_id=1,
     eos_id=2,
     forbidden_ids=(0, 1),
@@ -119,6 +127,9 @@ def beam_search(
         return_alignments: bool. Whether the result has `alignments`.
         sentence_options: `SentenceOptions`, if they differ between sentences;
             they replace those of `options`, whose beam is the widest allowed.
+        prefix_ids: Tensor `(B, P)` int32, how the outputs of each sentence
+            begin, padded with 0, or None. It makes room for itself where it
+            is longer than `max_lengths` allow.
         bos_id: int. The token that every output starts after.
         eos_id: int. The token that ends an output.
         forbidden_ids: Sequence of int. Tokens that are never chosen.
@@ -146,11 +157,16 @@ def beam_search(
         _check_attention(options, alignment, source_mask)
     _check_eos(eos_id, forbidden_ids)
     max_length_B = tf.maximum(tf.cast(max_lengths, tf.int32), 1)
+    sentences = sentence_options or same_for_all(options, tf.size(max_length_B))
+    constraints = None
+    if options.has_constraints or sentence_options or prefix_ids is not None:
+        constraints = constraints_of(sentences, prefix_ids)
+        max_length_B = constraints.longest(max_length_B)
     search = _Search(
         step=step if memory is not None else lambda i, s, _: step(i, s),
         options=options,
-        sentences=sentence_options
-        or same_for_all(options, tf.size(max_length_B)),
+        sentences=sentences,
+        constraints=constraints,
         covering=covering,
         max_length=max_length_B,
         source_mask=source_mask if attentive else None,
@@ -194,6 +210,7 @@ class _Search:
     step: Callable
     options: BeamOptions
     sentences: SentenceOptions
+    constraints: Constraints | None
     covering: bool  # whether there is a coverage penalty
     max_length: tf.Tensor  # (B,)
     source_mask: tf.Tensor | None  # (B, S), if attention is needed
@@ -247,7 +264,7 @@ class _Search:
         tf.nest.assert_same_structure(state, stepped, check_types=False)
         if self.source_mask is not None:
             beams = self.attend(time, rows, beams, self.alignment(stepped))
-        tokens = self.candidates(time, rows, scores_NV)
+        tokens = self.candidates(time, rows, beams.ids, scores_NV)
         beams, parent_BW = self.extend(time, beams, *tokens)
         beams = self.drop(time, beams)
 
@@ -277,7 +294,7 @@ class _Search:
             )
         )
 
-    def candidates(self, time, rows, scores_NV):
+    def candidates(self, time, rows, ids_BWL, scores_NV):
         """Tokens and log probabilities `(B, W, K)` that may come next."""
         width, size = self.options.beam_width, scores_NV.shape[1]
         if size is None:
@@ -289,8 +306,13 @@ class _Search:
         scores_NV = tf.cast(scores_NV, tf.float32)
         # Enough that W remain when the forbidden ones are taken out.
         count = min(width + len(self.forbidden_ids), size)
-        best_NK, token_NK = top_tokens(scores_NV, count)
-        normalizer_N = log_normalizer(scores_NV, best_NK[:, :1])
+        allowed_NV = self.allowed(time, rows, ids_BWL, scores_NV)
+        best_NK, token_NK = top_tokens(allowed_NV, count)
+        if allowed_NV is scores_NV:
+            highest_N1 = best_NK[:, :1]
+        else:
+            highest_N1 = tf.reduce_max(scores_NV, axis=1, keepdims=True)
+        normalizer_N = log_normalizer(scores_NV, highest_N1)
         for forbidden_id in self.forbidden_ids:
             best_NK = tf.where(token_NK == forbidden_id, NEVER, best_NK)
         if self.options.prune is not None:
@@ -314,6 +336,14 @@ class _Search:
             to_slots(rows, token_NK, width, fill=PAD_ID),
             to_slots(rows, log_prob_NK, width, fill=NEVER),
         )
+
+    def allowed(self, time, rows, ids_BWL, scores_NV):
+        """The scores, without the tokens that constraints forbid."""
+        if self.constraints is None:
+            return scores_NV
+        of_rows = gather_rows(self.constraints, rows.sentence)
+        ids_NL = from_slots(rows, ids_BWL)
+        return constrain(scores_NV, ids_NL, time, of_rows, self.eos_id)
 
     def extend(self, time, beams, token_BWK, log_prob_BWK):
         """Puts the most probable continuations into the slots.

@@ -52,9 +52,15 @@ def requests(texts=()):
         "coverage_penalty": tf.constant([-1.0]),
         "target_language": tf.constant([""]),
     }
+    constraints = {
+        "prefix": tf.constant(["a"]),
+        "min_length": tf.constant([3]),
+        "no_repeat_ngram_size": tf.constant([3]),
+    }
     return [
         *found,
         ("translate_with_options", options),
+        ("translate_constrained", options | constraints),
         ("score", {"sources": one, "targets": one}),
         ("tokenize", {"inputs": one}),
         ("detokenize", {"ids": tf.constant([[4, 5, 2]])}),

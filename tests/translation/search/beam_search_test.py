@@ -150,6 +150,8 @@ class TestSentenceOptions:
     WIDTHS = [4, 1, 3, 2, 4, 3]
     ALPHAS = [0.9, 0.0, 0.6, 1.0, 0.2, 0.9]
     BETAS = [0.3, 0.0, 0.0, 0.5, 1.0, 0.2]
+    LEAST = [0, 3, 5, 0, 4, 9]
+    NGRAMS = [0, 2, 0, 1, 3, 2]
 
     @pytest.mark.parametrize("early_stop", [True, False])
     def test_each_gets_what_a_search_of_its_own_would_give(self, early_stop):
@@ -159,6 +161,8 @@ class TestSentenceOptions:
             tf.constant(self.WIDTHS),
             tf.constant(self.ALPHAS),
             tf.constant(self.BETAS),
+            tf.constant(self.LEAST),
+            tf.constant(self.NGRAMS),
         )
         search = compiled_search.__wrapped__(
             12,
@@ -169,7 +173,9 @@ class TestSentenceOptions:
         for sentence, width in enumerate(self.WIDTHS):
             count = min(width, 3)
             options = BeamOptions(
-                width, count, self.ALPHAS[sentence], self.BETAS[sentence]
+                *(width, count, self.ALPHAS[sentence], self.BETAS[sentence]),
+                min_length=self.LEAST[sentence],
+                no_repeat_ngram_size=self.NGRAMS[sentence],
             )
             alone = model.search(options, longest, [sentence])
             assert outputs(found, sentence)[:count] == outputs(alone, 0)
