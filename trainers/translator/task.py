@@ -25,7 +25,11 @@ from trainers.translator.evaluation import (
     final_figures,
     perplexity_of,
 )
-from trainers.translator.fields import identity, score_identity
+from trainers.translator.fields import (
+    batches_identity,
+    identity,
+    score_identity,
+)
 from trainers.translator.folder import ModelFolder, build_model
 from trainers.translator.serving import check_export, export_model
 from trainers.translator.vocabulary import (
@@ -95,7 +99,7 @@ def _check_folder(config, folder):
         folder.check_same(config)
         if folder.load_results(config):
             return  # there is nothing left to train
-    folder.check_nothing_is_lost()
+    folder.check_nothing_is_lost(needed=[folder.tokenizer_path.name])
 
 
 def evaluate(model_dir, test=None, changes=(), log=print):
@@ -247,7 +251,7 @@ def _task(config, model, tokenizer, corpora, workers):
         thresholds=config.verdicts,
         identity=identity(config, tokenizer, corpora.train),
         score_identity=score_identity(config, corpora.dev_sha256),
-        batches_identity=fields_of(config, BATCHES),
+        batches_identity=batches_identity(config),
         texts=texts,
     )
 
