@@ -76,6 +76,12 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("dev", None, "Corpus that chooses the best checkpoint.")
 flags.DEFINE_string("test", None, "Corpus that is reported.")
+flags.DEFINE_string(
+    "references",
+    None,
+    "More references of --test: text files with commas between, a line for "
+    "each sentence.",
+)
 define_average_flag()
 flags.DEFINE_integer(
     "n_best",

@@ -13,7 +13,10 @@ from translation.text.languages import parse_pair
 PRECISIONS = ("float32", "bfloat16")
 
 # Fields of the configuration that a card tells with the data.
-_DATA = ("pair", "train", "dev", "test", "vocabulary_type", "tokenizer_model")
+_DATA = (
+    *("pair", "train", "dev", "test", "references"),
+    *("vocabulary_type", "tokenizer_model"),
+)
 
 # What a card says of the evaluation, in the words of results.json.
 _FIGURES = (
@@ -21,6 +24,8 @@ _FIGURES = (
     "signature",
     "bleu_lowercased",
     "signature_lowercased",
+    "chrf",
+    "signature_chrf",
     "perplexity",
     "steps",
     "training_minutes",
@@ -111,7 +116,7 @@ def _about(config, folder, model, tokenizer, results):
     if results:
         # As it was measured, which need not be as it is served.
         measured = results.get("config") or dataclasses.asdict(config)
-        figures = {name: results[name] for name in _FIGURES}
+        figures = {n: results[n] for n in _FIGURES if n in results}
         for name in ("test", "precision", "search"):
             figures[name] = measured[name]
     if isinstance(model, Ensemble):

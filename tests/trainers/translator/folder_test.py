@@ -224,7 +224,7 @@ def test_folder_without_vocabulary_names_the_file(folder):
 def test_only_the_search_of_a_trained_model_can_be_changed(folder):
     changed = folder.load_config(["beam_width=7"])
     assert changed.search.beam_width == 7
-    with pytest.raises(FolderError, match="only the search .*beam_width"):
+    with pytest.raises(FolderError, match="only these fields .*beam_width"):
         folder.load_config(["dropout=0.5"])
 
 

@@ -99,8 +99,8 @@ class RunFolder:
         if self._closed_fields(changed) != self._closed_fields(config):
             names = [n.split(".")[-1] for n in self.rules.open_fields(config)]
             raise FolderError(
-                f"A trained model leaves only {self._open_groups()} to be "
-                f"changed: {', '.join(names)}. Received: {', '.join(changes)}"
+                "A trained model leaves only these fields to be changed: "
+                f"{', '.join(names)}. Received: {', '.join(changes)}"
             )
         return changed
 
@@ -108,10 +108,6 @@ class RunFolder:
         fields = fields_of(config, ("",))
         open_fields = self.rules.open_fields(config)
         return {n: fields[n] for n in fields if n not in open_fields}
-
-    def _open_groups(self):
-        groups = [f"the {name.rstrip('.')}" for name in self.rules.open]
-        return " and ".join(groups) or "nothing"
 
     def check_same(self, config, also=()):
         """Refuses to go on with another model than the folder's.
