@@ -27,7 +27,11 @@ class ModelFolder(RunFolder):
     """Paths and files of one run of the translator.
 
     Args:
-        path: str or path. Made when something is first saved.
+        path: str or path, in which `~` is expanded. Made when something is
+            first saved.
+
+    Raises:
+        FolderError: for a URL.
 
     Example:
 

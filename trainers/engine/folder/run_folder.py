@@ -14,11 +14,11 @@ A program adds files of its own.
 """
 
 import dataclasses
-import pathlib
 import shlex
 
 import tensorflow as tf
 
+from moe_keras.paths import local_path
 from trainers.engine.checkpoints.best import best_folder, load_best
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.engine.checkpoints.files import (
@@ -36,8 +36,12 @@ class RunFolder:
     """Paths and files of one run.
 
     Args:
-        path: str or path. Made when something is first saved.
+        path: str or path, in which `~` is expanded. Made when something is
+            first saved.
         rules: `ConfigRules` of its configuration.
+
+    Raises:
+        FolderError: for a URL.
 
     Example:
 
@@ -55,9 +59,12 @@ class RunFolder:
     """
 
     def __init__(self, path, rules):
-        self.path = pathlib.Path(path)
+        try:
+            self.path = local_path(path)
+        except ValueError as error:
+            raise FolderError(f"A model folder: {error}") from error
         self.rules = rules
-        self.best = best_folder(path)
+        self.best = best_folder(self.path)
         self._config_path = self.path / "config.json"
         self._results_path = self.path / "results.json"
 
