@@ -119,7 +119,7 @@ def route_corpus(model, tokenizer, batches, label_of=None):
 
 
 def _route(model, batch):
-    with uncounted(), collected_routing() as routings:
+    with uncounted(model), collected_routing(model) as routings:
         model(batch, training=False)
     return {r.layer.name: (r.expert_index, r.gate) for r in routings}
 

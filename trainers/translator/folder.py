@@ -348,7 +348,7 @@ def build_translator(model_config, precision):
     finally:
         keras.config.set_dtype_policy(before)
     ids = tf.ones((1, 2), tf.int32)
-    with uncounted():  # under a strategy only replicas can count
+    with uncounted(model):  # under a strategy only replicas can count
         model({"source": ids, "target_in": ids})
     return model
 
