@@ -23,6 +23,7 @@ _MODES_OF = {
     "ensemble": _READERS,
     "ensemble_mean": _READERS,
     "n_best": ("translate",),
+    "prefixes": ("translate",),
     "alignments": ("translate",),
     "average_of": ("average",),
     "labels": ("experts",),
