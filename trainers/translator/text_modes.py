@@ -23,8 +23,8 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import pathlib
 
+from moe_keras.paths import local_path
 from trainers.translator.ensembles import open_translator
 from trainers.translator.folder import ModelFolder
 from translation.search.score import TextScorer
@@ -71,7 +71,7 @@ class LineTranslator:
 
     >>> import tempfile
     >>> from trainers.translator.folder import build_model
-    >>> from trainers.engine.overrides import with_overrides
+    >>> from trainers.engine.config.overrides import with_overrides
     >>> from trainers.translator.presets import preset
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
@@ -164,7 +164,7 @@ class PairScorer:
 
     >>> import tempfile
     >>> from trainers.translator.folder import build_model
-    >>> from trainers.engine.overrides import with_overrides
+    >>> from trainers.engine.config.overrides import with_overrides
     >>> from trainers.translator.presets import preset
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
@@ -217,9 +217,11 @@ def line_groups(paths, stdin):
         CorpusError: if there is no such file, and while it is iterated, if
             one cannot be read; what came before is given first.
     """
-    paths = paths or ["-"]
+    paths = [
+        path if path == "-" else local_path(path) for path in paths or ["-"]
+    ]
     for path in paths:
-        if not _is_stream(path) and not pathlib.Path(path).is_file():
+        if not _is_stream(path) and not path.is_file():
             raise CorpusError(f"There is no file {path}.")
     return _groups_of(paths, stdin)
 
@@ -300,7 +302,7 @@ def _groups_of(paths, stdin):
             for path in some:
                 yield from _lines_of(path, stdin)
         else:
-            lines = map(read_lines, map(pathlib.Path, some))
+            lines = map(read_lines, some)
             yield from _in_groups(itertools.chain.from_iterable(lines))
 
 
