@@ -9,8 +9,7 @@ W beam width, P projection size, A attention size.
 """
 
 from moe_keras import losses, monitoring
-from moe_keras.experts.feed_forward import FeedForwardExperts
-from moe_keras.experts.gated import GatedFeedForwardExperts
+from moe_keras.experts import FeedForwardExperts, GatedFeedForwardExperts
 from moe_keras.gating import (
     BatchwiseGate,
     BiasBalancedGate,

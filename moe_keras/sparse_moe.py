@@ -177,6 +177,7 @@ class SparseMoE(keras.layers.Layer):
         self.supports_jit &= self._placement.supports_jit
 
     def call(self, inputs, mask=None, training=False):
+        inputs = tf.cast(inputs, self.compute_dtype)  # of integers as well
         tokens_ND, mask_N = _flatten(inputs, mask)
         routing = self.gate(tokens_ND, mask=mask_N, training=training)
         plan = self._plan(routing.expert_index, mask_N)
@@ -196,7 +197,7 @@ class SparseMoE(keras.layers.Layer):
             outputs_ND, tf.concat([leading, [outputs_ND.shape[-1]]], 0)
         )
         outputs.set_shape((*inputs.shape[:-1], outputs_ND.shape[-1]))
-        return outputs
+        return tf.cast(outputs, self.compute_dtype)
 
     def _plan(self, expert_NK, mask_N):
         if self.capacity_factor is None:
