@@ -5,6 +5,7 @@ import contextlib
 from moe_keras import __version__
 from moe_keras.parallel.processes.cluster import ClusterError
 from trainers.engine.checkpoints.identity import as_json
+from trainers.engine.checkpoints.recent import training_folder
 from trainers.engine.config.overrides import field_paths
 from trainers.engine.loop import Loop, seed_everything
 from trainers.engine.worker_options import WorkerOptions
@@ -82,6 +83,16 @@ class Run:
     def is_finished(self, config):
         """Whether the folder has the results of this configuration."""
         mine = self.is_chief and bool(self.folder.load_results(config))
+        return self.workers.everyones(mine)[0]
+
+    def has_begun(self):
+        """Whether there is a checkpoint to go on from.
+
+        All workers call it at the same point.
+        """
+        mine = self.is_chief and bool(
+            training_folder(self.folder.path).stored()
+        )
         return self.workers.everyones(mine)[0]
 
     def resume(self, task, config):
