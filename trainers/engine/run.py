@@ -109,9 +109,12 @@ class Run:
             `Loop`, ready to run.
 
         Raises:
-            FolderError: if the folder has a model of another configuration.
+            FolderError: if the folder has a model of another configuration,
+                or weights that training would replace.
             CheckpointError: if a checkpoint cannot be used.
         """
+        if self.is_chief:
+            self.folder.check_nothing_is_lost()
         self.folder.check_same(config)
         loop = Loop(task, config.loop, self.folder.path, self.log, self.workers)
         loop.resume()

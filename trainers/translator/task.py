@@ -102,12 +102,14 @@ def _check_folder(config, folder):
 
     Without a vocabulary there its size is not known, and nothing trained.
     """
-    if folder.tokenizer_path.exists():
+    has_vocabulary = folder.tokenizer_path.exists()
+    if has_vocabulary:
         config = with_vocabulary(config, folder.load_tokenizer())
-        folder.check_same(config)
         if folder.load_results(config):
             return  # there is nothing left to train
     folder.check_nothing_is_lost(needed=[folder.tokenizer_path.name])
+    if has_vocabulary:
+        folder.check_same(config)
 
 
 def _check_start(config, folder):
