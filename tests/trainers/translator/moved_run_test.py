@@ -91,6 +91,7 @@ def test_best_weights_without_checkpoints_are_not_replaced(moved):
         assert said in str(error.value)
     assert contents(moved / "run") == before
     shutil.rmtree(moved / "run/best")  # now nothing can be lost
+    (moved / "run/config.json").unlink()  # it knows the place before
     assert int(train(moved, "steps=1", scores=(2.0,)).step) == 1
 
 
