@@ -100,7 +100,8 @@ def plan_dispatch(
     load_E = tf.math.unsorted_segment_sum(
         tf.ones_like(expert_A), expert_A, num_experts
     )
-    bin_A = tf.where(expert_A < 0, num_experts, expert_A)
+    # Added and not chosen by `where`, which hides the size from XLA.
+    bin_A = expert_A + (num_experts + 1) * tf.cast(expert_A < 0, tf.int32)
     order_A = tf.argsort(bin_A, stable=True)
     rank_KN = tf.reshape(
         tf.math.invert_permutation(order_A), tf.shape(expert_KN)
