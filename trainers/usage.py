@@ -1,12 +1,16 @@
-"""Which flags of `trainers.nmt` go with which of its modes."""
+"""Which flags of `trainers.nmt` go with which of its modes.
+
+Importing it imports no TensorFlow: a wrong flag is refused at once.
+"""
 
 from absl import app, flags
 
 TRAINING = ("train_and_evaluate",)
 _FILTERS = ("translate", "score")
 _READERS = (*_FILTERS, "export")
-# The modes that take a flag, of those that not every mode takes.
-_MODES = {
+MODES = (*TRAINING, "evaluate", *_READERS, "average", "experts")
+# Modes that accept each mode-specific flag.
+_MODES_OF = {
     **dict.fromkeys(
         (
             *("train", "dev", "strategy", "devices", "cluster", "index"),
@@ -24,6 +28,17 @@ _MODES = {
     "labels": ("experts",),
     "export_precision": ("export",),
 }
+# Flags that say nothing without another one.
+_NEEDS = {"index": "cluster", "ensemble_mean": "ensemble"}
+
+# Values of flags, which the modules that take them know as well: a test
+# compares them (tests/trainers/nmt_test.py).
+_PRESETS = ("phrasebook", "multi30k", "wmt14")
+PRESETS = (*_PRESETS, *(f"{name}_dense" for name in _PRESETS))
+STRATEGIES = ("none", "mirrored", "multi_worker")
+PRECISIONS = ("float32", "bfloat16")
+ALIGNMENTS = ("none", "hard", "soft")
+MEANS = ("probabilities", "log_probabilities")
 
 
 def check_usage(mode, paths):
@@ -38,7 +53,7 @@ def check_usage(mode, paths):
     """
     used = {
         f"--{name}": modes
-        for name, modes in _MODES.items()
+        for name, modes in _MODES_OF.items()
         if flags.FLAGS[name].present
     }
     if paths:
@@ -48,8 +63,15 @@ def check_usage(mode, paths):
             raise app.UsageError(
                 f"--mode={mode} does not take {flag}; {', '.join(modes)} does."
             )
-    if flags.FLAGS.index is not None and not flags.FLAGS.cluster:
+    for flag, needed in _NEEDS.items():
+        if flags.FLAGS[flag].present and not flags.FLAGS[needed].present:
+            raise app.UsageError(f"--{flag} goes with --{needed} alone.")
+    if (
+        mode not in TRAINING
+        and flags.FLAGS["preset"].present
+        and flags.FLAGS["model_dir"].present
+    ):
         raise app.UsageError(
-            "--index says which address of --cluster is this worker's own; "
-            "there is no --cluster."
+            f"--mode={mode} takes the configuration of --model_dir; leave out "
+            "--preset."
         )

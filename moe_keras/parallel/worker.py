@@ -77,8 +77,10 @@ def main(arguments=None):
         server = start_server(cluster)
     except ClusterError as error:
         sys.exit(f"Error: {error}")
-    # While TensorFlow waits, Python would not hear of Ctrl-C.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # While TensorFlow waits, Python would not hear of Ctrl-C. In the background
+    # of a shell it is ignored, and stays so.
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     print(f"{cluster.name(cluster.index).capitalize()} is ready.", flush=True)
     server.join()
 

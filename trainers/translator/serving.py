@@ -52,10 +52,15 @@ def export_model(config, folder, model, tokenizer, results, precision):
     )
 
 
-def export_and_check(config, folder, model, tokenizer, results, log):
-    """Exports, loads the export and lets it translate the examples."""
-    path = export_model(config, folder, model, tokenizer, results, "float32")
-    served = load_translator(folder.export_path)
+def check_export(path, results, log):
+    """Loads an export and lets it translate the examples of the results.
+
+    Args:
+        path: Path of the version's folder.
+        results: dict as in results.json.
+        log: Function of one line of text.
+    """
+    served = load_translator(path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
     translations = [found.text for found in served(sources)]

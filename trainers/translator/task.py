@@ -32,7 +32,7 @@ from trainers.translator.ensembles import open_translator
 from trainers.translator.evaluation import DevEvaluation, final_figures
 from trainers.translator.fields import identity, measure
 from trainers.translator.folder import ModelFolder, build_model
-from trainers.translator.serving import export_and_check, export_model
+from trainers.translator.serving import check_export, export_model
 from trainers.translator.vocabulary import (
     given_tokenizer,
     make_tokenizer,
@@ -235,10 +235,12 @@ def _finish(config, folder, loop, corpora, log):
     }
     results["steps"] = int(loop.step)
     results["training_minutes"] = float(loop.seconds) / 60
-    report.show_results(results, log)
-    export_and_check(config, folder, model, tokenizer, results, log)
+    # Whatever becomes of the lines below, all that is to be saved is saved.
+    path = export_model(config, folder, model, tokenizer, results, "float32")
     results["config"] = dataclasses.asdict(config)
     folder.save_results(results)
+    report.show_results(results, log)
+    check_export(path, results, log)
     report.show_next_commands(folder, log)
     return results
 

@@ -10,6 +10,8 @@ from trainers.engine.checkpoints.files import CheckpointError
 from trainers.engine.exit_codes import exit_codes
 from trainers.engine.interruption import Interrupted
 
+pytestmark = pytest.mark.usefixtures("foreground")
+
 
 def end_of(error):
     with pytest.raises(SystemExit) as end, exit_codes():
@@ -52,3 +54,13 @@ def test_signals_have_the_codes_of_shells(number, code, capsys):
         signal.raise_signal(number)
     assert end.value.code == code
     assert "Nothing that was saved is lost" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_program_that_ignores_ctrl_c(capsys):
+    # As nohup, cron and shells start what runs in the background.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with pytest.raises(SystemExit) as end, exit_codes():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert end.value.code == 143
+    assert "Stopped by SIGTERM" in capsys.readouterr().err

@@ -44,6 +44,11 @@ def trained(config, tmp_path_factory):
     return folder, lines, results
 
 
+def skip_export(monkeypatch):
+    for name in ("export_model", "check_export"):
+        monkeypatch.setattr(translation_task, name, lambda *_: None)
+
+
 def test_main_job_shows_what_it_does(trained):
     text = "\n".join(trained[1])
     for expected in (
@@ -71,6 +76,20 @@ def test_main_job_leaves_all_that_is_needed_later(trained):
         assert list((folder / name).iterdir())
 
 
+@pytest.mark.slow
+def test_all_is_saved_before_the_first_line_of_the_results(config, tmp_path):
+    folder = tmp_path / "model"
+
+    def log(line):
+        if line.startswith("  source"):  # as a stream that cannot show it
+            raise UnicodeEncodeError("ascii", line, 0, 1, "no such character")
+
+    with pytest.raises(UnicodeEncodeError):
+        translation_task.train_and_evaluate(config, folder, log)
+    assert (folder / "export/1/saved_model.pb").exists()
+    assert json.loads((folder / "results.json").read_text())["steps"] == 2
+
+
 def test_second_run_says_that_it_is_done(trained, config):
     folder, _, results = trained
     lines = []
@@ -85,7 +104,7 @@ def test_more_steps_resume(trained, config, tmp_path, monkeypatch):
     folder = tmp_path / "moved"
     shutil.copytree(trained[0], folder)
     longer = with_overrides(config, ["steps=3"])
-    monkeypatch.setattr(translation_task, "export_and_check", lambda *_: None)
+    skip_export(monkeypatch)
     lines = []
     results = translation_task.train_and_evaluate(longer, folder, lines.append)
     assert "Resuming after step 2." in lines
@@ -241,9 +260,7 @@ class TestCorporaOfARun:
 
     @pytest.fixture
     def changes(self, corpora, tmp_path, monkeypatch):
-        monkeypatch.setattr(
-            translation_task, "export_and_check", lambda *_: None
-        )
+        skip_export(monkeypatch)
         lines = (f"{source}\t{target}\n" for source, target in PAIRS)
         noisy = tmp_path / "noisy.tsv"
         noisy.write_text("".join(lines) + "same\tsame\n")
@@ -272,9 +289,7 @@ class TestCorporaOfARun:
 
     @pytest.mark.slow
     def test_a_given_vocabulary(self, trained, config, tmp_path, monkeypatch):
-        monkeypatch.setattr(
-            translation_task, "export_and_check", lambda *_: None
-        )
+        skip_export(monkeypatch)
         path = tmp_path / "given.model"
         shutil.copy(trained[0] / "tokenizer.model", path)
         size = ModelFolder(trained[0]).load_config().model.vocab_size

@@ -5,8 +5,8 @@ both alike; only the phrasebook, which is made up as it goes, is held in
 memory. `check` reads a corpus once, before anything costly begins, and says
 in one line what is wrong with it.
 
-How lines are read: `text_files.py`; what all corpora have in common:
-`base_corpus.py`; several of them: `joined_corpus.py`.
+How lines are read: `text_files.py`; what all corpora share: `base.py`; several
+of them: `joined.py`.
 """
 
 import functools
@@ -136,7 +136,7 @@ class TsvCorpus(Corpus):
 
 
 class PhrasebookCorpus(Corpus):
-    """Sentences made by the grammar of `phrasebook.py`.
+    """Sentences made by the grammar of `translation/phrasebook/`.
 
     Args:
         pair: str. Any two of en, fr, de, such as `en-fr`.
@@ -198,7 +198,7 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
             - `phrasebook` or `phrasebook:SIZE`: sentences of our own.
             - `FILE.tsv` or `FILE.tsv.gz`: source, tab, target.
             - `tfds:NAME/CONFIG` or `tfds:NAME/CONFIG:SPLIT`: a dataset of
-              tensorflow-datasets, see `tfds_corpus.py`.
+              tensorflow-datasets, see `tfds.py`.
             - any other, such as `data/train`: the prefix of two files
               `data/train.en` and `data/train.fr`, each plain or `.gz`.
 
