@@ -22,7 +22,7 @@ def slots_of_expert(num_tokens, k, num_experts, factor=1):
         factor: Number. Slots of an expert over those that an even load needs.
 
     Returns:
-        int, or int32 scalar tensor: at least 1, and at most N where N is not 0.
+        int, or int32 scalar tensor, from 0 (of no tokens) to N.
 
     Example:
 
@@ -32,15 +32,19 @@ def slots_of_expert(num_tokens, k, num_experts, factor=1):
     4
     """
     per_token = min(_exact(factor) * _exact(k) / num_experts, 1)
-    # Within 64 bits for 10^7 tokens, and exact for all but odd factors.
-    per_token = per_token.limit_denominator(10**11)
+    # So the product below stays within 64 bits for up to 10^7 tokens.
+    per_token = _simplified(per_token, 10**11)
     part, whole = per_token.numerator, per_token.denominator
     if not tf.is_tensor(num_tokens):
-        return max(1, -(-part * num_tokens // whole))
+        return -(-part * num_tokens // whole)
     slots = (part * tf.cast(num_tokens, "int64") + (whole - 1)) // whole
-    return tf.cast(tf.maximum(slots, 1), "int32")
+    return tf.cast(slots, "int32")
 
 
 def _exact(number):
-    """The shortest decimal number that reads as this one."""
-    return fractions.Fraction(str(number)).limit_denominator(10**6)
+    """Reads a number as its shortest decimal form, and 1.6666666667 as 5/3."""
+    return _simplified(fractions.Fraction(str(number)), 10**6)
+
+
+def _simplified(fraction, largest):
+    return fraction.limit_denominator(largest) or fraction

@@ -3,11 +3,10 @@
 N: tokens    D: depth    E: experts    K: experts per token    C: capacity
 """
 
-import math
-
 import keras
 import tensorflow as tf
 
+from moe_keras.capacity import slots_of_expert
 from moe_keras.checks import (
     check_above_0,
     check_mask,
@@ -157,8 +156,10 @@ class SparseMoE(keras.layers.Layer):
         self.monitor = RoutingMetric(num_experts, name=self.name)
         self.watch = None  # a `monitoring.LayerWatch`, where one is wanted
         self.supports_masking = True
-        # Only a capacity makes the shapes static that XLA wants.
-        self.supports_jit = capacity_factor is not None
+        # XLA wants static shapes: a capacity, and a gate whose K is known.
+        self.supports_jit = (
+            capacity_factor is not None and self.gate.supports_jit
+        )
 
     def build(self, input_shape):
         depth = input_shape[-1]
@@ -221,12 +222,12 @@ class SparseMoE(keras.layers.Layer):
         """Slots of an expert for the batch that replicas share."""
         num_tokens, k = expert_NK.shape
         k = self.gate.k if k is None else k
-        share = self.capacity_factor * k / self.num_experts
-        if num_tokens is not None and num_replicas() == 1:
-            return max(1, min(num_tokens, math.ceil(share * num_tokens)))
-        num_tokens = sum_over_replicas(tf.shape(expert_NK)[0])
-        slots = tf.math.ceil(share * tf.cast(num_tokens, "float64"))
-        return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
+        if num_tokens is None or num_replicas() > 1:
+            num_tokens = sum_over_replicas(tf.shape(expert_NK)[0])
+        slots = slots_of_expert(
+            num_tokens, k, self.num_experts, self.capacity_factor
+        )
+        return tf.maximum(slots, 1) if tf.is_tensor(slots) else max(slots, 1)
 
     def _balancing_loss(self, routing):
         """The losses of the batch that replicas share, the same on each."""

@@ -4,8 +4,8 @@ import dataclasses
 
 import keras
 
+from moe_keras.gating import GATES
 from translation.model.gate_options import parse_options
-from translation.model.gates import GATES
 
 ATTENTIONS = ("product", "additive", "dot")
 CONTEXTS = ("first", "all")
@@ -79,7 +79,7 @@ class TranslatorConfig:
                 f"num_experts={self.num_experts}"
             )
         self._check_groups()
-        parse_options(self.gate_options, GATES[self.gate].layer)
+        parse_options(self.gate_options, GATES[self.gate])
         if self.bidirectional and (self.depth % 2 or self.lstm_units % 2):
             raise ValueError(
                 "`depth` and `lstm_units` must be even when `bidirectional`: "
@@ -88,12 +88,15 @@ class TranslatorConfig:
             )
 
     def _check_groups(self):
-        if self.gate == "switch" and self.experts_per_token != 1:
+        gate = GATES[self.gate]
+        fixed_k = getattr(gate, "k", None)  # of `SwitchGate`
+        if isinstance(fixed_k, int) and self.experts_per_token != fixed_k:
             raise ValueError(
-                "`experts_per_token` must be 1 with gate='switch'. "
+                f"`experts_per_token` must be {fixed_k} with "
+                f"gate={self.gate!r}. "
                 f"Received: experts_per_token={self.experts_per_token}"
             )
-        if self.gate != "hierarchical":
+        if not gate.uses_groups:
             return
         groups, chosen = self.expert_groups, self.groups_per_token
         experts, k = self.num_experts, self.experts_per_token

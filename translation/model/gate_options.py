@@ -1,38 +1,8 @@
-"""Arguments of a gate as one text, `"balance_loss_weight=0.02,jitter=0.1"`."""
+"""Options of a gate as one text, `"balance_loss_weight=0.02,jitter=0.1"`."""
 
-import ast
-import inspect
+import types
 
-import keras
-
-# What other fields of a `TranslatorConfig` say.
-_OF_OTHER_FIELDS = ("num_experts", "num_groups", "experts_per_group", "k")
-
-
-def options_of(gate):
-    """The arguments of a gate that no field of its own sets.
-
-    Args:
-        gate: A class of gates.
-
-    Returns:
-        dict of their defaults, by name.
-
-    Example:
-
-    >>> import moe_keras
-    >>> options_of(moe_keras.HierarchicalGate)
-    {'noise_epsilon': 0.01, 'seed': None}
-    """
-    options = {}
-    for kind in gate.__mro__[: gate.__mro__.index(keras.layers.Layer)]:
-        for name, parameter in inspect.signature(
-            kind.__init__
-        ).parameters.items():
-            is_optional = parameter.default is not parameter.empty
-            if is_optional and name not in _OF_OTHER_FIELDS:
-                options.setdefault(name, parameter.default)
-    return options
+from moe_keras.settings import read_value, split_setting
 
 
 def parse_options(text, gate):
@@ -40,15 +10,15 @@ def parse_options(text, gate):
 
     Args:
         text: str; empty for no options.
-        gate: A class of gates, which has to know them.
+        gate: Class of a gate, see `moe_keras.Router`.
 
     Returns:
         dict of values, by name.
 
     Raises:
-        ValueError: for an argument that the gate does not have, listing those
-            that it has, or for a value of another type. Whether a number is
-            within its range the gate says when it is made.
+        ValueError: For an option that the gate does not have, listing those
+            that it has, or for a value of another type. Whether a number is in
+            its range is checked when the gate is made.
 
     Example:
 
@@ -56,34 +26,23 @@ def parse_options(text, gate):
     >>> parse_options("softmax=before,jitter=1e-2", moe_keras.TopKGate)
     {'softmax': 'before', 'jitter': 0.01}
     """
-    known, options = options_of(gate), {}
-    for part in text.split(",") if text else ():
-        name, separator, value = map(str.strip, part.partition("="))
-        if not separator or name not in known or name in options:
+    known, values = gate.options(), {}
+    for setting in text.split(",") if text else ():
+        name, value = split_setting(setting)
+        if value is None or name not in known or name in values:
             listed = (f"{name}={known[name]}" for name in known)
             raise ValueError(
                 "`gate_options` takes OPTION=VALUE with commas between, each "
-                f"once. Received: {part!r}. Options of {gate.__name__}, with "
-                f"their defaults: {', '.join(listed)}"
+                f"once. Received: {setting!r}. Options of {gate.__name__}, "
+                f"with their defaults: {', '.join(listed)}"
             )
-        options[name] = _value(name, value, known[name])
-    return options
+        kinds = (_kind(name, known[name]), types.NoneType)
+        values[name] = read_value(f"`{name}` of `gate_options`", value, kinds)
+    return values
 
 
-def _value(name, text, default):
-    """Reads text as a value of the type of the default, or None."""
-    if isinstance(default, str):
-        return text
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    kind = int if default is None else type(default)
-    if value is not None and type(value) is not kind:
-        raise ValueError(
-            f"`{name}` of `gate_options` takes a {kind.__name__}, as "
-            f"{default!r}. Received: {text!r}"
-        )
-    return value
+def _kind(name, default):
+    """Returns the type of an option, which a default of None does not tell."""
+    if default is not None:
+        return type(default)
+    return str if name.endswith("_regularizer") else int

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from moe_keras.gating import GATES
 from translation.model.attention import (
     AdditiveAttention,
     DotAttention,
     ProductAttention,
 )
 from translation.model.config import GATE_NAMES, TranslatorConfig
-from translation.model.gates import GATES
 from translation.model.layers import (
     attention_layer,
     bidirectional_block,
