@@ -36,7 +36,7 @@ setuptools.setup(
         "Typing :: Typed",
     ],
     packages=setuptools.find_packages(
-        include=["moe_keras*", "translation*", "trainers*"]
+        include=["moe_keras*", "translation*", "language_model*", "trainers*"]
     ),
     package_data={"moe_keras": ["py.typed"]},
     python_requires=">=3.11,<3.14",

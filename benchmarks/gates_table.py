@@ -7,9 +7,8 @@ The translator's multi30k preset made smaller (`SMALLER`) trains for the same
 few hundred steps, on the same batches from the same seed. Perplexity and load
 are those of the dev corpus, at inference.
 
-`gates` takes one gate after the other, as
-`translation/model/gates.py` makes it;
-hierarchical are 4 groups of 4 experts, of which a token takes 2 groups and one
+`gates` takes one gate after the other, as `moe_keras/gating/configured.py`
+makes it; hierarchical are 4 groups of 4 experts, of which a token takes 2 groups and one
 expert of each. Afterwards the trained models take turns at training steps on
 the same batches, for the time of a step over that of `noisy_top_k`.
 
@@ -34,6 +33,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as trainers do
 
 from interleaved import interleaved_times  # noqa: E402  after the log level
 
+from moe_keras import gating  # noqa: E402
 from moe_keras.monitoring import Thresholds, routing_layers  # noqa: E402
 from moe_keras.monitoring.windows import spread  # noqa: E402
 from trainers.engine.loop import Loop, seed_everything  # noqa: E402
@@ -44,7 +44,6 @@ from trainers.translator.evaluation import DevEvaluation  # noqa: E402
 from trainers.translator.folder import build_model  # noqa: E402
 from trainers.translator.presets import preset  # noqa: E402
 from trainers.translator.task import training_loss  # noqa: E402
-from translation.model.config import GATE_NAMES  # noqa: E402
 from translation.text.corpora.corpus import open_corpus  # noqa: E402
 from translation.text.input_pipeline import training_batches  # noqa: E402
 from translation.text.tokenizer.tokenizer import Tokenizer  # noqa: E402
@@ -67,7 +66,7 @@ GATES = {
         "switch": ("experts_per_token=1",),
         "hierarchical": ("expert_groups=4", "groups_per_token=2"),
     }.get(name, ())
-    for name in GATE_NAMES
+    for name in gating.GATES
 }
 LOSS_WEIGHTS = (  # importance, load: the rows of the paper's table
     (0.0, 0.0),

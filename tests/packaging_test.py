@@ -12,7 +12,7 @@ import pytest
 import moe_keras
 
 ROOT = pathlib.Path(moe_keras.__file__).parents[1]
-PACKAGES = ("moe_keras", "translation", "trainers")
+PACKAGES = ("moe_keras", "translation", "language_model", "trainers")
 SOURCES = {
     path.relative_to(ROOT)
     for package in PACKAGES

@@ -56,7 +56,10 @@ flags.DEFINE_string(
     f"Named configuration to start from: {', '.join(usage.PRESETS)}.",
 )
 flags.DEFINE_string(
-    "pair", None, "Source and target language, as en-fr or en-de."
+    "pair",
+    None,
+    "Source and target language, as en-fr, en-pt_BR or zh_Hant-en, or one "
+    "twice.",
 )
 flags.DEFINE_string(
     "model_dir",

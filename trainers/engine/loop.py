@@ -99,6 +99,7 @@ class Loop:
             task.identity,
             task.measure,
             log,
+            task.data,
             average=self.average.state(),
             batches=self.batches,
             best=self.best,
@@ -108,7 +109,7 @@ class Loop:
             seconds=self.seconds,
             **({"loss_scale": self.loss_scale} if self.loss_scale else {}),
         )
-        self._is_saved = True
+        self._is_saved = False
 
     def _make_optimizer(self):
         config = self.config
@@ -141,11 +142,13 @@ class Loop:
         if name is None:
             return
         step, is_same_measure = self.checkpoints.load(name)
+        self._is_saved = True
         self._log(f"Resuming after step {step}.")
         if not is_same_measure:
             self._log(
                 "The dev corpus or the search has changed: the search for "
-                "the best begins anew."
+                "the best begins anew. The best weights until now become "
+                "best/step-N.earlier when there are better ones."
             )
             self._restart_best()
         self._give_up_lost_best()
@@ -160,10 +163,10 @@ class Loop:
         Returns:
             bool. Whether none are left, and the search begins anew.
         """
-        mine = None
+        mine = -math.inf, math.inf
         if self.workers.is_chief:
             mine = self.checkpoints.best_score_left()
-        left = self.workers.everyones(mine)[0]
+        left, perplexity = self.workers.everyones(mine)[0]
         lost = float(self.best.score)
         if left >= lost:
             return False
@@ -179,7 +182,7 @@ class Loop:
             f"The best weights, of score {lost:.2f}, are lost: the best that "
             f"are left have {left:.2f}."
         )
-        self.best.score.assign(left)
+        self.best.set_best(left, perplexity)
         return False
 
     def run(self):
@@ -192,6 +195,9 @@ class Loop:
         """
         self.routing.begin(int(self.step))
         spread_random_states(self.model)
+        # From the first moment on there is a checkpoint: a folder that has
+        # best weights and none was robbed of it.
+        self._save()
         try:
             with Interruption() as interruption:
                 self._run(interruption)
@@ -282,10 +288,12 @@ class Loop:
         step = int(self.step)
         with self.average.swapped_in():
             metrics = self._evaluate(check)
-            is_best = self.best.add(metrics["score"])
+            score = metrics["score"]
+            perplexity = metrics.get("perplexity", math.inf)
+            is_best = self.best.add(score, perplexity)
             with self.checkpoints.gathered(self.workers):
                 if self.workers.is_chief:
-                    self.checkpoints.save_best(step, metrics["score"], is_best)
+                    self.checkpoints.save_best(step, score, is_best, perplexity)
         self.evaluated.assign(step)
         self._is_saved = False
         self.summaries.write_evaluation(step, metrics)

@@ -30,8 +30,9 @@ class Task:
     batches: Any
     # Function that is called with the averaged weights in place and returns
     # a dict of floats; its entry `score` (higher is better) decides which
-    # checkpoint is best. Its argument is a function to be called now and
-    # then, which raises when the run has to end.
+    # checkpoint is best, and of equal scores the lower `perplexity`, if there
+    # is such an entry. Its argument is a function to be called now and then,
+    # which raises when the run has to end.
     evaluate: Callable
     # The model that `evaluate` looks at: `model` itself, or one like it that
     # knows no strategy and gets the averaged weights before. Under several
@@ -48,6 +49,9 @@ class Task:
     # the search for the best begins anew.
     identity: dict = dataclasses.field(default_factory=dict)
     measure: dict = dataclasses.field(default_factory=dict)
+    # What the place in the batches belongs to, field by field: where it has
+    # changed, a run that goes on begins with the first batch again.
+    data: dict = dataclasses.field(default_factory=dict)
     # Function of a batch: a dict of lists of str, what it says to people.
     texts: Callable = _no_texts
 

@@ -10,11 +10,13 @@ FIXED = (
     "precision",
     "model.",
     "filters.",
-    "batches.",
     "loop.optimizer",
     "loop.seed",
     "loop.loss_scale",
 )
+
+# Fields that may change while a run goes on; its batches begin anew then.
+BATCHES = ("batches.",)
 
 
 def fields_of(config, names):

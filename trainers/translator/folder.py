@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shlex
 import socket
 
 import keras
@@ -163,7 +164,8 @@ class ModelFolder:
         if any("averaged" in best.about for best in self._best.stored()):
             raise FolderError(
                 f"{self.path} holds a mean of checkpoints, which cannot be "
-                "trained on; train in the folder that they are from."
+                "trained on; train in the folder that they are from, or start "
+                f"another run from it: {self._way_on()}."
             )
         # Checkpoints of earlier versions know their corpus by its place only.
         fixed = FIXED if self._knows_its_corpus() else ("train", *FIXED)
@@ -179,9 +181,43 @@ class ModelFolder:
         if differing:
             raise FolderError(
                 f"{self.path} holds a model of another configuration: "
-                f"{', '.join(differing)}. Take another --model_dir."
+                f"{', '.join(differing)}. Take another --model_dir; to start "
+                f"from the weights of this one, {self._way_on()}."
                 f"{hint * (names == ['train'])}"
             )
+
+    def check_nothing_is_lost(self):
+        """Refuses to train where training would replace what cannot go on.
+
+        Raises:
+            FolderError: if there are weights but no checkpoint to go on from,
+                or checkpoints without their vocabulary; it says how to go on.
+        """
+        best, training = self._best.stored(), training_folder(self.path)
+        if not (best or training.stored()):
+            return
+        if not self.tokenizer_path.exists():
+            raise FolderError(
+                f"{self.path} has checkpoints, but not their vocabulary: "
+                f"{self.tokenizer_path.name} is missing. Put it back, or take "
+                "another --model_dir."
+            )
+        if training.stored():
+            return
+        names = ", ".join(
+            f"{stored.path.name} (score {stored.about.get('score', '?')})"
+            for stored in best
+        )
+        raise FolderError(
+            f"{self.path} has the weights of evaluations in best/, {names}, "
+            f"but nothing in {training.path.name}/ to go on from: training "
+            "from the beginning would replace them. The other modes work with "
+            f"them as before. To train on from them, {self._way_on()}. To "
+            "begin anew here, move best/ away."
+        )
+
+    def _way_on(self):
+        return f"--init_from={shlex.quote(str(self.path))} --model_dir=OTHER"
 
     def _knows_its_corpus(self):
         return any(

@@ -30,7 +30,7 @@ from trainers.translator.corpora import (
 )
 from trainers.translator.ensembles import open_translator
 from trainers.translator.evaluation import DevEvaluation, final_figures
-from trainers.translator.fields import identity, measure
+from trainers.translator.fields import BATCHES, fields_of, identity, measure
 from trainers.translator.folder import ModelFolder, build_model
 from trainers.translator.serving import check_export, export_model
 from trainers.translator.vocabulary import (
@@ -90,12 +90,16 @@ def train_and_evaluate(config, model_dir, log=print, start=start_workers):
 
 
 def _check_folder(config, folder):
-    """Refuses a configuration that is not the folder's.
+    """Refuses a configuration that is not the folder's, and to lose anything.
 
     Without a vocabulary there its size is not known, and nothing trained.
     """
     if folder.tokenizer_path.exists():
-        folder.check_same(with_vocabulary(config, folder.load_tokenizer()))
+        config = with_vocabulary(config, folder.load_tokenizer())
+        folder.check_same(config)
+        if folder.load_results(config):
+            return  # there is nothing left to train
+    folder.check_nothing_is_lost()
 
 
 def _about(config):
@@ -268,6 +272,7 @@ def _task(config, model, tokenizer, corpora, workers):
         static_shapes=config.batches.static_shapes,
         thresholds=config.verdicts,
         identity=identity(config, tokenizer, corpora.train),
+        data=fields_of(config, BATCHES),
         measure=measure(config, corpora.dev_sha256),
         texts=texts,
     )

@@ -13,12 +13,12 @@ MEANS = ("probabilities", "log_probabilities")
 class Ensemble:
     """The mean of several models at each step of a search.
 
-    It is a `TranslationModel` like its members: its
+    It is a translation model like its members (see `translate.py`). Its
     memory and its state are the lists of theirs, so whatever translates,
     scores or exports one model does so with several. Each costs its own time.
 
     Args:
-        members: Sequence of `TranslationModel` with one vocabulary.
+        members: Sequence of translation models with one vocabulary.
         mean: str. What is averaged: `"probabilities"`, where each member can
             bring up what it is sure of, or `"log_probabilities"`, where each
             can rule out what it finds impossible.

@@ -50,7 +50,7 @@ def score_batch(translator, source_ids, target_ids, options=None):
     """Scores given translations, in the graph or outside.
 
     Args:
-        translator: `translation.search.translate.TranslationModel`.
+        translator: A translation model, see `translate.py`.
         source_ids: `(B, S)` int32, each ending in eos, padded with 0.
         target_ids: `(B, T)` int32, each ending in eos, padded with 0.
         options: `BeamOptions`, for the penalties of equation 14.
@@ -134,7 +134,7 @@ class TextScorer:
     Variables of the model may change between calls, as in training.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see `translate.py`.
         tokenizer: `Tokenizer`.
         options: `BeamOptions`, for the penalties of equation 14.
         max_source_length: int. Longer sources are cut to this many subwords,

@@ -2,12 +2,34 @@
 
 B: sentences    S: source length    N: hypotheses in work
 V: vocabulary    n: translations wanted of each sentence
+
+A translation model is any object with three methods:
+
+    encode(source_ids) -> (memory, state)
+        Reads sources `(B, S)` int32, each ending in eos, padded with 0.
+        Memory and state are nests of tensors with leading dimension B: the
+        encoded sources, and the state before the first target token.
+
+    step(ids, state, memory) -> (scores, state)
+        Goes one token further. `ids` `(N,)` int32 are the last tokens of the
+        hypotheses, at first bos; rows that do not matter have pad. `scores`
+        `(N, V)` are log probabilities or logits of the next token, with a
+        static V. The new state has the structure, dtypes and trailing
+        dimensions of the old one.
+
+    alignment(state) -> (N, S)
+        Attention of the step that returned this state. Rows sum to 1 over
+        real source positions. It is a part of the state, zeros at first.
+
+Memory and state have a row for each hypothesis. The search keeps rows only
+for what is left to do, so N changes from step to step; it starts with one
+hypothesis a sentence.
 """
 
 import concurrent.futures
 import functools
 import os
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +37,7 @@ import tensorflow as tf
 from moe_keras import monitoring
 from translation.search.beam_options import BeamOptions
 from translation.search.beam_search import beam_search
+from translation.text.blanks import is_blank
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 # Longer sources are cut to this many subwords, eos included.
@@ -22,53 +45,6 @@ MAX_SOURCE_LENGTH = 256
 
 # Batches in work at a time: memory grows with them.
 MAX_WORKERS = 4
-
-# What makes up a blank text, whose translation is the empty string. The same
-# for Python's and for TensorFlow's `strip`.
-BLANKS = " \t\n\v\f\r"
-
-
-class TranslationModel(Protocol):
-    """What a model offers to be translated with; no base class is needed.
-
-    A state is any nest of tensors with a row for each hypothesis, and comes
-    back from `step` with the same structure, dtypes and trailing dimensions.
-    A memory is a nest of tensors that no step changes, with a row for each
-    hypothesis too. The search keeps rows only for what is left to do: N
-    changes from step to step, starting with one hypothesis a sentence.
-    """
-
-    def encode(self, source_ids):
-        """Reads the sources.
-
-        Args:
-            source_ids: `(B, S)` int32, each ending in eos, padded with 0.
-
-        Returns:
-            `(memory, state)`, nests of tensors with leading dimension B: the
-            encoded sources, and the state before the first target token.
-        """
-
-    def step(self, ids, state, memory):
-        """Goes one token further.
-
-        Args:
-            ids: `(N,)` int32, the last token of each hypothesis, at first
-                bos. Pad stands in rows that do not matter.
-            state: nest with leading dimension N.
-            memory: nest with leading dimension N.
-
-        Returns:
-            `(scores, state)`: log probabilities or logits of the next token,
-            `(N, V)` with a static V, and the new state.
-        """
-
-    def alignment(self, state):
-        """Attention `(N, S)` of the step that returned this state.
-
-        Rows sum to 1 over real source positions. To be found here, it has to
-        be a part of the state, in the first one as zeros.
-        """
 
 
 class Attention(NamedTuple):
@@ -94,13 +70,14 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
     text can be spelled without unk.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see the top of this file.
         source_ids: `(B, S)` int32, each ending in eos, padded with 0.
         options: `BeamOptions`.
-        **kwargs: `return_alignments` and `wishes` of `beam_search`.
+        **kwargs: `return_alignments`, `sentence_options` and `prefix_ids` of
+            `beam_search`.
 
     Returns:
-        `translation.search.beams.Hypotheses`.
+        `translation.search.beam_search.Hypotheses`.
     """
     options = options or BeamOptions()
     source_ids = tf.convert_to_tensor(source_ids, tf.int32)
@@ -129,7 +106,7 @@ class TextTranslator:
     Variables of the model may change between calls, as in training.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see the top of this file.
         tokenizer: `Tokenizer`.
         options: `BeamOptions`.
         max_source_length: int. Longer sources are cut to this many subwords,
@@ -232,7 +209,7 @@ class TextTranslator:
 
     def _sources(self, texts):
         """Ids of the texts that are not blank, by their places."""
-        places = [i for i, text in enumerate(texts) if text.strip(BLANKS)]
+        places = [i for i, text in enumerate(texts) if not is_blank(text)]
         # Lone surrogates cannot be written in UTF-8: they become "?".
         whole = [texts[i].encode("utf-8", "replace").decode() for i in places]
         longest = self.max_source_length - 1
@@ -277,24 +254,6 @@ class TextTranslator:
                 strict=True,
             )
         ]
-
-
-def translate_texts(
-    translator, tokenizer, texts, options=None, on_progress=None, **kwargs
-):
-    """The best translation of each text: `TextTranslator` used once.
-
-    Args:
-        translator, tokenizer, options: as for `TextTranslator`, which also
-            takes the other keyword arguments.
-        texts: list of str.
-        on_progress: function `(done, total)`.
-
-    Returns:
-        List of `Translation(text, score)`.
-    """
-    run = TextTranslator(translator, tokenizer, options, **kwargs)
-    return run(texts, on_progress)
 
 
 def batches_by_length(sources, batch_tokens):

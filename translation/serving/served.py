@@ -9,9 +9,14 @@ import functools
 
 import tensorflow as tf
 
-from translation.search.beam_options import BeamOptions, Wishes, same_for_all
+from translation.search.beam_options import (
+    BeamOptions,
+    SentenceOptions,
+    same_for_all,
+)
 from translation.search.score import score_batch
 from translation.search.translate import MAX_SOURCE_LENGTH, translate_batch
+from translation.text.blanks import are_blank
 from translation.text.special_ids import EOS_ID, PAD_ID
 
 # Stands where there is no score. Finite, because JSON has no infinity.
@@ -21,6 +26,7 @@ NO_SCORE = tf.float32.min
 MAX_PENALTY = 10.0
 
 _STRINGS = functools.partial(tf.TensorSpec, [None], tf.string)
+_INTEGERS = functools.partial(tf.TensorSpec, [None], tf.int32)
 _FLOATS = functools.partial(tf.TensorSpec, [None], tf.float32)
 
 
@@ -28,16 +34,16 @@ class ServedTranslator(tf.Module):
     """Translates string tensors.
 
     Any string has a defined result, and none depends on the others: a blank
-    one gives the empty string with score 0, a source longer than
-    `max_source_length` subwords is cut, and bytes that are not UTF-8 are
+    one (see `blanks.py`) gives the empty string with score 0, a source longer
+    than `max_source_length` subwords is cut, and bytes that are not UTF-8 are
     read as U+FFFD. An empty batch gives empty tensors.
 
     All inputs and outputs have the leading dimension B, so that a server may
     join requests. `docs/serving.md` has a table of them.
 
     Args:
-        translator: `TranslationModel`, such as a Keras
-            model or a `tf.Module`.
+        translator: A translation model (see `search/translate.py`), such as
+            a Keras model or a `tf.Module`.
         tokenizer: `Tokenizer`.
         options: `BeamOptions`. `translate` gives the best translation, the
             n-best functions as many as the beam is wide.
@@ -115,7 +121,7 @@ class ServedTranslator(tf.Module):
         coverage_penalty,
         target_language,
     ):
-        """The same, with wishes for each string.
+        """Like `translate_nbest`, with options for each string.
 
         Each of the options has B entries, or 1 that goes for all.
 
@@ -132,26 +138,58 @@ class ServedTranslator(tf.Module):
         Returns:
             dict as `translate_nbest`.
         """
-        size = tf.shape(inputs)
-        default = same_for_all(self.options, size[0])
-        width = self.options.beam_width
-        beam_width_B = tf.broadcast_to(tf.minimum(beam_width, width), size)
-        wishes = Wishes(
-            tf.where(beam_width_B > 0, beam_width_B, width),
+        size = tf.size(inputs)
+        default = same_for_all(self.options, size)
+        sentences = default._replace(
+            beam_width=_width(beam_width, default.beam_width),
+            length_penalty=_penalty(length_penalty, default.length_penalty),
+            coverage_penalty=_penalty(
+                coverage_penalty, default.coverage_penalty
+            ),
+        )
+        found = self._several(inputs, sentences)
+        return self._if_known(target_language, found)
+
+    def translate_constrained(
+        self,
+        inputs,
+        beam_width,
+        length_penalty,
+        coverage_penalty,
+        target_language,
+        prefix,
+        min_length,
+        no_repeat_ngram_size,
+    ):
+        """Like `translate_with_options`, with constraints on outputs.
+
+        Args:
+            inputs, beam_width, length_penalty, coverage_penalty,
+                target_language: As of `translate_with_options`.
+            prefix: string. How the translations of a string begin; the empty
+                one leaves them free. Blanks around it are left out, and what
+                is longer than the longest translation is cut.
+            min_length: int32. Subwords of a translation at least, with eos;
+                0 for any number, below zero for that of `options`. It ends
+                at the longest translation.
+            no_repeat_ngram_size: int32. No n-gram of subwords of this size
+                comes twice; 0 for any, below zero for that of `options`.
+
+        Returns:
+            dict as `translate_nbest`.
+        """
+        size = tf.size(inputs)
+        default = same_for_all(self.options, size)
+        sentences = SentenceOptions(
+            _width(beam_width, default.beam_width),
             _penalty(length_penalty, default.length_penalty),
             _penalty(coverage_penalty, default.coverage_penalty),
+            _count(min_length, default.min_length),
+            _count(no_repeat_ngram_size, default.no_repeat_ngram_size),
         )
-        language_B = tf.broadcast_to(target_language, size)
-        found = self._several(inputs, wishes)
-        known = ["", *self.target_languages]
-        is_known_B1 = tf.reduce_any(
-            language_B[:, tf.newaxis] == tf.constant(known), 1, keepdims=True
-        )
-        return {
-            "outputs": tf.where(is_known_B1, found["outputs"], ""),
-            "scores": tf.where(is_known_B1, found["scores"], NO_SCORE),
-            "lengths": tf.where(is_known_B1, found["lengths"], 0),
-        }
+        prefix_B = tf.broadcast_to(prefix, [size])
+        found = self._several(inputs, sentences, prefix_B)
+        return self._if_known(target_language, found)
 
     def score(self, sources, targets):
         """How probable given translations are.
@@ -225,14 +263,39 @@ class ServedTranslator(tf.Module):
         with tf.init_scope():
             return self._make_n_best()
 
-    def _several(self, inputs, wishes):
+    def _several(self, inputs, sentences, prefix_B=None):
         size = tf.size(inputs)
         inputs = _never_empty(inputs)
         # For the blank that stands in an empty batch.
         more = same_for_all(self.options, tf.size(inputs) - size)
-        wishes = [tf.concat(pair, 0) for pair in zip(wishes, more, strict=True)]
-        found = self._n_best(self.source_ids(inputs), *wishes)
+        sentences = [
+            tf.concat(pair, 0) for pair in zip(sentences, more, strict=True)
+        ]
+        if prefix_B is None:
+            prefix_ids = tf.zeros([tf.size(inputs), 0], tf.int32)
+        else:
+            prefix_ids = self._prefix_ids(_never_empty(prefix_B))
+        found = self._n_best(self.source_ids(inputs), prefix_ids, *sentences)
         return self._texts(found, inputs, size)
+
+    def _prefix_ids(self, prefix_B):
+        """Subwords `(B, P)`, which leave room for eos."""
+        ids = self.tokenizer.tokenize(tf.strings.strip(prefix_B))
+        return ids[:, : self.max_target_length - 1].to_tensor(PAD_ID)
+
+    def _if_known(self, target_language, found):
+        """What was found, where the model writes the language."""
+        size = tf.shape(found["outputs"])[:1]
+        language_B = tf.broadcast_to(target_language, size)
+        known = tf.constant(["", *self.target_languages])
+        is_known_B1 = tf.reduce_any(
+            language_B[:, tf.newaxis] == known, 1, keepdims=True
+        )
+        return {
+            "outputs": tf.where(is_known_B1, found["outputs"], ""),
+            "scores": tf.where(is_known_B1, found["scores"], NO_SCORE),
+            "lengths": tf.where(is_known_B1, found["lengths"], 0),
+        }
 
     def _options(self, count):
         return dataclasses.replace(self.options, num_translations=count)
@@ -243,7 +306,7 @@ class ServedTranslator(tf.Module):
         outputs = tf.reshape(
             self.tokenizer.detokenize(flat_ids), tf.shape(found.scores)
         )
-        blank = tf.equal(tf.strings.strip(inputs), "")[:, tf.newaxis]
+        blank = are_blank(inputs)[:, tf.newaxis]
         first_score = tf.one_hot(0, found.scores.shape[1], 0.0, NO_SCORE)
         scores = tf.maximum(found.scores, NO_SCORE)
         return {
@@ -255,18 +318,25 @@ class ServedTranslator(tf.Module):
     def signatures(self):
         """The functions to serve, by name, in graphs of their own."""
         strings = _STRINGS("inputs")
+        options = [
+            strings,
+            _INTEGERS("beam_width"),
+            _FLOATS("length_penalty"),
+            _FLOATS("coverage_penalty"),
+            _STRINGS("target_language"),
+        ]
+        constraints = [
+            _STRINGS("prefix"),
+            _INTEGERS("min_length"),
+            _INTEGERS("no_repeat_ngram_size"),
+        ]
         functions = {
             "serving_default": (self.translate, [strings]),
             "translate_nbest": (self.translate_nbest, [strings]),
-            "translate_with_options": (
-                self.translate_with_options,
-                [
-                    strings,
-                    tf.TensorSpec([None], tf.int32, "beam_width"),
-                    _FLOATS("length_penalty"),
-                    _FLOATS("coverage_penalty"),
-                    _STRINGS("target_language"),
-                ],
+            "translate_with_options": (self.translate_with_options, options),
+            "translate_constrained": (
+                self.translate_constrained,
+                options + constraints,
             ),
             "score": (self.score, [_STRINGS("sources"), _STRINGS("targets")]),
             "tokenize": (self.tokenize, [strings]),
@@ -297,19 +367,24 @@ class ServedTranslator(tf.Module):
 
 
 def _searching(translator, options):
-    """A search with wishes, as a graph of its own."""
+    """Traces a search with options for each sentence."""
 
-    def search(source_ids, *wishes):
+    def search(source_ids, prefix_ids, *sentences):
         return translate_batch(
-            translator, source_ids, options, wishes=Wishes(*wishes)
+            translator,
+            source_ids,
+            options,
+            prefix_ids=prefix_ids,
+            sentence_options=SentenceOptions(*sentences),
         )
 
     ids = tf.TensorSpec([None, None], tf.int32)
-    widths = tf.TensorSpec([None], tf.int32)
+    sentences = (
+        tf.TensorSpec([None], values.dtype)
+        for values in same_for_all(options, 0)
+    )
     return tf.function(
-        search,
-        input_signature=[ids, widths, _FLOATS(), _FLOATS()],
-        autograph=False,
+        search, input_signature=[ids, ids, *sentences], autograph=False
     ).get_concrete_function()
 
 
@@ -318,6 +393,17 @@ def _never_empty(strings):
     return tf.concat(
         [strings, tf.fill([1 - tf.minimum(tf.size(strings), 1)], "")], 0
     )
+
+
+def _width(wanted, most_B):
+    """The beam width wanted, at most the widest, where there is one."""
+    wanted_B = tf.minimum(wanted, most_B)
+    return tf.where(wanted_B > 0, wanted_B, most_B)
+
+
+def _count(wanted, default_B):
+    """The number wanted where there is one."""
+    return tf.where(tf.greater_equal(wanted, 0), wanted, default_B)
 
 
 def _penalty(wanted, default_B):

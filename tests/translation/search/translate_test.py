@@ -9,7 +9,6 @@ from translation.search.translate import (
     TextTranslator,
     batches_by_length,
     translate_batch,
-    translate_texts,
 )
 from translation.text.special_ids import EOS_ID
 from translation.text.tokenizer.training import train_tokenizer
@@ -58,23 +57,23 @@ class Echo(tf.Module):
         return state["alignment"]
 
 
-class TestTranslateTexts:
+class TestTextTranslator:
     def test_the_echo_says_every_text_again_in_order(self, tokenizer):
         texts = [*SENTENCES, "cat", "dog dog dog dog dog", "Größe 3 €"]
-        found = translate_texts(
-            Echo(tokenizer.vocab_size), tokenizer, texts, batch_tokens=20
-        )
+        found = TextTranslator(
+            Echo(tokenizer.vocab_size), tokenizer, batch_tokens=20
+        )(texts)
         assert [translation.text for translation in found] == texts
         assert all(-np.inf < x.score < 0 for x in found)
 
     def test_a_blank_text_stays_empty(self, tokenizer):
-        texts = ["", "a cat", " \t\n", ""]
-        found = translate_texts(Echo(tokenizer.vocab_size), tokenizer, texts)
-        assert [x.text for x in found] == ["", "a cat", "", ""]
-        assert [x.score for x in found[2:]] == [0.0, 0.0]
+        texts = ["", "a cat", " \t\n", "\u3000\u00a0", "\ufeff\u200b"]
+        found = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)(texts)
+        assert [x.text for x in found] == ["", "a cat", "", "", ""]
+        assert [x.score for x in found[2:]] == [0.0, 0.0, 0.0]
 
     def test_no_texts_give_no_translations(self, tokenizer):
-        assert translate_texts(Echo(300), tokenizer, []) == []
+        assert TextTranslator(Echo(300), tokenizer)([]) == []
 
     def test_batch_mates_change_neither_text_nor_score(self, tokenizer):
         run = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)
@@ -86,8 +85,8 @@ class TestTranslateTexts:
             np.testing.assert_allclose(alone.score, expected.score, rtol=1e-5)
 
     def test_odd_characters_fail_no_one(self, tokenizer):
-        texts = ["a\0b", "a cat", "😀 dog", "\x07\x1b", "\ud800 dog"]
-        found = translate_texts(Echo(tokenizer.vocab_size), tokenizer, texts)
+        texts = ["a\0b", "a cat", "😀 dog", "\x07\x1b.", "\ud800 dog"]
+        found = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)(texts)
         assert [x.text for x in found] == [*texts[:4], "? dog"]
 
     def test_a_long_source_is_cut(self, tokenizer):
@@ -100,13 +99,10 @@ class TestTranslateTexts:
 
     def test_progress_counts_up_to_all_texts(self, tokenizer):
         seen = []
-        translate_texts(
-            Echo(tokenizer.vocab_size),
-            tokenizer,
-            [*SENTENCES, ""],
-            batch_tokens=1,
-            on_progress=lambda done, total: seen.append((done, total)),
+        run = TextTranslator(
+            Echo(tokenizer.vocab_size), tokenizer, batch_tokens=1
         )
+        run([*SENTENCES, ""], lambda done, total: seen.append((done, total)))
         assert seen == [(2, 5), (3, 5), (4, 5), (5, 5)]
 
     def test_n_best_come_in_order_of_score(self, tokenizer):
@@ -130,7 +126,7 @@ class TestTranslateTexts:
     def test_scores_that_are_not_numbers_give_an_empty_text(self, tokenizer):
         model = Echo(tokenizer.vocab_size)
         model.sureness.assign(np.nan)
-        (found,) = translate_texts(model, tokenizer, ["dog"])
+        (found,) = TextTranslator(model, tokenizer)(["dog"])
         assert found == ("", -np.inf, None)
 
 

@@ -1,4 +1,4 @@
-"""Signatures of a served translator: odd strings, wishes, given targets."""
+"""Signatures of a served translator: odd strings, options, given targets."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def signatures(served):
     return served.signatures()
 
 
-def wishes(inputs, width=0, alpha=-1.0, beta=-1.0, language=""):
+def with_options(inputs, width=0, alpha=-1.0, beta=-1.0, language=""):
     """Inputs of `translate_with_options`; single options go for all."""
     return {
         "inputs": tf.constant(inputs, tf.string),
@@ -60,6 +60,15 @@ def wishes(inputs, width=0, alpha=-1.0, beta=-1.0, language=""):
     }
 
 
+def constrained(inputs, prefix="", least=0, ngram=0, **options):
+    """Inputs of `translate_constrained`, likewise."""
+    return with_options(inputs, **options) | {
+        "prefix": tf.constant([prefix] if isinstance(prefix, str) else prefix),
+        "min_length": tf.constant(np.atleast_1d(least), tf.int32),
+        "no_repeat_ngram_size": tf.constant(np.atleast_1d(ngram), tf.int32),
+    }
+
+
 class TestTranslate:
     def test_an_empty_batch_gives_empty_tensors(self, signatures):
         nothing = tf.zeros([0], tf.string)
@@ -67,8 +76,15 @@ class TestTranslate:
         assert found["outputs"].shape == found["scores"].shape == (0,)
         found = signatures["translate_nbest"](nothing)
         assert found["outputs"].shape == (0, 3)
-        found = signatures["translate_with_options"](**wishes([]))
+        found = signatures["translate_with_options"](**with_options([]))
         assert found["lengths"].shape == (0, 3)
+
+    def test_blank_strings_give_the_empty_string(self, signatures):
+        blanks = ["", "\t ", "\u00a0", "\u3000\u200b", "\ufeff", "\u2028\u0085"]
+        found = signatures["serving_default"](tf.constant([*blanks, "."]))
+        assert found["outputs"].numpy().tolist()[:-1] == [b""] * len(blanks)
+        assert found["scores"].numpy().tolist()[:-1] == [0.0] * len(blanks)
+        assert found["scores"].numpy()[-1] < 0
 
     def test_batch_mates_change_nothing(self, signatures):
         translate = signatures["serving_default"]
@@ -98,10 +114,10 @@ class TestTranslate:
         assert ids[2, 0] == 2
 
 
-class TestWishes:
+class TestSentenceOptions:
     def test_defaults_give_the_n_best(self, signatures):
         found = signatures["translate_with_options"](
-            **wishes(SENTENCES, alpha=np.nan, language="de")
+            **with_options(SENTENCES, alpha=np.nan, language="de")
         )
         expected = signatures["translate_nbest"](tf.constant(SENTENCES))
         for name in ("outputs", "scores", "lengths"):
@@ -114,7 +130,7 @@ class TestWishes:
             [0, 1, 0, 2],
         )
         found = signatures["translate_with_options"](
-            **wishes(SENTENCES, widths, alphas, betas)
+            **with_options(SENTENCES, widths, alphas, betas)
         )
         for place, text in enumerate(SENTENCES):
             width = min(widths[place], 3)
@@ -132,11 +148,78 @@ class TestWishes:
 
     def test_an_unknown_language_has_no_translation(self, signatures):
         found = signatures["translate_with_options"](
-            **wishes(SENTENCES[:3], language=["", "xx", "de"])
+            **with_options(SENTENCES[:3], language=["", "xx", "de"])
         )
         has_score = found["scores"][:, 0] > NO_SCORE
         assert has_score.numpy().tolist() == [True, False, True]
         assert found["outputs"][1].numpy().tolist() == [b""] * 3
+
+
+class TestConstraints:
+    def test_without_any_it_gives_the_n_best(self, signatures):
+        found = signatures["translate_constrained"](**constrained(SENTENCES))
+        expected = signatures["translate_nbest"](tf.constant(SENTENCES))
+        for name in ("outputs", "scores", "lengths"):
+            np.testing.assert_array_equal(found[name], expected[name])
+
+    def test_every_translation_begins_with_the_prefix_of_its_string(
+        self, signatures
+    ):
+        prefixes = ["the do", "", "a cat, ", "  Größe"]
+        found = signatures["translate_constrained"](
+            **constrained(SENTENCES, prefixes)
+        )
+        free = signatures["translate_nbest"](tf.constant(SENTENCES))
+        for place, prefix in enumerate(prefixes):
+            for text in found["outputs"][place].numpy():
+                assert text.decode().startswith(prefix.strip())
+        np.testing.assert_array_equal(found["outputs"][1], free["outputs"][1])
+        # With these beginnings the scores are those of given translations.
+        scored = signatures["score"](
+            sources=tf.constant(SENTENCES), targets=found["outputs"][:, 0]
+        )
+        same = scored["lengths"] == found["lengths"][:, 0]
+        assert np.any(same)
+        np.testing.assert_allclose(
+            found["scores"][:, 0][same], scored["scores"][same], rtol=1e-4
+        )
+
+    def test_lengths_and_ngrams_are_those_asked_for(self, signatures):
+        least, ngrams = [0, 9, 30, 500], [2, 0, 1, 3]
+        found = signatures["translate_constrained"](
+            **constrained(SENTENCES, least=least, ngram=ngrams)
+        )
+        longest = [2 * n + 10 for n in self.source_lengths(signatures)]
+        for place, (length, size) in enumerate(zip(least, ngrams, strict=True)):
+            lengths = found["lengths"][place].numpy()
+            assert np.all(lengths >= min(length, longest[place]))
+            pieces = signatures["tokenize"](found["outputs"][place])
+            for row, count in zip(
+                pieces["ids"].numpy(), pieces["lengths"].numpy(), strict=True
+            ):
+                ids = row[:count]
+                grams = [
+                    tuple(ids[i : i + size]) for i in range(count - size + 1)
+                ]
+                # As long as the text is spelled with these subwords.
+                if size and count + 1 in lengths:
+                    assert len(set(grams)) == len(grams)
+
+    def source_lengths(self, signatures):
+        lengths = signatures["tokenize"](tf.constant(SENTENCES))["lengths"]
+        return lengths.numpy() + 1
+
+    def test_odd_prefixes_and_an_empty_batch(self, signatures):
+        texts = ["dog"] * len(ODD)
+        found = signatures["translate_constrained"](**constrained(texts, ODD))
+        for text, prefix in zip(found["outputs"].numpy(), ODD, strict=True):
+            if isinstance(prefix, str) and "\ufdd0" not in prefix:
+                cut = prefix.strip()[:60]
+                assert text[0].decode().startswith(cut)
+        blank = signatures["translate_constrained"](**constrained([" "], "a"))
+        assert blank["outputs"].numpy().tolist() == [[b""] * 3]
+        nothing = signatures["translate_constrained"](**constrained([], "a"))
+        assert nothing["outputs"].shape == (0, 3)
 
 
 class TestScore:

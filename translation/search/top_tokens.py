@@ -1,4 +1,4 @@
-"""The best few of a vocabulary, quickly.
+"""The most probable tokens of a large vocabulary, quickly.
 
 N: hypotheses    V: vocabulary    K: tokens kept of each    J: blocks of tokens
 
@@ -18,40 +18,52 @@ BLOCK = 40
 SMALL_VOCABULARY = 1000
 
 
-def best_tokens(scores, k):
-    """The `k` tokens with the highest scores, and the normaliser.
+def top_tokens(scores, k):
+    """Finds the `k` tokens with the highest scores.
 
     Ties go to the lower token id, as in `tf.math.top_k`.
 
     Args:
-        scores: Tensor of shape `(N, V)`, V static: logits or log
-            probabilities.
+        scores: Tensor of shape `(N, V)` float32, V static.
         k: int. Tokens to keep, at most `V`.
 
     Returns:
-        `(scores, ids, log_normalizer)` of shapes `(N, K)` float32, `(N, K)`
-        int32 and `(N,)` float32: `scores - log_normalizer` are log
-        probabilities. The normaliser is NaN or infinite where a row of
-        scores holds a NaN, an infinity above zero, or nothing finite.
+        `(scores, ids)` of shapes `(N, K)` float32 and `(N, K)` int32, highest
+        score first.
 
     Example:
 
-    >>> scores, ids, normalizer = best_tokens(tf.math.log([[.2, .7, .1]]), k=2)
+    >>> _, ids = top_tokens(tf.constant([[0.2, 0.7, 0.1]]), k=2)
     >>> ids.numpy().tolist()
     [[1, 0]]
+    """
+    if scores.shape[1] < max(SMALL_VOCABULARY, k * BLOCK):
+        return tf.math.top_k(scores, k)
+    return _top_k_by_blocks(scores, k)
+
+
+def log_normalizer(scores, highest):
+    """What to subtract from scores to make them log probabilities.
+
+    It is `tf.reduce_logsumexp` for a caller that knows the highest scores.
+
+    Args:
+        scores: Tensor of shape `(N, V)` float32: logits or log probabilities.
+        highest: Tensor of shape `(N, 1)`, the highest score of each row.
+
+    Returns:
+        Tensor of shape `(N,)` float32. It is NaN or infinite where a row
+        holds a NaN, an infinity above zero, or nothing finite.
+
+    Example:
+
+    >>> scores = tf.math.log([[0.2, 0.7, 0.1]])
+    >>> normalizer = log_normalizer(scores, scores[:, 1:2])
     >>> round(float(tf.exp(normalizer[0])), 4)
     1.0
     """
-    scores_NV = tf.cast(scores, tf.float32)
-    if scores_NV.shape[1] < max(SMALL_VOCABULARY, k * BLOCK):
-        best_NK, id_NK = tf.math.top_k(scores_NV, k)
-    else:
-        best_NK, id_NK = _top_k_by_blocks(scores_NV, k)
-    # The maximum is at hand: no need to look for it again, as
-    # `tf.reduce_logsumexp` would.
-    max_N1 = best_NK[:, :1]
-    sum_N = tf.reduce_sum(tf.exp(scores_NV - max_N1), axis=1)
-    return best_NK, id_NK, max_N1[:, 0] + tf.math.log(sum_N)
+    sum_N = tf.reduce_sum(tf.exp(scores - highest), axis=1)
+    return highest[:, 0] + tf.math.log(sum_N)
 
 
 def _top_k_by_blocks(scores_NV, k):

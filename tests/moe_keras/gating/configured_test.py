@@ -10,10 +10,9 @@ import pytest
 
 import translation
 from moe_keras.gating import GATES
+from moe_keras.gating.configured import make_gate, parse_options
 from moe_keras.monitoring import Judge, Thresholds, measure
 from translation.model.config import TranslatorConfig, dense_twin
-from translation.model.gate_options import parse_options
-from translation.model.gates import make_gate
 
 PAGE = pathlib.Path(translation.__file__).parents[1] / "docs/training.md"
 OTHERS = {  # of a value other than the default, for each option
