@@ -31,9 +31,9 @@ def slots_of_expert(num_tokens, k, num_experts, factor=1):
     >>> int(slots_of_expert(tf.constant(7), k=2, num_experts=4))  # 3.5
     4
     """
-    per_token = min(_exact(factor) * _exact(k) / num_experts, 1)
+    per_token = _exact(factor) * _exact(k) / num_experts
     # So the product below stays within 64 bits for up to 10^7 tokens.
-    per_token = _simplified(per_token, 10**11)
+    per_token = _simplified(min(per_token, fractions.Fraction(1)), 10**11)
     part, whole = per_token.numerator, per_token.denominator
     if not tf.is_tensor(num_tokens):
         return -(-part * num_tokens // whole)
