@@ -100,12 +100,14 @@ def plan_dispatch(
     load_E = tf.math.unsorted_segment_sum(
         tf.ones_like(expert_A), expert_A, num_experts
     )
-    # Added and not chosen by `where`, which hides the size from XLA.
-    bin_A = expert_A + (num_experts + 1) * tf.cast(expert_A < 0, tf.int32)
+    bin_A = tf.where(expert_A < 0, num_experts, expert_A)
     order_A = tf.argsort(bin_A, stable=True)
-    rank_KN = tf.reshape(
-        tf.math.invert_permutation(order_A), tf.shape(expert_KN)
+    # The place of each choice in this order. XLA does not compile
+    # `invert_permutation` of values that it cannot tell beforehand.
+    rank_A = tf.scatter_nd(
+        order_A[:, None], tf.range(tf.size(order_A)), tf.shape(order_A)
     )
+    rank_KN = tf.reshape(rank_A, tf.shape(expert_KN))
     if capacity is None:
         compact = compact or expert_KN.shape[0] is None
         return _segments(expert_KN, order_A, rank_KN, load_E, compact)
