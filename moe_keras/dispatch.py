@@ -3,7 +3,7 @@
 A plan is made once per batch from integers alone. With it `dispatch` gathers
 the tokens of each expert into slots that lie together, and `combine` brings
 the experts' results back and adds them up by gate. Each is the other's
-backward pass, and both are gathers: nothing is ever scattered, and nothing of
+backward pass, and both are gathers: no row is ever scattered, and nothing of
 size N x E x C exists.
 
 Slots come in two shapes. *Segments* (the default) have one slot for each
@@ -21,6 +21,8 @@ empty. Segments then have slots for the choices with an expert alone.
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from moe_keras.custom_gradient import custom_gradient
 
 
 class DispatchPlan(NamedTuple):
@@ -183,7 +185,7 @@ def dispatch(tokens, plan):
     [2.0, 1.0, 3.0]
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def gather_tokens(tokens_ND):
         def backward(d_slots_SD):
             return combine(d_slots_SD, plan)
@@ -218,7 +220,7 @@ def combine(slots, plan, gate=None):
     """
     if gate is None:
 
-        @tf.custom_gradient
+        @custom_gradient
         def add_slots(slots_SD):
             def backward(d_tokens_ND):
                 return dispatch(d_tokens_ND, plan)
@@ -227,7 +229,7 @@ def combine(slots, plan, gate=None):
 
         return add_slots(slots)
 
-    @tf.custom_gradient
+    @custom_gradient
     def weigh_slots(slots_SD, gate_KN):
         def backward(d_tokens_ND):
             rows_SD = dispatch(d_tokens_ND, plan)

@@ -41,9 +41,7 @@ def run_of(layer, training, **kwargs):
             loss = tf.reduce_sum(y_ND**2) + sum(layer.losses)
         variables = [v.value for v in layer.trainable_variables]
         # Out of training nothing depends on the kernel of the noise.
-        gradients = tape.gradient(
-            loss, variables, unconnected_gradients="zero"
-        )
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return [y_ND, loss, *gradients]
 
     return run
