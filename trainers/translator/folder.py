@@ -31,6 +31,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.monitoring import uncounted
+from moe_keras.paths import local_path
 from trainers.engine.checkpoints.best import best_folder, load_best
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.engine.checkpoints.files import (
@@ -54,7 +55,11 @@ class ModelFolder:
     """Paths and files of one run.
 
     Args:
-        path: str or path. Made when something is first saved.
+        path: str or path, in which `~` is expanded. Made when something is
+            first saved.
+
+    Raises:
+        FolderError: for a URL.
 
     Example:
 
@@ -72,11 +77,14 @@ class ModelFolder:
     """
 
     def __init__(self, path):
-        self.path = pathlib.Path(path)
+        try:
+            self.path = local_path(path)
+        except ValueError as error:
+            raise FolderError(f"A model folder: {error}") from error
         self.tokenizer_path = self.path / "tokenizer.model"
         self.export_path = self.path / "export"
         self._lock_path = self.path / "lock"
-        self._best = best_folder(path)
+        self._best = best_folder(self.path)
 
     @contextlib.contextmanager
     def lock(self):
