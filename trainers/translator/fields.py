@@ -8,6 +8,7 @@ from translation.text.languages import language_of, parse_pair
 FIXED = (
     "pair",
     "vocabulary_type",
+    "normalization",
     "label_smoothing",
     "precision",
     "model.",

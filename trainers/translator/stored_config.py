@@ -9,12 +9,14 @@ from trainers.translator.presets import NmtConfig
 # used, those of verdicts always, for no model depends on them.
 _FORMER_IF_EMPTY = ("subword_sampling",)
 _FORMER = ("dip_spread", "fall_windows", "horizon")
+# What earlier versions did where a field is missing that has another default.
+_BEFORE = {"normalization": "none"}
 
 
 def config_of(values):
     """The configuration that a file holds.
 
-    Fields that an older version lacked have their defaults.
+    Fields that an older version lacked have their defaults, or what it did.
 
     Args:
         values: What JSON has: a nest of dicts, as `dataclasses.asdict` makes.
@@ -31,6 +33,8 @@ def config_of(values):
     >>> config.pair, config.search.beam_width, config.search.prune
     ('en-de', 3, None)
     """
+    if isinstance(values, dict):
+        values = {**_BEFORE, **values}
     return _as_dataclass(NmtConfig, values)
 
 
