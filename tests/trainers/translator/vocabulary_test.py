@@ -8,7 +8,8 @@ import tensorflow as tf
 from model_folders import make_folder
 from small_runs import SMALL, write_corpora
 
-from trainers.translator.folder import FolderError, ModelFolder
+from trainers.engine.folder.files import FolderError
+from trainers.translator.folder import ModelFolder
 from trainers.translator.text_modes import LineTranslator, PairScorer
 from trainers.translator.vocabulary import (
     given_tokenizer,
