@@ -36,8 +36,8 @@ from interleaved import interleaved_times  # noqa: E402  after the log level
 
 from moe_keras.monitoring import Thresholds, routing_layers  # noqa: E402
 from moe_keras.monitoring.windows import spread  # noqa: E402
+from trainers.engine.config.overrides import with_overrides  # noqa: E402
 from trainers.engine.loop import Loop, seed_everything  # noqa: E402
-from trainers.engine.overrides import with_overrides  # noqa: E402
 from trainers.engine.task import Task  # noqa: E402
 from trainers.engine.train_step import TrainStep  # noqa: E402
 from trainers.translator.evaluation import DevEvaluation  # noqa: E402

@@ -5,8 +5,9 @@ import pathlib
 from trainers.engine.checkpoints.average import choose_checkpoints
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.identity import check_identity
+from trainers.engine.folder.files import FolderError
 from trainers.translator.fields import identity
-from trainers.translator.folder import FolderError, ModelFolder, build_model
+from trainers.translator.folder import ModelFolder, build_model
 from translation.search.ensemble import Ensemble
 
 

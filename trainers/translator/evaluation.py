@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from moe_keras import monitoring
 from trainers.engine.losses import masked_sum, smoothed_cross_entropy
-from trainers.engine.progress import TranslationProgress
 from trainers.translator import report
+from trainers.translator.progress import TranslationProgress
 from translation.search.translate import TextTranslator
 from translation.text.bleu import corpus_bleu
 from translation.text.input_pipeline import evaluation_batches
@@ -68,7 +68,7 @@ class DevEvaluation:
             check()
             loss, count = self._loss(batch)
             total, tokens = total + float(loss), tokens + float(count)
-        perplexity = math.exp(min(total / max(tokens, 1.0), 50.0))
+        perplexity = perplexity_of(total / max(tokens, 1.0))
         metrics = {"score": -perplexity, "perplexity": perplexity}
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
@@ -83,6 +83,11 @@ class DevEvaluation:
         targets = batch["target_out"]
         loss = smoothed_cross_entropy(targets, logits)
         return masked_sum(loss, tf.not_equal(targets, PAD_ID))
+
+
+def perplexity_of(nll):
+    """Perplexity of a mean negative log likelihood, which may be huge."""
+    return math.exp(min(nll, 50.0))
 
 
 def _first(items, count):

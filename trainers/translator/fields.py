@@ -1,9 +1,10 @@
 """Which fields make a run, and which its scores depend on."""
 
-from trainers.engine.overrides import field_paths
+from trainers.engine.config.stored import ConfigRules, fields_of
+from trainers.translator.presets import NmtConfig
 
 # What makes a run: fields that cannot change while it goes on.
-FIXED = (
+_FIXED = (
     "pair",
     "vocabulary_type",
     "label_smoothing",
@@ -17,10 +18,14 @@ FIXED = (
 )
 
 
-def fields_of(config, names):
-    """The fields whose dotted names begin with one of those."""
-    fields = field_paths(config)
-    return {n: fields[n] for n in fields if n.startswith(names)}
+# Verdicts' former fields are passed over always, for no model depends on them.
+RULES = ConfigRules(
+    NmtConfig,
+    fixed=_FIXED,
+    open=("search.",),
+    former=("dip_spread", "fall_windows", "horizon"),
+    former_if_empty=("subword_sampling",),
+)
 
 
 def identity(config, tokenizer=None, train=None):
@@ -37,7 +42,7 @@ def identity(config, tokenizer=None, train=None):
     Returns:
         dict of what JSON can hold.
     """
-    fields = fields_of(config, FIXED)
+    fields = RULES.fixed_fields(config)
     if tokenizer is not None:
         fields["tokenizer.sha256"] = tokenizer.sha256
     if train is not None:
@@ -48,7 +53,7 @@ def identity(config, tokenizer=None, train=None):
     return fields
 
 
-def measure(config, dev_sha256):
+def score_identity(config, dev_sha256):
     """What the score of an evaluation depends on, besides the weights.
 
     Args:

@@ -6,7 +6,8 @@ Each preset has a dense twin of the same ops per timestep, `NAME_dense`.
 import dataclasses
 
 from moe_keras.monitoring import Thresholds
-from trainers.engine.loop_config import LoopConfig
+from trainers.engine.config.loop_config import LoopConfig
+from trainers.engine.config.presets import preset_named
 from translation.model.config import TranslatorConfig, dense_twin
 from translation.search.beam_options import BeamOptions
 from translation.text.corpora.pair_filters import FilterOptions
@@ -191,8 +192,4 @@ def preset(name):
     Raises:
         ValueError: if there is none, listing those that there are.
     """
-    if name not in PRESETS:
-        raise ValueError(
-            f"Unknown preset {name!r}. Known: {', '.join(PRESETS)}"
-        )
-    return PRESETS[name]
+    return preset_named(PRESETS, name)

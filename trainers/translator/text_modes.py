@@ -60,7 +60,7 @@ class LineTranslator:
 
     >>> import tempfile
     >>> from trainers.translator.folder import build_model
-    >>> from trainers.engine.overrides import with_overrides
+    >>> from trainers.engine.config.overrides import with_overrides
     >>> from trainers.translator.presets import preset
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
@@ -140,7 +140,7 @@ class PairScorer:
 
     >>> import tempfile
     >>> from trainers.translator.folder import build_model
-    >>> from trainers.engine.overrides import with_overrides
+    >>> from trainers.engine.config.overrides import with_overrides
     >>> from trainers.translator.presets import preset
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from trainers.translator.folder import FolderError
+from trainers.engine.folder.files import FolderError
 from translation.text.tokenizer.adopted import adopt_tokenizer
 from translation.text.tokenizer.tokenizer import Tokenizer, TokenizerError
 from translation.text.tokenizer.training import train_tokenizer

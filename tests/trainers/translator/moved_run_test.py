@@ -10,9 +10,9 @@ from small_runs import PAIRS, SMALL, write_corpora
 from trainers.engine.checkpoints.best import best_folder
 from trainers.engine.checkpoints.files import CheckpointError
 from trainers.engine.checkpoints.recent import training_folder
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.overrides import with_overrides
+from trainers.engine.folder.files import FolderError
 from trainers.translator import task as translation_task
-from trainers.translator.folder import FolderError
 
 pytestmark = pytest.mark.slow
 

@@ -11,11 +11,12 @@ from small_runs import PAIRS, SMALL, write_corpora
 from trainers.engine.bad_steps import TrainingError
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.recent import training_folder
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.overrides import with_overrides
+from trainers.engine.folder.files import FolderError
 from trainers.translator import task as translation_task
 from trainers.translator.evaluation import DevEvaluation
-from trainers.translator.fields import measure
-from trainers.translator.folder import FolderError, ModelFolder
+from trainers.translator.fields import score_identity
+from trainers.translator.folder import ModelFolder
 from trainers.translator.text_modes import LineTranslator
 from translation.serving.export import load_translator
 from translation.text.corpora.corpus import open_corpus
@@ -211,7 +212,7 @@ def test_dev_search_may_be_greedy(trained, config):
         for c in (greedy, narrow)
     ]
     assert found[0] == found[1]
-    assert measure(greedy, "") != measure(loaded, "")
+    assert score_identity(greedy, "") != score_identity(loaded, "")
 
 
 def test_bad_batch_is_kept_with_its_sentences(
