@@ -18,7 +18,7 @@ import pathlib
 import tensorflow as tf
 
 from translation.phrasebook.corpus import phrasebook
-from translation.text.text_files import CorpusError, lines_of_files, read_lines
+from translation.text.text_files import CorpusError, line_dataset, read_lines
 
 _PHRASEBOOK_SIZES = {"train": 40_000, "dev": 1_000, "test": 1_000}
 # Where the 1-billion-word benchmark has its splits.
@@ -61,7 +61,10 @@ class FileLines:
 
     def dataset(self):
         """The lines as a `tf.data.Dataset` of strings."""
-        return lines_of_files(self.paths)
+        first, *others = map(line_dataset, self.paths)
+        for other in others:
+            first = first.concatenate(other)
+        return first
 
     def shard(self, index, count):
         """The part of worker `index` of `count`: files of its own."""
@@ -284,7 +287,9 @@ def _open_one(name, split):
         pairs = phrasebook(
             _PHRASEBOOK_SIZES[split], seed=seed, held_out=held_out
         )
-        return MadeLines([pair.english for pair in pairs], f"phrasebook {split}")
+        return MadeLines(
+            [pair.english for pair in pairs], f"phrasebook {split}"
+        )
     if name.startswith("tfds:"):
         return TfdsLines(name, split)
     path = pathlib.Path(name).expanduser()

@@ -139,6 +139,11 @@ class SampledSoftmax(keras.layers.Layer):
         all_NS = tf.concat([true_N[:, None], logits_NS], 1)
         return tf.reduce_logsumexp(all_NS, 1) - true_N
 
+    @property
+    def state(self):
+        """The `tf.Variable` of the draws, for checkpoints."""
+        return self._seeds.state.value
+
     def draw(self):
         """The next candidates: int32 tensor `(S,)`."""
         uniform_S = tf.random.stateless_uniform(
