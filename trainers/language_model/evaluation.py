@@ -8,11 +8,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from language_model.softmax import full_nll
-from moe_keras.monitoring import uncounted
+from language_model.generate import token_log_probs
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID
-
-_CHUNK = 512  # tokens whose logits are in memory at once
 
 
 class LineLikelihoods:
@@ -122,17 +119,8 @@ class LineLikelihoods:
                 found[n] = nll[row, end - len(ids[n]) : end]
 
     def _batch_eagerly(self, ids, targets, state):
-        with uncounted():
-            outputs, state = self._model.features(ids, state)
-        softmax = self._model.softmax
-        nll = full_nll(
-            tf.reshape(outputs, [-1, outputs.shape[-1]]),
-            tf.reshape(targets, [-1]),
-            tf.cast(tf.convert_to_tensor(softmax.table), outputs.dtype),
-            tf.convert_to_tensor(softmax.bias),
-            _CHUNK,
-        )
-        return tf.reshape(nll, tf.shape(targets)), state
+        log_probs, state = token_log_probs(self._model, ids, targets, state)
+        return -log_probs, state
 
 
 def figures(lines, nll, labels=None):
