@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from language_model.softmax import full_nll
 from moe_keras.monitoring import uncounted
 from translation.search.sampling import Sampling, sample
 from translation.text.special_ids import (
@@ -147,13 +146,7 @@ def token_log_probs(model, ids, targets, state=None):
     """
     with uncounted():
         outputs, state = model.features(ids, state)
-    softmax = model.softmax
-    nll = full_nll(
-        tf.reshape(outputs, [-1, outputs.shape[-1]]),
-        tf.reshape(targets, [-1]),
-        tf.cast(tf.convert_to_tensor(softmax.table), outputs.dtype),
-        tf.convert_to_tensor(softmax.bias),
-        _CHUNK,
-    )
+    outputs_ND = tf.reshape(outputs, [-1, outputs.shape[-1]])
+    nll = model.nll(outputs_ND, tf.reshape(targets, [-1]), _CHUNK)
     nll = tf.reshape(nll, tf.shape(targets))
     return tf.where(targets == PAD_ID, tf.zeros_like(nll), -nll), state

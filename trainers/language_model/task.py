@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from language_model.batches import line_batches, running_batches
 from language_model.corpora import open_lines
-from language_model.softmax import SampledSoftmax, full_nll
+from language_model.softmax import SampledSoftmax
 from trainers.engine.batches import SharedBatches
 from trainers.engine.checkpoints.average import average_checkpoints
 from trainers.engine.run import begin_run
@@ -152,13 +152,13 @@ def training_loss(model, batch, sampled=None, carried=None):
         carried.keep(state)
     outputs_ND = tf.reshape(outputs, [-1, outputs.shape[-1]])
     targets_N = tf.reshape(batch["targets"], [-1])
-    softmax = model.softmax
-    bias = tf.convert_to_tensor(softmax.bias)
     if sampled is None:
-        kernel = tf.cast(softmax.table.value, outputs.dtype)
-        nll_N = full_nll(outputs_ND, targets_N, kernel, bias)
+        nll_N = model.nll(outputs_ND, targets_N)
     else:
-        nll_N = sampled(outputs_ND, targets_N, softmax.table.value, bias)
+        softmax = model.softmax
+        nll_N = sampled(
+            outputs_ND, targets_N, softmax.table.value, softmax.bias
+        )
     is_token_N = tf.cast(targets_N != PAD_ID, nll_N.dtype)
     return tf.reduce_sum(nll_N * is_token_N), tf.reduce_sum(is_token_N)
 
