@@ -63,7 +63,10 @@ define_config_flags(
     "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
 )
 flags.DEFINE_string(
-    "pair", None, "Source and target language, as en-fr or en-de."
+    "pair",
+    None,
+    "Source and target language, as en-fr, en-pt_BR or zh_Hant-en, or one "
+    "twice.",
 )
 flags.DEFINE_string(
     "train",

@@ -100,6 +100,7 @@ class Loop:
             task.identity,
             task.score_identity,
             log,
+            task.batches_identity,
             average=self.average.state(),
             batches=self.batches.state,
             best=self.best,
@@ -109,7 +110,7 @@ class Loop:
             seconds=self.seconds,
             **({"loss_scale": self.loss_scale} if self.loss_scale else {}),
         )
-        self._is_saved = True
+        self._is_saved = False
 
     def _make_optimizer(self):
         config = self.config
@@ -142,11 +143,13 @@ class Loop:
         if name is None:
             return
         step, is_same_score = self.checkpoints.load(name)
+        self._is_saved = True
         self._log(f"Resuming after step {step}.")
         if not is_same_score:
             self._log(
                 "What the score depends on has changed: the search for the "
-                "best begins anew."
+                "best begins anew. The best weights until now become "
+                "best/step-N.earlier when there are better ones."
             )
             self._restart_best()
         self._give_up_lost_best()
@@ -195,6 +198,9 @@ class Loop:
             self._log(self.task.about_score)
         self.routing.begin(int(self.step))
         spread_random_states(self.model)
+        # From the first moment on there is a checkpoint: a folder that has
+        # best weights and none was robbed of it.
+        self._save()
         try:
             with Interruption() as interruption:
                 self._run(interruption)

@@ -80,11 +80,14 @@ class Task:
     # `moe_keras.monitoring.Thresholds` of the verdicts on the routing, or None
     # for the defaults.
     thresholds: Any = None
-    # What makes the run, and what the score depends on besides the weights:
-    # dicts, field by field. A checkpoint of another identity is refused; with
-    # another `score_identity` the search for the best begins anew.
+    # What makes the run, what the score depends on besides the weights, and
+    # what the place in the batches belongs to: dicts, field by field. Where
+    # the first has changed a checkpoint is refused, with another
+    # `score_identity` the search for the best begins anew, and with another
+    # `batches_identity` the batches do.
     identity: dict = dataclasses.field(default_factory=dict)
     score_identity: dict = dataclasses.field(default_factory=dict)
+    batches_identity: dict = dataclasses.field(default_factory=dict)
     # Function of a batch: a dict of lists of str, what it says to people. It
     # goes beside a batch whose loss is not finite.
     texts: Callable = _no_texts

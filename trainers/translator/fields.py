@@ -11,12 +11,10 @@ _FIXED = (
     "precision",
     "model.",
     "filters.",
-    "batches.",
     "loop.optimizer",
     "loop.seed",
     "loop.loss_scale",
 )
-
 
 # Verdicts' former fields are passed over always, for no model depends on them.
 RULES = ConfigRules(
@@ -63,3 +61,11 @@ def score_identity(config, dev_sha256):
     """
     fields = fields_of(config, ("dev", "search."))
     return {**fields, "dev.sha256": dev_sha256}
+
+
+def batches_identity(config):
+    """What the place in the batches belongs to.
+
+    These fields may change while a run goes on; its batches begin anew then.
+    """
+    return fields_of(config, ("batches.",))

@@ -17,6 +17,7 @@ from trainers.translator.text_modes import (
     line_groups,
     pair_groups,
 )
+from translation.text.languages import parse_pair
 
 _say = functools.partial(print, flush=True)
 
@@ -70,7 +71,7 @@ def _usual_folder(flags, config):
 def _check_pair(model_dir, pair):
     """A trained model has its languages."""
     trained = ModelFolder(model_dir).load_config().pair
-    if pair not in (None, trained):
+    if pair is not None and str(parse_pair(pair)) != trained:
         raise ValueError(
             f"The model in {model_dir} translates {trained}. "
             f"Received: --pair={pair}"

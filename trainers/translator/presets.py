@@ -12,6 +12,7 @@ from translation.model.config import TranslatorConfig, dense_twin
 from translation.search.beam_options import BeamOptions
 from translation.text.corpora.pair_filters import FilterOptions
 from translation.text.input_pipeline import PipelineOptions
+from translation.text.languages import parse_pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,8 @@ class NmtConfig:
     verdicts: Thresholds = Thresholds()
 
     def __post_init__(self):
+        # One way to write a pair, whatever was given: en-pt-BR.
+        object.__setattr__(self, "pair", str(parse_pair(self.pair)))
         choices = {
             "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),

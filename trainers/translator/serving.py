@@ -8,6 +8,7 @@ from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.translator.folder import build_translator
 from translation.search.ensemble import Ensemble
 from translation.serving.export import export_translator, load_translator
+from translation.text.languages import parse_pair
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -46,7 +47,7 @@ def export_model(config, folder, model, tokenizer, results, precision):
         tokenizer,
         folder.export_path,
         config.search,
-        target_languages=config.pair.split("-")[1:],
+        target_languages=[parse_pair(config.pair).target],
         about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],
     )

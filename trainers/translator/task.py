@@ -25,7 +25,11 @@ from trainers.translator.evaluation import (
     final_figures,
     perplexity_of,
 )
-from trainers.translator.fields import identity, score_identity
+from trainers.translator.fields import (
+    batches_identity,
+    identity,
+    score_identity,
+)
 from trainers.translator.folder import ModelFolder, build_model
 from trainers.translator.serving import check_export, export_model
 from trainers.translator.vocabulary import (
@@ -86,12 +90,16 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
 
 
 def _check_folder(config, folder):
-    """Refuses a configuration that is not the folder's.
+    """Refuses a configuration that is not the folder's, and to lose anything.
 
     Without a vocabulary there its size is not known, and nothing trained.
     """
     if folder.tokenizer_path.exists():
-        folder.check_same(with_vocabulary(config, folder.load_tokenizer()))
+        config = with_vocabulary(config, folder.load_tokenizer())
+        folder.check_same(config)
+        if folder.load_results(config):
+            return  # there is nothing left to train
+    folder.check_nothing_is_lost(needed=[folder.tokenizer_path.name])
 
 
 def evaluate(model_dir, test=None, changes=(), log=print):
@@ -243,6 +251,7 @@ def _task(config, model, tokenizer, corpora, workers):
         thresholds=config.verdicts,
         identity=identity(config, tokenizer, corpora.train),
         score_identity=score_identity(config, corpora.dev_sha256),
+        batches_identity=batches_identity(config),
         texts=texts,
     )
 

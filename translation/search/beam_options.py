@@ -43,6 +43,11 @@ can be made wider. Received: num_translations=5, beam_width=4
     no_repeat_ngram_size: int = 0  # no n-gram of this size twice; 0: any
     prune: float | None = None  # drop what is so much worse: GNMT took 3
     early_stop: bool = True  # stop when nothing can win; changes no result
+    sampling: bool = False  # draw outputs at random instead of searching
+    temperature: float = 1.0  # of sampling: below 1 less random, 0 not at all
+    top_k: int = 0  # of sampling: so many most probable tokens; 0: all
+    top_p: float = 1.0  # of sampling: the most probable tokens of this share
+    sampling_seed: int = 0  # of sampling: another one gives other outputs
 
     def __post_init__(self):
         if self.beam_width < 1:
@@ -50,7 +55,9 @@ can be made wider. Received: num_translations=5, beam_width=4
                 "`beam_width` must be at least 1. "
                 f"Received: beam_width={self.beam_width}"
             )
-        if not 1 <= self.num_translations <= self.beam_width:
+        if self.num_translations < 1 or (
+            self.num_translations > self.beam_width and not self.sampling
+        ):
             raise ValueError(
                 "`num_translations` must be between 1 and `beam_width`, which "
                 "can be made wider. Received: num_translations="
@@ -63,6 +70,8 @@ can be made wider. Received: num_translations=5, beam_width=4
             "max_length_extra",
             "min_length",
             "no_repeat_ngram_size",
+            "temperature",
+            "top_k",
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(
@@ -74,6 +83,24 @@ can be made wider. Received: num_translations=5, beam_width=4
                 "`prune` must be above zero; None for no pruning. "
                 f"Received: prune={self.prune}"
             )
+
+        if not 0 < self.top_p <= 1:
+            raise ValueError(
+                "`top_p` must be above 0 and at most 1, which leaves all "
+                f"tokens. Received: top_p={self.top_p}"
+            )
+        self._check_sampling()
+
+    def _check_sampling(self):
+        """Refuses options that would have no effect."""
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        for name in ("temperature", "top_k", "top_p", "sampling_seed"):
+            value = getattr(self, name)
+            if not self.sampling and value != fields[name].default:
+                raise ValueError(
+                    f"`{name}` is for sampling: set `sampling` to True, or "
+                    f"leave it out. Received: {name}={value}"
+                )
 
     @property
     def has_constraints(self):

@@ -37,6 +37,7 @@ import tensorflow as tf
 from moe_keras import monitoring
 from translation.search.beam_options import BeamOptions
 from translation.search.beam_search import beam_search
+from translation.text.blanks import is_blank
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 # Longer sources are cut to this many subwords, eos included.
@@ -44,10 +45,6 @@ MAX_SOURCE_LENGTH = 256
 
 # Batches in work at a time: memory grows with them.
 MAX_WORKERS = 4
-
-# What makes up a blank text, whose translation is the empty string. The same
-# for Python's and for TensorFlow's `strip`.
-BLANKS = " \t\n\v\f\r"
 
 
 class Attention(NamedTuple):
@@ -212,7 +209,7 @@ class TextTranslator:
 
     def _sources(self, texts):
         """Ids of the texts that are not blank, by their places."""
-        places = [i for i, text in enumerate(texts) if text.strip(BLANKS)]
+        places = [i for i, text in enumerate(texts) if not is_blank(text)]
         # Lone surrogates cannot be written in UTF-8: they become "?".
         whole = [texts[i].encode("utf-8", "replace").decode() for i in places]
         longest = self.max_source_length - 1

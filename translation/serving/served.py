@@ -16,6 +16,7 @@ from translation.search.beam_options import (
 )
 from translation.search.score import score_batch
 from translation.search.translate import MAX_SOURCE_LENGTH, translate_batch
+from translation.text.blanks import are_blank
 from translation.text.special_ids import EOS_ID, PAD_ID
 
 # Stands where there is no score. Finite, because JSON has no infinity.
@@ -33,8 +34,8 @@ class ServedTranslator(tf.Module):
     """Translates string tensors.
 
     Any string has a defined result, and none depends on the others: a blank
-    one gives the empty string with score 0, a source longer than
-    `max_source_length` subwords is cut, and bytes that are not UTF-8 are
+    one (see `blanks.py`) gives the empty string with score 0, a source longer
+    than `max_source_length` subwords is cut, and bytes that are not UTF-8 are
     read as U+FFFD. An empty batch gives empty tensors.
 
     All inputs and outputs have the leading dimension B, so that a server may
@@ -305,7 +306,7 @@ class ServedTranslator(tf.Module):
         outputs = tf.reshape(
             self.tokenizer.detokenize(flat_ids), tf.shape(found.scores)
         )
-        blank = tf.equal(tf.strings.strip(inputs), "")[:, tf.newaxis]
+        blank = are_blank(inputs)[:, tf.newaxis]
         first_score = tf.one_hot(0, found.scores.shape[1], 0.0, NO_SCORE)
         scores = tf.maximum(found.scores, NO_SCORE)
         return {

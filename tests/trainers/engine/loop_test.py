@@ -53,6 +53,19 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
     assert [s.step for s in training_folder(tmp_path).stored()] == [4, 6]
 
 
+def test_there_is_a_checkpoint_before_the_first_evaluation(tmp_path):
+    seen = []
+
+    def evaluate(check):
+        seen.append([s.step for s in training_folder(tmp_path).stored()])
+        return {"score": 1.0}
+
+    rare = dataclasses.replace(CONFIG, save_every=100)
+    run_loop(rare, tmp_path, evaluate=evaluate)
+    assert seen == [[0], [0]]
+    assert [s.step for s in training_folder(tmp_path).stored()] == [6]
+
+
 def test_stops_when_the_minutes_are_used_up(tmp_path):
     config = dataclasses.replace(CONFIG, steps=10**6, max_minutes=1e-5)
     loop, _, _ = run_loop(config, tmp_path)

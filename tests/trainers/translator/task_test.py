@@ -112,6 +112,15 @@ def test_more_steps_resume(trained, config, tmp_path, monkeypatch):
     assert results["steps"] == 3
 
 
+def test_finished_run_needs_no_checkpoints(trained, config, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(trained[0], folder)
+    shutil.rmtree(folder / "checkpoints")
+    lines = []
+    translation_task.train_and_evaluate(config, folder, lines.append)
+    assert f"{folder} is done: 2 steps." in lines
+
+
 def test_other_sizes_in_the_same_folder_are_refused(trained, config):
     other = with_overrides(config, ["num_experts=4"])
     with pytest.raises(FolderError, match=r"model.num_experts \(there 2, now"):

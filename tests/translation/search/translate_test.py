@@ -67,10 +67,10 @@ class TestTextTranslator:
         assert all(-np.inf < x.score < 0 for x in found)
 
     def test_a_blank_text_stays_empty(self, tokenizer):
-        texts = ["", "a cat", " \t\n", ""]
+        texts = ["", "a cat", " \t\n", "\u3000\u00a0", "\ufeff\u200b"]
         found = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)(texts)
-        assert [x.text for x in found] == ["", "a cat", "", ""]
-        assert [x.score for x in found[2:]] == [0.0, 0.0]
+        assert [x.text for x in found] == ["", "a cat", "", "", ""]
+        assert [x.score for x in found[2:]] == [0.0, 0.0, 0.0]
 
     def test_no_texts_give_no_translations(self, tokenizer):
         assert TextTranslator(Echo(300), tokenizer)([]) == []
@@ -85,7 +85,7 @@ class TestTextTranslator:
             np.testing.assert_allclose(alone.score, expected.score, rtol=1e-5)
 
     def test_odd_characters_fail_no_one(self, tokenizer):
-        texts = ["a\0b", "a cat", "😀 dog", "\x07\x1b", "\ud800 dog"]
+        texts = ["a\0b", "a cat", "😀 dog", "\x07\x1b.", "\ud800 dog"]
         found = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)(texts)
         assert [x.text for x in found] == [*texts[:4], "? dog"]
 

@@ -79,6 +79,13 @@ class TestTranslate:
         found = signatures["translate_with_options"](**with_options([]))
         assert found["lengths"].shape == (0, 3)
 
+    def test_blank_strings_give_the_empty_string(self, signatures):
+        blanks = ["", "\t ", "\u00a0", "\u3000\u200b", "\ufeff", "\u2028\u0085"]
+        found = signatures["serving_default"](tf.constant([*blanks, "."]))
+        assert found["outputs"].numpy().tolist()[:-1] == [b""] * len(blanks)
+        assert found["scores"].numpy().tolist()[:-1] == [0.0] * len(blanks)
+        assert found["scores"].numpy()[-1] < 0
+
     def test_batch_mates_change_nothing(self, signatures):
         translate = signatures["serving_default"]
         texts = [*SENTENCES, *ODD]

@@ -16,6 +16,9 @@ from trainers.engine.checkpoints.identity import agree, check_identity
 class BestCheckpoints:
     """Keeps the best few of what it is given, in `MODEL_DIR/best/`.
 
+    What was kept by another measure, and so cannot be compared, is renamed to
+    `step-N.earlier`, and stays.
+
     Args:
         model_dir: str or path.
         keep: int. How many are kept.
@@ -56,19 +59,25 @@ class BestCheckpoints:
         Raises:
             CheckpointError: if the disk does not take it.
         """
-        rivals = self._rivals(step)
+        new = score, -perplexity
+        rivals = self._rivals(step, new)
         full = len(rivals) >= self._keep
         lowest = rank(rivals[-self._keep]) if full else (-math.inf, 0.0)
-        if not is_best and not is_better((score, -perplexity), lowest):
+        if not is_best and not is_better(new, lowest):
             return
         about = {**self._about, "score": score}
         if perplexity < math.inf:  # which JSON does not have
             about["perplexity"] = perplexity
-        new = self._folder.write(step, write, about)
+        written = self._folder.write(step, write, about)
         beside = rivals[max(0, len(rivals) + 1 - self._keep) :]
-        staying = {stored.path for stored in (new, *beside)}
+        # A better one that the run does not remember, since it has gone back
+        # to an earlier checkpoint, is never deleted.
+        better = [stored for stored in rivals if is_better(rank(stored), new)]
+        staying = {stored.path for stored in (written, *beside, *better)}
         for stored in self._folder.stored():
-            if stored.path not in staying:
+            if not self._is_comparable(stored):
+                self._folder.set_aside(stored, "earlier")
+            elif stored.path not in staying:
                 self._folder.remove(stored)
 
     def verified_score(self, log):
@@ -87,19 +96,27 @@ class BestCheckpoints:
             except DamagedCheckpoint as error:
                 self._folder.set_aside(stored)
                 log(f"{error} This checkpoint is set aside.")
-        left = [rank(stored) for stored in self._rivals(step=None)]
+        left = [rank(stored) for stored in self._rivals()]
         score, minus_perplexity = max(left, default=(-math.inf, -math.inf))
         return score, -minus_perplexity
 
-    def _rivals(self, step):
-        """What was kept by the same measure, with the best one last."""
+    def _rivals(self, step=None, new=(math.inf, math.inf)):
+        """What was kept by the same measure, with the best one last.
+
+        One of the same `step` that is no better than the rank of the `new`
+        one is to be replaced, since the step was reached once more.
+        """
         return [
             stored
             for stored in by_score(self._folder.stored())
-            if agree(stored.about.get("measure", {}), self._about["measure"])
+            if self._is_comparable(stored)
             and "score" in stored.about  # which a torn manifest cannot tell
-            and stored.step != step  # reached once more: replaced
+            and (stored.step != step or is_better(rank(stored), new))
         ]
+
+    def _is_comparable(self, stored):
+        there = stored.about.get("measure", {})
+        return agree(there, self._about["measure"])
 
 
 def best_folder(model_dir):

@@ -118,12 +118,13 @@ class TrainingState:
         beside = whole_variables(optimizer.variables)
         self._sums = SumsOfReplicas(_states(model), model.distribute_strategy)
         self.weights = tf.train.Checkpoint(model=weights)
-        self.everything = tf.train.Checkpoint(
-            model=weights,
-            states=self._sums.to_save,
-            optimizer=beside,
+        self._parts = {
+            "model": weights,
+            "states": self._sums.to_save,
+            "optimizer": beside,
             **others,
-        )
+        }
+        self.everything = tf.train.Checkpoint(**self._parts)
         average = others.get("average", {"averages": []})["averages"]
         self._wholes = [
             whole
@@ -146,13 +147,18 @@ class TrainingState:
             for whole in self._wholes:
                 whole.pieces_elsewhere.clear()
 
-    def read(self, stored):
+    def read(self, stored, without=()):
         """Restores everything from a `Stored` checkpoint.
+
+        Args:
+            stored: `Stored`.
+            without: Names of `others` that stay as they are.
 
         Raises:
             CheckpointError: if it does not fit.
         """
-        read(self.everything, stored)
+        parts = {n: x for n, x in self._parts.items() if n not in without}
+        read(tf.train.Checkpoint(**parts), stored)
         self._sums.share_out()
 
 

@@ -18,6 +18,8 @@ _KINDS = {
 def with_overrides(config, overrides):
     """Changes fields, also those of the nested configs.
 
+    Fields that only go together are changed together, in any order.
+
     Args:
         config: A frozen dataclass, with frozen dataclasses as fields.
         overrides: List of `"field=value"`; a field of a nested config may be
@@ -40,6 +42,7 @@ def with_overrides(config, overrides):
     """
     paths = field_paths(config)
     by_name = {path.split(".")[-1]: path for path in paths}
+    texts = {}
     for override in overrides:
         name, separator, text = override.partition("=")
         path = name if name in paths else by_name.get(name)
@@ -48,8 +51,8 @@ def with_overrides(config, overrides):
                 f"`--set` takes FIELD=VALUE with a known field. Received: "
                 f"{override!r}. Known fields: {', '.join(sorted(by_name))}"
             )
-        config = _replaced(config, path.split("."), text)
-    return config
+        texts[path] = text
+    return _replaced(config, texts)
 
 
 def field_paths(config, prefix=""):
@@ -86,13 +89,16 @@ def field_types(config):
     }
 
 
-def _replaced(config, names, text):
-    name, *rest = names
-    if rest:
-        value = _replaced(getattr(config, name), rest, text)
-    else:
-        value = _parsed(name, field_types(config)[name], text)
-    return dataclasses.replace(config, **{name: value})
+def _replaced(config, texts, prefix=""):
+    """The config with fields read from texts, by dotted name."""
+    changed = {}
+    for name, kinds in field_types(config).items():
+        value, path = getattr(config, name), prefix + name
+        if path in texts:
+            changed[name] = _parsed(name, kinds, texts[path])
+        elif any(text.startswith(f"{path}.") for text in texts):
+            changed[name] = _replaced(value, texts, f"{path}.")
+    return dataclasses.replace(config, **changed)
 
 
 def _parsed(name, kinds, text):

@@ -15,6 +15,7 @@ A program adds files of its own.
 
 import dataclasses
 import pathlib
+import shlex
 
 import tensorflow as tf
 
@@ -24,6 +25,7 @@ from trainers.engine.checkpoints.files import (
     CheckpointError,
     DamagedCheckpoint,
 )
+from trainers.engine.checkpoints.recent import training_folder
 from trainers.engine.config.overrides import with_overrides
 from trainers.engine.config.stored import fields_of
 from trainers.engine.folder.files import FolderError, read_json, write_json
@@ -126,7 +128,8 @@ class RunFolder:
         if any("averaged" in best.about for best in self.best.stored()):
             raise FolderError(
                 f"{self.path} holds a mean of checkpoints, which cannot be "
-                "trained on; train in the folder that they are from."
+                "trained on; train in the folder that they are from, or start "
+                f"another run from it: {self._way_on()}."
             )
         fixed = (*also, *self.rules.fixed)
         old, new = (fields_of(c, fixed) for c in (self.load_config(), config))
@@ -138,7 +141,8 @@ class RunFolder:
             ]
             raise FolderError(
                 f"{self.path} holds a model of another configuration: "
-                f"{', '.join(differing)}. Take another --model_dir."
+                f"{', '.join(differing)}. Take another --model_dir; to start "
+                f"from the weights of this one, {self._way_on()}."
                 f"{self.hint_on(names)}"
             )
 
@@ -146,6 +150,45 @@ class RunFolder:
         """What else to say of fields that differ; a program may know more."""
         del names
         return ""
+
+    def check_nothing_is_lost(self, needed=()):
+        """Refuses to train where training would replace what cannot go on.
+
+        Args:
+            needed: Names of files that checkpoints are worth nothing without,
+                such as a vocabulary.
+
+        Raises:
+            FolderError: if there are weights but no checkpoint to go on from,
+                or checkpoints without a file that they need; it says how to go
+                on.
+        """
+        best, training = self.best.stored(), training_folder(self.path)
+        if not (best or training.stored()):
+            return
+        for name in needed:
+            if not (self.path / name).exists():
+                raise FolderError(
+                    f"{self.path} has checkpoints, but not what they need: "
+                    f"{name} is missing. Put it back, or take another "
+                    "--model_dir."
+                )
+        if training.stored():
+            return
+        names = ", ".join(
+            f"{stored.path.name} (score {stored.about.get('score', '?')})"
+            for stored in best
+        )
+        raise FolderError(
+            f"{self.path} has the weights of evaluations in best/, {names}, "
+            f"but nothing in {training.path.name}/ to go on from: training "
+            "from the beginning would replace them. The other modes work with "
+            f"them as before. To train on from them, {self._way_on()}. To "
+            "begin anew here, move best/ away."
+        )
+
+    def _way_on(self):
+        return f"--init_from={shlex.quote(str(self.path))} --model_dir=OTHER"
 
     def save_results(self, results):
         """Writes the figures of the finished run, its `config` among them."""

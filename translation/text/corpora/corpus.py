@@ -22,10 +22,15 @@ from translation.text.corpora.filtered import FilteredCorpus
 from translation.text.corpora.joined import JoinedCorpus, MixedCorpus
 from translation.text.corpora.pair_filters import FilterOptions, PairFilters
 from translation.text.corpora.tfds import TfdsCorpus
-from translation.text.languages import PHRASEBOOK_LANGUAGES, parse_pair
+from translation.text.languages import (
+    PHRASEBOOK_LANGUAGES,
+    language_of,
+    parse_pair,
+)
 from translation.text.text_files import (
     CorpusError,
     find_language,
+    is_stream,
     line_dataset,
     read_lines,
 )
@@ -66,8 +71,8 @@ class TextCorpus(Corpus):
 
     def pairs(self):
         sources, targets = (
-            read_lines(self.source_path),
-            read_lines(self.target_path),
+            read_lines(self.source_path, like_graph=True),
+            read_lines(self.target_path, like_graph=True),
         )
         for number, (source, target) in enumerate(
             itertools.zip_longest(sources, targets)
@@ -111,10 +116,16 @@ class TsvCorpus(Corpus):
         self.name = str(path)
         self.path = pathlib.Path(path)
         if not self.path.is_file():
-            raise CorpusError(f"There is no file {path}.")
+            raise CorpusError(
+                f"{path} is a pipe, which can be read only once; a corpus is "
+                "read several times. Write it to a file."
+                if is_stream(path)
+                else f"There is no file {path}."
+            )
 
     def pairs(self):
-        for number, line in enumerate(read_lines(self.path), start=1):
+        lines = read_lines(self.path, like_graph=True)
+        for number, line in enumerate(lines, start=1):
             columns = line.split("\t")
             if len(columns) != 2:
                 raise CorpusError(
@@ -139,7 +150,7 @@ class PhrasebookCorpus(Corpus):
     """Sentences made by the grammar of `translation/phrasebook/`.
 
     Args:
-        pair: str. Any two of en, fr, de, such as `en-fr`.
+        pair: str or `LanguagePair`. Any two of en, fr, de, such as `en-fr`.
         split: `"train"`, or `"dev"` or `"test"`: sentences whose English
             is in neither of the other two.
         size: int. Number of sentence pairs.
@@ -152,12 +163,19 @@ class PhrasebookCorpus(Corpus):
     def __init__(self, pair, split, size=None, seed=0):
         self.name = f"the phrasebook ({split})"
         self.pair = parse_pair(pair)
-        for language in self.pair:
+        codes = [language_of(tag) for tag in self.pair]
+        for language in codes:
             if language not in PHRASEBOOK_LANGUAGES:
                 raise CorpusError(
                     f"The phrasebook has no language {language!r}; "
                     f"it has {', '.join(PHRASEBOOK_LANGUAGES)}."
                 )
+        if codes[0] == codes[1]:
+            raise CorpusError(
+                f"The phrasebook says everything once in {codes[0]!r}: a pair "
+                f"of two languages is needed. Received: pair={pair}"
+            )
+        self._fields = [PHRASEBOOK_LANGUAGES[code] for code in codes]
         self.split = split
         self.size = _PHRASEBOOK_SIZES[split] if size is None else size
         if self.size < 1:
@@ -176,7 +194,7 @@ class PhrasebookCorpus(Corpus):
             sentences = phrasebook(
                 2 * self.size, seed=self.seed, held_out=True
             )[self.split == "test" :: 2]
-        source, target = (PHRASEBOOK_LANGUAGES[code] for code in self.pair)
+        source, target = self._fields
         return [(getattr(s, source), getattr(s, target)) for s in sentences]
 
     def pairs(self):
@@ -200,7 +218,8 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
             - `tfds:NAME/CONFIG` or `tfds:NAME/CONFIG:SPLIT`: a dataset of
               tensorflow-datasets, see `tfds.py`.
             - any other, such as `data/train`: the prefix of two files
-              `data/train.en` and `data/train.fr`, each plain or `.gz`.
+              `data/train.en` and `data/train.fr`, each plain or `.gz`; of one
+              language twice, `data/train.source` and `data/train.target`.
 
             Of a training corpus each may end in `@WEIGHT`: `a@0.7,b@0.3`
             mixes them so that 7 in 10 pairs are of `a`. Without weights they
@@ -273,9 +292,9 @@ def _open_one(spec, languages, split, seed):
     generated = re.fullmatch(r"phrasebook(?::(\d+))?", spec)
     if generated:
         size = int(generated[1]) if generated[1] else None
-        return PhrasebookCorpus(str(languages), split, size, seed)
+        return PhrasebookCorpus(languages, split, size, seed)
     if spec.startswith("tfds:"):
         return TfdsCorpus(spec, languages, split)
     if spec.endswith((".tsv", ".tsv.gz")):
         return TsvCorpus(spec)
-    return TextCorpus(spec, *languages)
+    return TextCorpus(spec, *languages.suffixes)

@@ -58,6 +58,20 @@ def test_scores_of_another_measure_give_way(tmp_path):
     new = small_checkpoints(tmp_path, keep_best=2, measure={"dev": "b"})
     new.save_best(2, 10.0, True)
     assert _scores(tmp_path) == {2: 10.0}
+    # They give way, and are not deleted.
+    names = {path.name for path in best_folder(tmp_path).path.iterdir()}
+    assert names == {"step-1.earlier", "step-2.earlier", "step-2-2"}
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_better_one_of_a_later_step_is_never_deleted(tmp_path, step):
+    checkpoints = small_checkpoints(tmp_path)
+    checkpoints.save_best(4, 31.0, True)
+    # Gone back to a checkpoint of step 1, whose best score is below 25.
+    checkpoints.save_best(step, 25.0, True)
+    assert 31.0 in [s.about["score"] for s in best_folder(tmp_path).stored()]
+    model, _ = small_stack(1)
+    assert load_best(tmp_path, model).name == "step-4"
 
 
 def test_best_that_is_torn_gives_way_to_the_next(tmp_path):

@@ -21,6 +21,15 @@ def test_fields_are_found_by_name_and_by_path():
     assert config.pair == "en-de"
 
 
+def test_fields_that_go_together_may_come_in_any_order():
+    texts = ["num_translations=8", "beam_width=9", "dropout=0.5"]
+    for overrides in (texts, texts[::-1]):
+        config = with_overrides(NmtConfig(), overrides)
+        assert config.search.num_translations == 8
+        assert config.search.beam_width == 9
+        assert config.model.dropout == 0.5
+
+
 def test_numbers_are_read_as_people_write_them():
     config = with_overrides(
         NmtConfig(), ["learning_rate=2e-3", "prune=3", "max_minutes=5"]
