@@ -9,6 +9,9 @@ version = {}
 exec((ROOT / "moe_keras/version.py").read_text(encoding="utf-8"), version)
 
 HUB = ["keras-hub==0.32.*"]
+# BLEU of Japanese and Korean as sacreBLEU measures it.
+JA = ["sacrebleu[ja]>=2.6"]
+KO = ["sacrebleu[ko]>=2.6"]
 PLOTS = ["matplotlib>=3.8"]
 # tensorflow-datasets imports the second without asking for it.
 WMT = ["tensorflow-datasets>=4.9.9", "importlib-resources"]
@@ -54,11 +57,15 @@ setuptools.setup(
     ],
     extras_require={
         "hub": HUB,
+        "ja": JA,
+        "ko": KO,
         "plots": PLOTS,
         "serving": SERVING,
         "wmt": WMT,
         "dev": [
             *HUB,
+            *JA,
+            *KO,
             *PLOTS,
             *SERVING,
             *WMT,

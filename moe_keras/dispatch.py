@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.custom_gradient import custom_gradient
+
 
 class DispatchPlan(NamedTuple):
     """Who sits in which slot; made by `plan_dispatch`.
@@ -180,7 +182,7 @@ def dispatch(tokens, plan):
     [2.0, 1.0, 3.0]
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def gather_tokens(tokens_ND):
         def backward(d_slots_SD):
             return combine(d_slots_SD, plan)
@@ -215,7 +217,7 @@ def combine(slots, plan, gate=None):
     """
     if gate is None:
 
-        @tf.custom_gradient
+        @custom_gradient
         def add_slots(slots_SD):
             def backward(d_tokens_ND):
                 return dispatch(d_tokens_ND, plan)
@@ -224,7 +226,7 @@ def combine(slots, plan, gate=None):
 
         return add_slots(slots)
 
-    @tf.custom_gradient
+    @custom_gradient
     def weigh_slots(slots_SD, gate_KN):
         def backward(d_tokens_ND):
             rows_SD = dispatch(d_tokens_ND, plan)

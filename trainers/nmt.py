@@ -72,10 +72,17 @@ flags.DEFINE_string(
     "train",
     None,
     "Corpora to train on, joined by commas: PREFIX of two files, FILE.tsv, "
-    "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed.",
+    "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed. "
+    "A comma or @ of a name has a backslash before it.",
 )
 flags.DEFINE_string("dev", None, "Corpus that chooses the best checkpoint.")
 flags.DEFINE_string("test", None, "Corpus that is reported.")
+flags.DEFINE_string(
+    "references",
+    None,
+    "More references of --test: text files with commas between, a line for "
+    "each sentence.",
+)
 define_average_flag()
 flags.DEFINE_integer(
     "n_best",

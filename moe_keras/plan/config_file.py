@@ -1,8 +1,8 @@
 """Models from JSON: a trainer's config.json, or sizes written by hand."""
 
 import json
-import pathlib
 
+from moe_keras.paths import local_path
 from moe_keras.plan.memory import Training
 from moe_keras.plan.model import Model, MoE, Part
 from moe_keras.plan.translator import translator_from_config
@@ -27,7 +27,7 @@ def read_model(path):
     Raises:
         ValueError: if the file cannot be read, or is neither.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

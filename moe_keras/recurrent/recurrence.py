@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.custom_gradient import custom_gradient
 from moe_keras.recurrent.lstm_step import (
     cell_step,
     cell_step_backward,
@@ -120,14 +121,14 @@ def _differentiable(loops, compiled, mask_TB1, constants):
         has them, `-> (outputs, feedback, cell, *saved)`.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(*inputs):
         # An eager tape would record the loop's own operations otherwise.
         apart = tuple(map(tf.stop_gradient, inputs))
         problem = Problem(*apart[:4], apart[4:], mask_TB1, constants)
         outputs, final, trace = _run(loops, "forward", compiled, problem)
 
-        @tf.custom_gradient
+        @custom_gradient
         def first_order(*tensors):
             d_results = [tf.stop_gradient(x) for x in tensors[len(inputs) :]]
             d_inputs = _run(

@@ -5,6 +5,7 @@ from typing import Any
 
 from translation.text.corpora.base import Corpus
 from translation.text.corpora.corpus import open_corpus
+from translation.text.corpora.references import read_references
 from translation.text.input_pipeline import count_too_long
 
 
@@ -17,6 +18,8 @@ class RunCorpora:
     test: Corpus
     # What was read, by the names of the splits: see `Corpus.contents`.
     contents: dict[str, Any]
+    # More references of the test corpus: lists of str.
+    references: list
     # Of the pairs that choose the best checkpoint: see `Corpus.digest`.
     dev_sha256: str
 
@@ -41,11 +44,12 @@ def read_corpora(config, log):
     test = open_corpus(config.test, config.pair, "test")
     # What takes longest comes last.
     contents = {"dev": dev.contents(), "test": test.contents()}
+    references = read_references(config.references, test)
     contents["train"] = train.contents()
     for filtered in train.reports():
         for line in filtered.lines():
             log(line)
-    return RunCorpora(train, dev, test, contents, dev.digest())
+    return RunCorpora(train, dev, test, contents, references, dev.digest())
 
 
 def tell_too_long(corpora, tokenizer, options, log):

@@ -2,6 +2,8 @@
 
 from trainers.engine.config.stored import ConfigRules, fields_of
 from trainers.translator.presets import NmtConfig
+from translation.text.bleu import choose_tokenizer
+from translation.text.languages import language_of, parse_pair
 
 # What makes a run: fields that cannot change while it goes on.
 _FIXED = (
@@ -20,7 +22,7 @@ _FIXED = (
 RULES = ConfigRules(
     NmtConfig,
     fixed=_FIXED,
-    open=("search.",),
+    open=("search.", "bleu_tokenizer"),
     former=("dip_spread", "fall_windows", "horizon"),
     former_if_empty=("subword_sampling",),
 )
@@ -60,7 +62,9 @@ def score_identity(config, dev_sha256):
             of the same pairs may change.
     """
     fields = fields_of(config, ("dev", "search."))
-    return {**fields, "dev.sha256": dev_sha256}
+    language = language_of(parse_pair(config.pair).target)
+    tokenizer, _ = choose_tokenizer(language, config.bleu_tokenizer)
+    return {**fields, "dev.sha256": dev_sha256, "bleu_tokenizer": tokenizer}
 
 
 def batches_identity(config):

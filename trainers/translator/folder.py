@@ -3,7 +3,13 @@
 tokenizer.model the SentencePiece model
 filters.json    what the filters dropped from the training corpora
 export/N/       SavedModel, version N
+test.*          sources (src), translations (hyp) and references (ref) of the
+                test corpus, a line each
 """
+
+import functools
+import pathlib
+import re
 
 import keras
 import tensorflow as tf
@@ -21,7 +27,11 @@ class ModelFolder(RunFolder):
     """Paths and files of one run of the translator.
 
     Args:
-        path: str or path. Made when something is first saved.
+        path: str or path, in which `~` is expanded. Made when something is
+            first saved.
+
+    Raises:
+        FolderError: for a URL.
 
     Example:
 
@@ -61,6 +71,25 @@ class ModelFolder(RunFolder):
             "train.pairs" in stored.about.get("identity", {})
             for stored in training_folder(self.path).stored()
         )
+
+    def save_texts(self, name, texts):
+        """Writes sentences for other programs: NAME.src, NAME.hyp, NAME.ref.
+
+        Args:
+            name: str.
+            texts: dict of lists of str, by the ends of the names. Ends of
+                lines within a sentence become spaces.
+
+        Returns:
+            List of the paths.
+        """
+        for ending, lines in texts.items():
+            whole = [" ".join(re.split("[\r\n]+", line)) for line in lines]
+            text = "".join(f"{line}\n" for line in whole)
+            data = text.encode("utf-8", "replace")
+            write = functools.partial(pathlib.Path.write_bytes, data=data)
+            replace_file(self.path / f"{name}.{ending}", write)
+        return [self.path / f"{name}.{ending}" for ending in texts]
 
     def save_tokenizer(self, tokenizer):
         """Writes the SentencePiece model."""
@@ -127,6 +156,6 @@ def build_translator(model_config, precision):
     finally:
         keras.config.set_dtype_policy(before)
     ids = tf.ones((1, 2), tf.int32)
-    with uncounted():  # under a strategy only replicas can count
+    with uncounted(model):  # under a strategy only replicas can count
         model({"source": ids, "target_in": ids})
     return model

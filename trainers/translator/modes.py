@@ -58,7 +58,7 @@ def _train(flags):
 
 
 def _config(flags):
-    names = ("pair", "train", "dev", "test")
+    names = ("pair", "train", "dev", "test", "references")
     given = {name: getattr(flags, name) for name in names}
     overrides = [f"{name}={text}" for name, text in given.items() if text]
     return preset_named(PRESETS, flags.preset, overrides + flags.set)
@@ -79,7 +79,9 @@ def _check_pair(model_dir, pair):
 
 
 def _evaluate(model_dir, _, flags):
-    translation_task.evaluate(model_dir, flags.test, flags.set, _say)
+    translation_task.evaluate(
+        model_dir, flags.test, flags.set, _say, flags.references
+    )
 
 
 def _translate(model_dir, paths, flags):

@@ -39,6 +39,7 @@ from trainers.translator.vocabulary import (
     with_vocabulary,
 )
 from translation.text.corpora.corpus import open_corpus
+from translation.text.corpora.references import read_references
 from translation.text.input_pipeline import training_batches
 from translation.text.special_ids import PAD_ID
 
@@ -102,14 +103,21 @@ def _check_folder(config, folder):
     folder.check_nothing_is_lost(needed=[folder.tokenizer_path.name])
 
 
-def evaluate(model_dir, test=None, changes=(), log=print):
-    """Perplexity, BLEU and routing of a trained model on a test set.
+def evaluate(model_dir, test=None, changes=(), log=print, references=None):
+    """Perplexity, scores and routing of a trained model on a test set.
+
+    Its sources, translations and references are written to `test.*` in the
+    folder, or to `evaluated.*` if it is another test set than that of the
+    configuration.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         test: str or None. A corpus; None takes that of the configuration.
         changes: List of `"field=value"`, for the fields of the search.
         log: Function of one line of text.
+        references: str or None. Further references of the test set, see
+            `read_references`; None takes those of the configuration with its
+            test set.
 
     Returns:
         dict of figures.
@@ -118,8 +126,15 @@ def evaluate(model_dir, test=None, changes=(), log=print):
     config = folder.load_config(changes)
     corpus = open_corpus(test or config.test, config.pair, "test")
     corpus.check()
+    is_own = test in (None, config.test)
+    if references is None:
+        references = config.references if is_own else ""
+    more = read_references(references, corpus)
+    keep = functools.partial(
+        folder.save_texts, "test" if is_own else "evaluated"
+    )
     model, tokenizer = folder.load_model(config)
-    results = final_figures(config, model, tokenizer, corpus, log)
+    results = final_figures(config, model, tokenizer, corpus, log, more, keep)
     report.show_results(results, log)
     return results
 
@@ -207,7 +222,15 @@ def _finish(config, folder, loop, corpora, log):
         report.show_next_commands(folder, log)
         return results
     model, tokenizer = folder.load_model(config)
-    results = final_figures(config, model, tokenizer, corpora.test, log)
+    results = final_figures(
+        config,
+        model,
+        tokenizer,
+        corpora.test,
+        log,
+        corpora.references,
+        functools.partial(folder.save_texts, "test"),
+    )
     results["pairs"] = {
         split: sum(part["pairs"] for part in parts)
         for split, parts in corpora.contents.items()

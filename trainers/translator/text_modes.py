@@ -21,8 +21,8 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import pathlib
 
+from moe_keras.paths import local_path
 from trainers.translator.ensembles import open_translator
 from trainers.translator.folder import ModelFolder
 from translation.search.score import TextScorer
@@ -202,9 +202,11 @@ def line_groups(paths, stdin):
         CorpusError: if there is no such file, and while it is iterated, if
             one cannot be read; what came before is given first.
     """
-    paths = paths or ["-"]
+    paths = [
+        path if path == "-" else local_path(path) for path in paths or ["-"]
+    ]
     for path in paths:
-        if not _is_stream(path) and not pathlib.Path(path).is_file():
+        if not _is_stream(path) and not path.is_file():
             raise CorpusError(f"There is no file {path}.")
     return _groups_of(paths, stdin)
 
@@ -247,7 +249,7 @@ def _groups_of(paths, stdin):
             for path in some:
                 yield from _lines_of(path, stdin)
         else:
-            lines = map(read_lines, map(pathlib.Path, some))
+            lines = map(read_lines, some)
             yield from _in_groups(itertools.chain.from_iterable(lines))
 
 

@@ -12,6 +12,7 @@ USAGE = Usage(
     modes_of_flag={
         **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
         "test": (TRAINING, "evaluate", "experts"),
+        "references": (TRAINING, "evaluate"),
         "set": (TRAINING, "evaluate", *_READERS),
         "ensemble": _READERS,
         "ensemble_mean": _READERS,

@@ -1,8 +1,8 @@
 """The vocabulary of a run: given, learned from its corpus, or there already."""
 
 import dataclasses
-import pathlib
 
+from moe_keras.paths import local_path
 from trainers.engine.folder.files import FolderError
 from translation.text.tokenizer.adopted import adopt_tokenizer
 from translation.text.tokenizer.tokenizer import Tokenizer, TokenizerError
@@ -46,7 +46,7 @@ def _is_gone(path, folder):
     if not folder.has_config() or not folder.tokenizer_path.exists():
         return False
     is_same = folder.load_config().tokenizer_model == path
-    return is_same and not pathlib.Path(path).exists()
+    return is_same and not local_path(path).exists()
 
 
 def make_tokenizer(config, folder, corpus, given, log):

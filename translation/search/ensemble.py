@@ -5,9 +5,31 @@ N: hypotheses    S: source length    V: vocabulary    M: models
 
 import math
 
+import keras
 import tensorflow as tf
 
 MEANS = ("probabilities", "log_probabilities")
+
+
+def keras_models(translator):
+    """The Keras models behind a translator, or behind an ensemble of them.
+
+    Args:
+        translator: `TranslationModel`.
+
+    Returns:
+        List; empty for a translator that is no Keras model.
+
+    Example:
+
+    >>> keras_models(Ensemble([keras.Sequential([], name="one"), object()]))
+    [<Sequential name=one, built=False>]
+    """
+    if isinstance(translator, Ensemble):
+        return [
+            m for member in translator.members for m in keras_models(member)
+        ]
+    return [translator] if isinstance(translator, keras.Model) else []
 
 
 class Ensemble:

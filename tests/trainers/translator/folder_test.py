@@ -48,6 +48,14 @@ def test_nothing_is_made_before_something_is_saved(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_home_is_expanded_and_a_url_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ModelFolder("~/run").save_config(CONFIG)
+    assert (tmp_path / "run/config.json").exists()
+    with pytest.raises(FolderError, match="no URLs.*'gs://bucket/run'"):
+        ModelFolder("gs://bucket/run")
+
+
 def test_folder_without_configuration_names_the_way_out(tmp_path):
     with pytest.raises(FolderError, match="config.json is missing. Train one"):
         ModelFolder(tmp_path).load_config()
@@ -224,7 +232,7 @@ def test_folder_without_vocabulary_names_the_file(folder):
 def test_only_the_search_of_a_trained_model_can_be_changed(folder):
     changed = folder.load_config(["beam_width=7"])
     assert changed.search.beam_width == 7
-    with pytest.raises(FolderError, match="only the search .*beam_width"):
+    with pytest.raises(FolderError, match="only these fields .*beam_width"):
         folder.load_config(["dropout=0.5"])
 
 

@@ -141,8 +141,9 @@ def spoil(model, target):
 
 def test_other_content_is_refused_and_the_field_named(moved):
     before = (moved / "run/config.json").read_text()
+    twice = f"{moved / 'train'}@1,{moved / 'train'}@1"
     with pytest.raises(CheckpointError, match=r"train.weights \(there None"):
-        train(moved, f"train={moved / 'train'}@1", "steps=3")
+        train(moved, f"train={twice}", "steps=3")
     write_corpora(moved, [*PAIRS, ("a cat", "un chat")])
     with pytest.raises(
         CheckpointError, match=r"train.pairs \(there \[4\], now \[5\]\)"

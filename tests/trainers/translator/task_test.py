@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -110,6 +111,15 @@ def test_more_steps_resume(trained, config, tmp_path, monkeypatch):
     results = translation_task.train_and_evaluate(longer, folder, lines.append)
     assert "Resuming after step 2." in lines
     assert results["steps"] == 3
+
+
+def test_export_tells_no_path_of_this_machine(trained, corpora):
+    files = [p for p in (trained[0] / "export/1").rglob("*") if p.is_file()]
+    assert {"card.json", "saved_model.pb"} <= {file.name for file in files}
+    places = (corpora, trained[0], pathlib.Path(translation_task.__file__))
+    for file in files:
+        for place in places:
+            assert str(place).encode() not in file.read_bytes(), file
 
 
 def test_finished_run_needs_no_checkpoints(trained, config, tmp_path):

@@ -14,11 +14,11 @@ A program adds files of its own.
 """
 
 import dataclasses
-import pathlib
 import shlex
 
 import tensorflow as tf
 
+from moe_keras.paths import local_path
 from trainers.engine.checkpoints.best import best_folder, load_best
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.engine.checkpoints.files import (
@@ -36,8 +36,12 @@ class RunFolder:
     """Paths and files of one run.
 
     Args:
-        path: str or path. Made when something is first saved.
+        path: str or path, in which `~` is expanded. Made when something is
+            first saved.
         rules: `ConfigRules` of its configuration.
+
+    Raises:
+        FolderError: for a URL.
 
     Example:
 
@@ -55,9 +59,12 @@ class RunFolder:
     """
 
     def __init__(self, path, rules):
-        self.path = pathlib.Path(path)
+        try:
+            self.path = local_path(path)
+        except ValueError as error:
+            raise FolderError(f"A model folder: {error}") from error
         self.rules = rules
-        self.best = best_folder(path)
+        self.best = best_folder(self.path)
         self._config_path = self.path / "config.json"
         self._results_path = self.path / "results.json"
 
@@ -99,8 +106,8 @@ class RunFolder:
         if self._closed_fields(changed) != self._closed_fields(config):
             names = [n.split(".")[-1] for n in self.rules.open_fields(config)]
             raise FolderError(
-                f"A trained model leaves only {self._open_groups()} to be "
-                f"changed: {', '.join(names)}. Received: {', '.join(changes)}"
+                "A trained model leaves only these fields to be changed: "
+                f"{', '.join(names)}. Received: {', '.join(changes)}"
             )
         return changed
 
@@ -108,10 +115,6 @@ class RunFolder:
         fields = fields_of(config, ("",))
         open_fields = self.rules.open_fields(config)
         return {n: fields[n] for n in fields if n not in open_fields}
-
-    def _open_groups(self):
-        groups = [f"the {name.rstrip('.')}" for name in self.rules.open]
-        return " and ".join(groups) or "nothing"
 
     def check_same(self, config, also=()):
         """Refuses to go on with another model than the folder's.

@@ -24,6 +24,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from sentencepiece import sentencepiece_model_pb2
 
+from moe_keras.paths import local_path
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from translation.text.tokenizer.word_cuts import cut_words
 
@@ -203,7 +204,9 @@ def read_model(path):
         TokenizerError: if it cannot be read.
     """
     try:
-        return pathlib.Path(path).read_bytes()
+        return local_path(path).read_bytes()
+    except ValueError as error:
+        raise TokenizerError(str(error)) from error
     except OSError as error:
         raise TokenizerError(
             f"Cannot read a tokenizer from {path}: {error.strerror}."

@@ -1,15 +1,66 @@
-"""The capacity of experts where replicas share a batch.
+"""Plans with a capacity, also of a batch that replicas share.
 
 K: experts per token    N: tokens of a replica    E: experts    R: replicas
 """
 
+import math
+
 import tensorflow as tf
 
-from moe_keras.placement.replicas import gather_over_replicas, replica_index
+from moe_keras.dispatch import plan_dispatch
+from moe_keras.placement.replicas import (
+    gather_over_replicas,
+    num_replicas,
+    replica_index,
+    sum_over_replicas,
+)
+
+
+def plan_with_capacity(
+    expert_index, num_experts, capacity_factor, mask=None, k=None
+):
+    """Make a plan in which each expert takes a bounded number of tokens.
+
+    The bound is `capacity_factor * K * N / E`, rounded up, at least 1 and at
+    most N, where N counts the tokens of all replicas, padding included.
+
+    Args:
+        expert_index: int32 tensor `(N, K)`; -1 is no expert.
+        num_experts: int. E.
+        capacity_factor: float.
+        mask: Optional boolean tensor `(N,)`.
+        k: Mean number of experts per token, if K is not known.
+
+    Returns:
+        `DispatchPlan` of batches.
+
+    Example:
+
+    >>> plan = plan_with_capacity([[0], [0], [0], [1]], 2, capacity_factor=1.0)
+    >>> plan.counts.numpy().tolist(), plan.load.numpy().tolist()
+    ([2, 1], [3, 1])
+    """
+    expert_index = tf.convert_to_tensor(expert_index, tf.int32)
+    num_tokens, known_k = expert_index.shape
+    slots_of_token = capacity_factor * (known_k or k) / num_experts
+    if num_tokens is not None and num_replicas() == 1:
+        slots = math.ceil(slots_of_token * num_tokens)
+        capacity = max(1, min(num_tokens, slots))
+    else:
+        num_tokens = sum_over_replicas(tf.shape(expert_index)[0])
+        slots = tf.math.ceil(slots_of_token * tf.cast(num_tokens, "float64"))
+        slots = tf.minimum(num_tokens, tf.cast(slots, "int32"))
+        capacity = tf.maximum(1, slots)
+    if num_replicas() == 1:
+        return plan_dispatch(expert_index, num_experts, mask, capacity)
+    room_E = room_on_replica(expert_index, num_experts, capacity, mask)
+    return plan_dispatch(
+        expert_index, num_experts, mask, "busiest", room=room_E
+    )
 
 
 def room_on_replica(expert_index, num_experts, capacity, mask=None):
-    """How many choices of this replica are within each expert's capacity.
+    """Count the choices of this replica within each expert's capacity.
 
     An expert takes choices in one order, whoever holds them: first choices
     of all tokens before any second choice, and tokens in their order, those
