@@ -50,7 +50,7 @@ def continue_prompts(model, prompt_ids, max_tokens, sampling, count=1):
     last_B = tf.gather(read_BP, length_B - 1, batch_dims=1)
     # The last subword is read by the first step, which tells what follows.
     is_before = tf.range(tf.shape(read_BP)[1]) < length_B[:, None] - 1
-    with uncounted():
+    with uncounted(model):
         _, state = model.features(tf.where(is_before, read_BP, PAD_ID))
 
         def step(ids, state):
@@ -144,7 +144,7 @@ def token_log_probs(model, ids, targets, state=None):
     Returns:
         Tensor `(B, T)`, in nats, 0 at padding; and the state behind them.
     """
-    with uncounted():
+    with uncounted(model):
         outputs, state = model.features(ids, state)
     outputs_ND = tf.reshape(outputs, [-1, outputs.shape[-1]])
     nll = model.nll(outputs_ND, tf.reshape(targets, [-1]), _CHUNK)

@@ -108,6 +108,6 @@ def build_model(config):
         model = LanguageModel(config.model, name="language_model")
     finally:
         keras.config.set_dtype_policy(before)
-    with uncounted():  # under a strategy only replicas can count
+    with uncounted(model):  # under a strategy only replicas can count
         model(tf.ones((1, 2), tf.int32))
     return model
