@@ -97,7 +97,8 @@ class SampledSoftmax(keras.layers.Layer):
     Example:
 
     >>> layer = SampledSoftmax(num_candidates=3, vocab_size=10, seed=1)
-    >>> nll = layer(tf.ones((2, 4)), [1, 7], tf.ones((10, 4)), tf.zeros(10))
+    >>> kernel, targets = tf.ones((10, 4)), tf.constant([1, 7])
+    >>> nll = layer(tf.ones((2, 4)), targets, kernel, tf.zeros(10))
     >>> tuple(nll.shape)
     (2,)
     """
