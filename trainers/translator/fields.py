@@ -10,6 +10,7 @@ _FIXED = (
     "pair",
     "init_from",
     "vocabulary_type",
+    "normalization",
     "label_smoothing",
     "precision",
     "model.",
@@ -26,6 +27,7 @@ RULES = ConfigRules(
     open=("search.", "bleu_tokenizer"),
     former=("dip_spread", "fall_windows", "horizon"),
     former_if_empty=("subword_sampling",),
+    before=(("normalization", "none"),),
 )
 
 

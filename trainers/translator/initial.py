@@ -15,7 +15,7 @@ from trainers.translator.fields import identity
 from trainers.translator.folder import ModelFolder
 
 # Fields that come with the weights.
-TAKEN = ("pair", "vocabulary_type", "precision", "model")
+TAKEN = ("pair", "vocabulary_type", "normalization", "precision", "model")
 
 
 def started_from(config, init_from, model_dir=None):

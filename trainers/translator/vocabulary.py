@@ -23,7 +23,7 @@ def given_tokenizer(config, folder):
     path = _given_path(config)
     if not path or _is_gone(path, folder):
         return None
-    tokenizer = adopt_tokenizer(path)
+    tokenizer = adopt_tokenizer(path, _wanted_form(config, folder))
     if tokenizer.vocab_size != config.model.vocab_size:
         raise TokenizerError(
             f"`vocab_size` must be that of {path}, which has "
@@ -50,6 +50,15 @@ def _given_path(config):
     return config.tokenizer_model
 
 
+def _wanted_form(config, folder):
+    """The normal form of the vocabulary, or None if none was named."""
+    if config.normalization != "auto":
+        return config.normalization
+    if folder.tokenizer_path.exists():
+        return folder.load_tokenizer().normalization
+    return None
+
+
 def _is_gone(path, folder):
     """Whether it is the file that a run had, and is not there any more."""
     if not folder.has_config() or not folder.tokenizer_path.exists():
@@ -71,6 +80,7 @@ def make_tokenizer(config, folder, corpus, given, log):
         config.model.vocab_size,
         config.vocabulary_type,
         config.vocabulary_sentences,
+        normalization=_wanted_form(config, folder) or "NFC",
     )
     folder.save_tokenizer(tokenizer)
 
@@ -87,6 +97,19 @@ def shared_tokenizer(folder):
 
 
 def with_vocabulary(config, tokenizer):
-    """A small corpus may bear fewer subwords than asked for."""
+    """The configuration as the vocabulary that is there has it.
+
+    A small corpus may bear fewer subwords than asked for; and the normal form
+    of text is that of the vocabulary, if none was named.
+
+    Raises:
+        TokenizerError: if another normal form was named.
+    """
     model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    return dataclasses.replace(config, model=model)
+    here = tokenizer.normalization
+    if config.normalization not in ("auto", here):
+        raise TokenizerError(
+            f"The vocabulary brings text into normalization={here}, and "
+            f"stays so. Received: normalization={config.normalization}"
+        )
+    return dataclasses.replace(config, model=model, normalization=here)
