@@ -91,6 +91,12 @@ flags.DEFINE_integer(
     "for the best one alone.",
     lower_bound=0,
 )
+flags.DEFINE_bool(
+    "prefixes",
+    False,
+    "Lines of --mode=translate are a source and, behind a tab, how its "
+    "translation begins.",
+)
 flags.DEFINE_enum(
     "alignments",
     "none",

@@ -16,6 +16,7 @@ from trainers.translator.text_modes import (
     PairScorer,
     line_groups,
     pair_groups,
+    prefixed_groups,
 )
 from translation.text.languages import parse_pair
 
@@ -86,6 +87,8 @@ def _evaluate(model_dir, _, flags):
 
 def _translate(model_dir, paths, flags):
     groups = line_groups(paths, sys.stdin.buffer)  # what is missing comes first
+    if flags.prefixes:
+        groups = prefixed_groups(groups)
     translate = LineTranslator(
         model_dir,
         flags.set,

@@ -9,7 +9,9 @@ Formats, for `--mode=translate`:
                                              from 0, and the score
     0 ||| translation ||| -1.25 ||| 0-0 1-2  with both
 
-and for `--mode=score`, separated by tabs:
+With --prefixes a line that comes in is `source TAB prefix`.
+
+For `--mode=score`, separated by tabs:
 
     -3.1415 TAB -1.25 TAB subwords TAB log probability of each
 
@@ -112,9 +114,22 @@ class LineTranslator:
         self._seen = 0
 
     def __call__(self, lines):
-        """Lines to be written for a list of str: one for each, or `n_best`."""
-        found = self._translate.n_best(lines)
+        """Translates a group of lines.
+
+        Args:
+            lines: List of str, or of `(source, prefix)`: its translations
+                begin with the prefix.
+
+        Returns:
+            List of str, the lines to be written: one for each, or `n_best`.
+        """
+        prefixes = None
+        if lines and not isinstance(lines[0], str):
+            lines, prefixes = zip(*lines, strict=True)
         first, self._seen = self._seen, self._seen + len(lines)
+        found = self._translate.n_best(
+            lines, prefixes=prefixes, first_number=first
+        )
         return [
             self._line(number, translation)
             for number, best in enumerate(found, first)
@@ -209,6 +224,44 @@ def line_groups(paths, stdin):
         if not _is_stream(path) and not path.is_file():
             raise CorpusError(f"There is no file {path}.")
     return _groups_of(paths, stdin)
+
+
+def prefixed_groups(groups):
+    """Splits lines into sources and prefixes, at a tab.
+
+    Args:
+        groups: Iterable of lists of str, as from `line_groups`. A line
+            without a tab has the empty prefix, which leaves its translation
+            free.
+
+    Yields:
+        Lists of `(source, prefix)`.
+
+    Raises:
+        CorpusError: at a line with several tabs; what came before is given
+            first.
+
+    Example:
+
+    >>> list(prefixed_groups([["Hello!\\tBon", "Hello!"]]))
+    [[('Hello!', 'Bon'), ('Hello!', '')]]
+    """
+    number = 0
+    for group in groups:
+        pairs = []
+        for line in group:
+            number += 1
+            columns = line.split("\t")
+            if len(columns) > 2:
+                if pairs:
+                    yield pairs
+                raise CorpusError(
+                    f"Line {number}: with --prefixes there are a source and "
+                    "how its translation begins, with a tab between; found "
+                    f"{len(columns)} columns."
+                )
+            pairs.append((columns[0], columns[1] if columns[1:] else ""))
+        yield pairs
 
 
 def pair_groups(specs, pair, stdin):

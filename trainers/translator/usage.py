@@ -17,6 +17,7 @@ USAGE = Usage(
         "ensemble": _READERS,
         "ensemble_mean": _READERS,
         "n_best": ("translate",),
+        "prefixes": ("translate",),
         "alignments": ("translate",),
         "average_of": ("average",),
         "labels": ("experts",),
