@@ -14,6 +14,7 @@ from translation.search.translate import TextTranslator
 from translation.text.bleu import choose_tokenizer, corpus_bleu, corpus_chrf
 from translation.text.input_pipeline import evaluation_batches
 from translation.text.languages import language_of, parse_pair
+from translation.text.normalization import normalized
 from translation.text.special_ids import PAD_ID
 
 EXAMPLES = 5  # translations shown at the end
@@ -41,7 +42,8 @@ class DevEvaluation:
             )
         self._translate = TextTranslator(model, tokenizer, search)
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
-        self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
+        pairs = _first(corpus.pairs(), config.dev_sentences)
+        self._pairs = [(x, _canonical(y, config)) for x, y in pairs]
         self._score = config.dev_score if self._pairs else "perplexity"
         self._measure = Measure(config)
         self._loss = tf.function(
@@ -153,6 +155,12 @@ class Measure:
         }
 
 
+def _canonical(text, config):
+    """A reference as translations write the same text."""
+    form = "none" if config.normalization == "none" else "NFC"
+    return normalized(text, form)
+
+
 def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
     """Everything that is reported of a trained model.
 
@@ -174,12 +182,14 @@ def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
     log(f"Translating {len(pairs)} test sentences ...")
     progress = TranslationProgress(log)
     sources, first = zip(*pairs, strict=True)
+    references = [
+        [_canonical(text, config) for text in texts] for texts in (first, *more)
+    ]
     translate_all = TextTranslator(model, tokenizer, config.search)
     translate_all(sources[:1])  # builds the graph
     start = time.monotonic()
     hypotheses = [found.text for found in translate_all(sources, progress)]
     seconds = time.monotonic() - start
-    references = [first, *more]
     if keep:
         endings = ("ref", *(f"ref{i + 1}" for i in range(len(more))))
         texts = dict(zip(endings, references, strict=True))

@@ -9,6 +9,7 @@ from translation.text.languages import language_of, parse_pair
 _FIXED = (
     "pair",
     "vocabulary_type",
+    "normalization",
     "label_smoothing",
     "precision",
     "model.",
@@ -25,6 +26,7 @@ RULES = ConfigRules(
     open=("search.", "bleu_tokenizer"),
     former=("dip_spread", "fall_windows", "horizon"),
     former_if_empty=("subword_sampling",),
+    before=(("normalization", "none"),),
 )
 
 

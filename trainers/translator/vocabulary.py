@@ -21,7 +21,7 @@ def given_tokenizer(config, folder):
     path = config.tokenizer_model
     if not path or _is_gone(path, folder):
         return None
-    tokenizer = adopt_tokenizer(path)
+    tokenizer = adopt_tokenizer(path, _wanted_form(config, folder))
     if tokenizer.vocab_size != config.model.vocab_size:
         raise TokenizerError(
             f"`vocab_size` must be that of {path}, which has "
@@ -38,6 +38,15 @@ def given_tokenizer(config, folder):
             f"tokenizer.sha256 (there {there!r}, now {here!r}). Take another "
             "--model_dir."
         )
+    return None
+
+
+def _wanted_form(config, folder):
+    """The normal form of the vocabulary, or None if none was named."""
+    if config.normalization != "auto":
+        return config.normalization
+    if folder.tokenizer_path.exists():
+        return folder.load_tokenizer().normalization
     return None
 
 
@@ -62,6 +71,7 @@ def make_tokenizer(config, folder, corpus, given, log):
         config.model.vocab_size,
         config.vocabulary_type,
         config.vocabulary_sentences,
+        normalization=_wanted_form(config, folder) or "NFC",
     )
     folder.save_tokenizer(tokenizer)
 
@@ -78,6 +88,19 @@ def shared_tokenizer(folder):
 
 
 def with_vocabulary(config, tokenizer):
-    """A small corpus may bear fewer subwords than asked for."""
+    """The configuration as the vocabulary that is there has it.
+
+    A small corpus may bear fewer subwords than asked for; and the normal form
+    of text is that of the vocabulary, if none was named.
+
+    Raises:
+        TokenizerError: if another normal form was named.
+    """
     model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    return dataclasses.replace(config, model=model)
+    here = tokenizer.normalization
+    if config.normalization not in ("auto", here):
+        raise TokenizerError(
+            f"The vocabulary brings text into normalization={here}, and "
+            f"stays so. Received: normalization={config.normalization}"
+        )
+    return dataclasses.replace(config, model=model, normalization=here)

@@ -44,6 +44,12 @@ def test_configuration_of_another_version_names_the_fields(values):
         RULES.read(values)
 
 
+def test_older_version_had_no_normal_form(values):
+    assert RULES.read(values).normalization == "auto"
+    del values["normalization"]
+    assert RULES.read(values).normalization == "none"
+
+
 def test_field_that_an_older_version_lacked_has_its_default(values):
     del values["model"]["encoder_moe_after"], values["search"]
     config = RULES.read(values)
