@@ -1,10 +1,15 @@
 """Experts of subwords, against the layers called on their own."""
 
+import pathlib
+import re
+import types
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import moe_keras
 from moe_keras import monitoring
 from translation.model.config import TranslatorConfig
 from translation.model.translator import Translator
@@ -236,6 +241,23 @@ class TestSignature:
                 alone.alignments[0],
                 atol=1e-4,
             )
+
+    def test_the_example_of_the_page_prints_a_line_for_each_subword(
+        self, signature, tokenizer, monkeypatch, capsys
+    ):
+        page = pathlib.Path(moe_keras.__file__).parents[1] / "docs/serving.md"
+        blocks = re.findall(
+            r"```python no-run\n(.*?)```", page.read_text(), re.S
+        )
+        (block,) = (x for x in blocks if 'signatures["routing"]' in x)
+        loaded = types.SimpleNamespace(
+            signatures={"routing": lambda inputs: signature(inputs)}
+        )
+        monkeypatch.setattr(tf.saved_model, "load", lambda path: loaded)
+        exec(block, {})
+        lines = capsys.readouterr().out.splitlines()
+        pieces = tokenizer.pieces(tokenizer.encode(["Yes, please."])[0])
+        assert [x.split()[0] for x in lines] == [*pieces, "</s>"]
 
     def test_a_blank_and_an_empty_batch_have_no_translation(self, signature):
         blank = signature(tf.constant([" "]))
