@@ -13,13 +13,12 @@ from trainers.translator.expert_study import study_experts
 from trainers.translator.folder import ModelFolder
 from trainers.translator.initial import started_from
 from trainers.translator.presets import PRESETS
-from trainers.translator.text_modes import (
-    LineTranslator,
-    PairScorer,
+from trainers.translator.text_input import (
     line_groups,
     pair_groups,
     prefixed_groups,
 )
+from trainers.translator.text_modes import LineTranslator, PairScorer
 from translation.text.languages import parse_pair
 
 _say = functools.partial(print, flush=True)
@@ -105,6 +104,8 @@ def _translate(model_dir, paths, flags):
         flags.ensemble_mean,
         flags.n_best,
         flags.alignments,
+        flags.long_lines,
+        flags.max_source_length,
     )
     _filter(translate, groups)
 
@@ -113,7 +114,11 @@ def _score(model_dir, paths, flags):
     pair = ModelFolder(model_dir).load_config().pair
     groups = pair_groups(paths, pair, sys.stdin.buffer)
     score = PairScorer(
-        model_dir, flags.set, flags.ensemble, flags.ensemble_mean
+        model_dir,
+        flags.set,
+        flags.ensemble,
+        flags.ensemble_mean,
+        flags.max_source_length,
     )
     _filter(score, groups)
 
@@ -133,6 +138,7 @@ def _export(model_dir, _, flags):
         flags.ensemble,
         flags.ensemble_mean,
         flags.export_precision,
+        flags.max_source_length,
     )
     _say(path)
 
