@@ -9,6 +9,7 @@ W beam width, P projection size, A attention size.
 """
 
 from moe_keras import losses, monitoring
+from moe_keras.balancing import LossWeightSchedule
 from moe_keras.experts.feed_forward import FeedForwardExperts
 from moe_keras.experts.gated import GatedFeedForwardExperts
 from moe_keras.gating import (
@@ -35,6 +36,7 @@ __all__ = [
     "FeedForwardExperts",
     "GatedFeedForwardExperts",
     "HierarchicalGate",
+    "LossWeightSchedule",
     "NoisyTopKGate",
     "ProjectedLSTM",
     "Routing",

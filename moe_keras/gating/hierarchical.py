@@ -8,7 +8,7 @@ S: choices of a group, sorted by group
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_sizes, is_whole
+from moe_keras.checks import FixedArguments, check_sizes, is_whole
 from moe_keras.dispatch import dispatch, plan_dispatch
 from moe_keras.experts.segments import multiply_segments
 from moe_keras.gating.noisy_top_k import NoisyTopKGate, noisy_top_k
@@ -17,7 +17,7 @@ from moe_keras.placement.replicas import sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class HierarchicalGate(keras.layers.Layer):
+class HierarchicalGate(FixedArguments, keras.layers.Layer):
     """Noisy top-k at two levels: `k[0]` groups, `k[1]` experts of each.
 
         tokens (N, D) -> primary gate: k[0] of G groups

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_k, check_not_negative
+from moe_keras.checks import FixedArguments, check_k, check_not_negative
 from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
 
 # A floor also where `noise_epsilon` is 0: it changes no choice that float32
@@ -17,7 +17,7 @@ _LEAST_STDDEV = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class NoisyTopKGate(keras.layers.Layer):
+class NoisyTopKGate(FixedArguments, keras.layers.Layer):
     """Chooses `k` experts per token, with noise of learnt size in training.
 
     With `clean = x W_gate` and `stddev = softplus(x W_noise)`:

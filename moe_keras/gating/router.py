@@ -6,13 +6,13 @@ N: tokens    D: depth    E: experts    K: experts per token
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_sizes
+from moe_keras.checks import FixedArguments, check_sizes
 from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
 from moe_keras.losses import balance_loss, z_loss
 from moe_keras.placement.replicas import sum_over_replicas
 
 
-class Router(keras.layers.Layer):
+class Router(FixedArguments, keras.layers.Layer):
     """Base of gates: from tokens to logits, and from choices to a `Routing`.
 
     A gate calls `logits`, decides, and returns `routing(...)` of what it

@@ -34,10 +34,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from moe_keras import monitoring
 from translation.search.beam_options import BeamOptions
 from translation.search.beam_search import beam_search
-from translation.search.ensemble import keras_models
+from translation.search.ensemble import uncounted
 from translation.text.blanks import is_blank
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
@@ -84,7 +83,7 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
     source_ids = tf.convert_to_tensor(source_ids, tf.int32)
     source_mask = tf.not_equal(source_ids, PAD_ID)
     lengths_B = tf.reduce_sum(tf.cast(source_mask, tf.int32), axis=1)
-    with monitoring.uncounted(*keras_models(translator)):
+    with uncounted(translator):
         memory, state = translator.encode(source_ids)
         return beam_search(
             translator.step,
