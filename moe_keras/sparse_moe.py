@@ -161,8 +161,10 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         self.monitor = RoutingMetric(num_experts, self.name, log_figures)
         self.observers = Observers(self.monitor)
         self.supports_masking = True
-        # Only a capacity makes the shapes static that XLA wants.
-        self.supports_jit = capacity_factor is not None
+        # XLA wants static shapes: a capacity, and a gate whose K is known.
+        self.supports_jit = (
+            capacity_factor is not None and self.gate.supports_jit
+        )
 
     def build(self, input_shape):
         depth = input_shape[-1]

@@ -73,7 +73,7 @@ def train(
         evaluated = make_model(is_random, is_hard)
     task = small_training.small_task(
         model=model,
-        evaluated=evaluated,
+        evaluated_model=evaluated,
         batches=small_training.batches(3 if is_hard else 5),
         evaluate=functools.partial(
             small_training.evaluate, evaluated, seconds=seconds

@@ -36,7 +36,14 @@ Any field of the configuration that is printed at the start can be changed:
 
 from absl import flags
 
-from trainers import program, usage
+from trainers.engine.program import entry
+from trainers.engine.program.flags import (
+    define_average_flag,
+    define_config_flags,
+    define_threads_flag,
+    define_worker_flags,
+)
+from trainers.translator import usage
 
 _MODE = flags.DEFINE_enum(
     "mode",
@@ -50,10 +57,10 @@ _MODE = flags.DEFINE_enum(
     "folder for the other modes. experts shows what the experts do with the "
     "test corpus.",
 )
-flags.DEFINE_string(
-    "preset",
-    "phrasebook",
-    f"Named configuration to start from: {', '.join(usage.PRESETS)}.",
+define_config_flags(
+    usage.PRESETS,
+    "runs/PRESET-PAIR",
+    "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
 )
 flags.DEFINE_string(
     "pair",
@@ -62,15 +69,11 @@ flags.DEFINE_string(
     "twice.",
 )
 flags.DEFINE_string(
-    "model_dir",
-    None,
-    "Folder of checkpoints, logs and SavedModel [runs/PRESET-PAIR].",
-)
-flags.DEFINE_string(
     "train",
     None,
     "Corpora to train on, joined by commas: PREFIX of two files, FILE.tsv, "
-    "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed.",
+    "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed. "
+    "A comma or @ of a name has a backslash before it.",
 )
 flags.DEFINE_string("dev", None, "Corpus that chooses the best checkpoint.")
 flags.DEFINE_string("test", None, "Corpus that is reported.")
@@ -80,17 +83,19 @@ flags.DEFINE_string(
     "More references of --test: text files with commas between, a line for "
     "each sentence.",
 )
-flags.DEFINE_string(
-    "average_of",
-    "best",
-    "Checkpoints to average: best or last, or so many of them, as last:5.",
-)
+define_average_flag()
 flags.DEFINE_integer(
     "n_best",
     0,
     "Translations of each line, written as LINE ||| TRANSLATION ||| SCORE; 0 "
     "for the best one alone.",
     lower_bound=0,
+)
+flags.DEFINE_bool(
+    "prefixes",
+    False,
+    "Lines of --mode=translate are a source and, behind a tab, how its "
+    "translation begins.",
 )
 flags.DEFINE_enum(
     "alignments",
@@ -121,66 +126,14 @@ flags.DEFINE_enum(
     usage.PRECISIONS,
     "Of weights and products in the SavedModel.",
 )
-flags.DEFINE_multi_string(
-    "set",
-    [],
-    "Change a field of the configuration: FIELD=VALUE. Repeatable. "
-    "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
-)
-
-flags.DEFINE_enum(
-    "strategy",
-    "none",
-    usage.STRATEGIES,
-    "tf.distribute: mirrored shares each batch out to devices, multi_worker "
-    "to processes on several hosts.",
-)
-flags.DEFINE_string(
-    "devices",
-    None,
-    "Devices for mirrored or a mesh: how many, or their names, as GPU:0,GPU:1. "
-    "Without a GPU a number divides the processor, to try things out [all "
-    "GPUs, or as many as the mesh has places].",
-)
-flags.DEFINE_string(
-    "cluster",
-    None,
-    "Addresses of all workers, HOST:PORT,HOST:PORT, the same everywhere; the "
-    "first is the chief [from TF_CONFIG]. With a mesh the first is this "
-    "program, and the others lend their devices: moe_keras.parallel.worker.",
-)
-flags.DEFINE_integer(
-    "index", None, "Which of the addresses is this worker's own, from 0."
-)
-
-flags.DEFINE_string(
-    "layout",
-    None,
-    "experts:replica gives each replica a part of the experts [all of them]. "
-    "With a mesh: what is split over which of its dimensions, batch, experts "
-    "and hidden, as batch:data;experts:model.",
-)
-flags.DEFINE_string(
-    "mesh_shape",
-    None,
-    "Mesh of devices that share the experts, as data:2;model:2; see --layout.",
-)
-
-flags.DEFINE_integer(
-    "threads_per_operation",
-    1,
-    "Threads that share one operation on the processor; 0 for as many as it "
-    "has cores. With few cores and small models they are better left to "
-    "operations that can run side by side.",
-    lower_bound=0,
-)
-
-flags.adopt_module_key_flags(program)  # --version
+define_worker_flags()
+define_threads_flag()
+flags.adopt_module_key_flags(entry)  # --version
 
 
 def main(argv):
     """Does what the flags ask for; see the top of this file."""
-    usage.check_usage(_MODE.value, argv[1:])
+    usage.USAGE.check(_MODE.value, argv[1:])
     # Not before the flags are known to be right: TensorFlow takes seconds.
     from trainers.translator import modes
 
@@ -188,4 +141,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    entry.run(main)

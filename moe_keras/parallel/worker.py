@@ -18,6 +18,7 @@ import sys
 
 import tensorflow as tf
 
+from moe_keras import __version__
 from moe_keras.parallel.processes.cluster import (
     ClusterError,
     cluster_of,
@@ -71,6 +72,7 @@ def main(arguments=None):
         required=True,
         help="which of the addresses is this worker's, from 1",
     )
+    parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(arguments)
     try:
         cluster = cluster_of(options.cluster, options.index)

@@ -10,8 +10,10 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 from moe_keras.parallel.processes.strategies import STRATEGIES
-from trainers import nmt, usage
-from trainers.translator import modes
+from trainers import nmt
+from trainers.engine.program import flags as common_flags
+from trainers.engine.program.usage import TRAINING
+from trainers.translator import modes, usage
 from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import PRESETS, NmtConfig
 from trainers.translator.serving import PRECISIONS
@@ -136,11 +138,11 @@ def test_trained_model_has_its_languages(tmp_path):
 
 def test_flags_take_what_the_modules_take():
     assert usage.PRESETS == tuple(PRESETS)
-    assert usage.STRATEGIES == STRATEGIES
+    assert common_flags.STRATEGIES == STRATEGIES
     assert usage.PRECISIONS == PRECISIONS
     assert usage.ALIGNMENTS == ALIGNMENTS
     assert usage.MEANS == MEANS
-    assert set(usage.MODES) == {*usage.TRAINING, *modes.MODES}
+    assert set(usage.MODES) == {TRAINING, *modes.MODES}
 
 
 def test_mistakes_end_the_program_without_a_traceback(tmp_path):

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-from moe_keras.parallel.processes.cluster import ClusterError
 from translation.text.corpora.base import Corpus
 from translation.text.corpora.corpus import open_corpus
 from translation.text.corpora.references import read_references
@@ -71,18 +70,3 @@ def tell_too_long(corpora, tokenizer, options, log):
             f"{looked_at:,} pairs {count:,} ({count / looked_at:.1%}) are left "
             f"out, with over max_length={options.max_length} subwords."
         )
-
-
-def check_same_corpora(workers, corpora):
-    """Refuses workers whose corpora differ.
-
-    Raises:
-        ClusterError: naming what they hold.
-    """
-    mine = {**corpora.contents, "dev.sha256": corpora.dev_sha256}
-    for index, others in enumerate(workers.everyones(mine)):
-        if others != mine:
-            raise ClusterError(
-                "All workers must have the same corpora. Received: "
-                f"{others} at worker {index}, {mine} here."
-            )

@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from moe_keras import monitoring
 from trainers.engine.losses import masked_sum, smoothed_cross_entropy
-from trainers.engine.progress import TranslationProgress
 from trainers.translator import report
+from trainers.translator.progress import TranslationProgress
 from translation.search.translate import TextTranslator
 from translation.text.bleu import choose_tokenizer, corpus_bleu, corpus_chrf
 from translation.text.input_pipeline import evaluation_batches
 from translation.text.languages import language_of, parse_pair
+from translation.text.normalization import normalized
 from translation.text.special_ids import PAD_ID
 
 EXAMPLES = 5  # translations shown at the end
@@ -41,7 +42,8 @@ class DevEvaluation:
             )
         self._translate = TextTranslator(model, tokenizer, search)
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
-        self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
+        pairs = _first(corpus.pairs(), config.dev_sentences)
+        self._pairs = [(x, _canonical(y, config)) for x, y in pairs]
         self._score = config.dev_score if self._pairs else "perplexity"
         self._measure = Measure(config)
         self._loss = tf.function(
@@ -76,7 +78,7 @@ class DevEvaluation:
             check()
             loss, count = self._loss(batch)
             total, tokens = total + float(loss), tokens + float(count)
-        perplexity = math.exp(min(total / max(tokens, 1.0), 50.0))
+        perplexity = perplexity_of(total / max(tokens, 1.0))
         metrics = {"perplexity": perplexity}
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
@@ -93,6 +95,11 @@ class DevEvaluation:
         targets = batch["target_out"]
         loss = smoothed_cross_entropy(targets, logits)
         return masked_sum(loss, tf.not_equal(targets, PAD_ID))
+
+
+def perplexity_of(nll):
+    """Perplexity of a mean negative log likelihood, which may be huge."""
+    return math.exp(min(nll, 50.0))
 
 
 def _first(items, count):
@@ -148,6 +155,12 @@ class Measure:
         }
 
 
+def _canonical(text, config):
+    """A reference as translations write the same text."""
+    form = "none" if config.normalization == "none" else "NFC"
+    return normalized(text, form)
+
+
 def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
     """Everything that is reported of a trained model.
 
@@ -169,12 +182,14 @@ def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
     log(f"Translating {len(pairs)} test sentences ...")
     progress = TranslationProgress(log)
     sources, first = zip(*pairs, strict=True)
+    references = [
+        [_canonical(text, config) for text in texts] for texts in (first, *more)
+    ]
     translate_all = TextTranslator(model, tokenizer, config.search)
     translate_all(sources[:1])  # builds the graph
     start = time.monotonic()
     hypotheses = [found.text for found in translate_all(sources, progress)]
     seconds = time.monotonic() - start
-    references = [first, *more]
     if keep:
         endings = ("ref", *(f"ref{i + 1}" for i in range(len(more))))
         texts = dict(zip(endings, references, strict=True))

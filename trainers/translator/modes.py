@@ -3,27 +3,21 @@
 import functools
 import sys
 
-import tensorflow as tf
-from absl import logging
-
-from moe_keras.parallel.processes.cluster import (
-    cluster_of,
-    cluster_of_environment,
-)
-from moe_keras.parallel.processes.strategies import start_workers
-from trainers.engine.exit_codes import exit_codes
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.presets import preset_named
+from trainers.engine.program.body import run_body
+from trainers.engine.program.usage import TRAINING
+from trainers.engine.worker_options import WorkerOptions
 from trainers.translator import task as translation_task
 from trainers.translator.expert_study import study_experts
 from trainers.translator.folder import ModelFolder
-from trainers.translator.presets import preset
+from trainers.translator.presets import PRESETS
 from trainers.translator.text_modes import (
     LineTranslator,
     PairScorer,
     line_groups,
     pair_groups,
+    prefixed_groups,
 )
-from trainers.usage import TRAINING
 from translation.text.languages import parse_pair
 
 _say = functools.partial(print, flush=True)
@@ -33,25 +27,25 @@ def run(mode, paths, flags):
     """Runs the program in one of its modes.
 
     Args:
-        mode: str, one of `trainers.usage.MODES`.
+        mode: str, one of `trainers.translator.usage.MODES`.
         paths: List of str, the arguments that are no flags.
         flags: Object with the values of all flags of `trainers.nmt` as
             attributes.
 
     Raises:
-        SystemExit: as `exit_codes`.
+        SystemExit: as `run_body`.
     """
-    logging.set_verbosity(logging.WARNING)
-    tf.get_logger().setLevel("ERROR")  # retracing for new shapes is intended
-    threads = flags.threads_per_operation
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    with exit_codes():
-        if mode in TRAINING:
-            _train(flags)
-            return
-        model_dir = flags.model_dir or _usual_folder(flags, _config(flags))
-        _check_pair(model_dir, flags.pair)
-        MODES[mode](model_dir, paths, flags)
+    body = functools.partial(_run, mode, paths, flags)
+    run_body(body, flags.threads_per_operation)
+
+
+def _run(mode, paths, flags):
+    if mode == TRAINING:
+        _train(flags)
+        return
+    model_dir = flags.model_dir or _usual_folder(flags, _config(flags))
+    _check_pair(model_dir, flags.pair)
+    MODES[mode](model_dir, paths, flags)
 
 
 def _train(flags):
@@ -60,7 +54,7 @@ def _train(flags):
         config,
         flags.model_dir or _usual_folder(flags, config),
         _say,
-        functools.partial(_start_workers, flags),
+        WorkerOptions.of_flags(flags),
     )
 
 
@@ -68,30 +62,11 @@ def _config(flags):
     names = ("pair", "train", "dev", "test", "references")
     given = {name: getattr(flags, name) for name in names}
     overrides = [f"{name}={text}" for name, text in given.items() if text]
-    return with_overrides(preset(flags.preset), overrides + flags.set)
+    return preset_named(PRESETS, flags.preset, overrides + flags.set)
 
 
 def _usual_folder(flags, config):
     return f"runs/{flags.preset}-{config.pair}"
-
-
-def _start_workers(flags, about):
-    cluster = None
-    if flags.cluster:
-        index = flags.index
-        if index is None and flags.mesh_shape:
-            index = 0  # the others run no program
-        cluster = cluster_of(flags.cluster, index)
-    elif flags.strategy == "multi_worker":
-        cluster = cluster_of_environment()
-    return start_workers(
-        flags.strategy,
-        flags.devices,
-        cluster,
-        flags.layout,
-        about,
-        flags.mesh_shape,
-    )
 
 
 def _check_pair(model_dir, pair):
@@ -112,6 +87,8 @@ def _evaluate(model_dir, _, flags):
 
 def _translate(model_dir, paths, flags):
     groups = line_groups(paths, sys.stdin.buffer)  # what is missing comes first
+    if flags.prefixes:
+        groups = prefixed_groups(groups)
     translate = LineTranslator(
         model_dir,
         flags.set,

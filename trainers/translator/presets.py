@@ -6,13 +6,15 @@ Each preset has a dense twin of the same ops per timestep, `NAME_dense`.
 import dataclasses
 
 from moe_keras.monitoring import Thresholds
-from trainers.engine.loop_config import LoopConfig
+from trainers.engine.config.loop_config import LoopConfig
+from trainers.engine.config.presets import preset_named
 from translation.model.config import TranslatorConfig, dense_twin
 from translation.search.beam_options import BeamOptions
 from translation.text.bleu import TOKENIZERS
 from translation.text.corpora.pair_filters import FilterOptions
 from translation.text.input_pipeline import PipelineOptions
 from translation.text.languages import parse_pair
+from translation.text.normalization import FORMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ class NmtConfig:
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
     vocabulary_sentences: int = 500_000  # it is learned from, at most
     tokenizer_model: str = ""  # path of a SentencePiece model to use instead
+    normalization: str = "auto"  # of text: NFC, NFKC or none; auto is NFC
     label_smoothing: float = 0.1  # share of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU
     dev_search: str = "beam"  # how: beam, as `search` says, or greedy
@@ -53,6 +56,7 @@ class NmtConfig:
         choices = {
             "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),
+            "normalization": ("auto", *FORMS),
             "dev_search": ("beam", "greedy"),
             "dev_score": ("bleu", "chrf", "perplexity"),
             "bleu_tokenizer": TOKENIZERS,
@@ -205,8 +209,4 @@ def preset(name):
     Raises:
         ValueError: if there is none, listing those that there are.
     """
-    if name not in PRESETS:
-        raise ValueError(
-            f"Unknown preset {name!r}. Known: {', '.join(PRESETS)}"
-        )
-    return PRESETS[name]
+    return preset_named(PRESETS, name)

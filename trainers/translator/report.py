@@ -3,7 +3,7 @@
 import math
 import shlex
 
-from trainers.engine.overrides import field_paths
+from trainers.engine.config.overrides import field_paths
 from translation.model.sizes import count_ops, count_parameters
 
 ROUTING_FIGURES = (

@@ -9,7 +9,9 @@ Formats, for `--mode=translate`:
                                              from 0, and the score
     0 ||| translation ||| -1.25 ||| 0-0 1-2  with both
 
-and for `--mode=score`, separated by tabs:
+With --prefixes a line that comes in is `source TAB prefix`.
+
+For `--mode=score`, separated by tabs:
 
     -3.1415 TAB -1.25 TAB subwords TAB log probability of each
 
@@ -21,8 +23,8 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import pathlib
 
+from moe_keras.paths import local_path
 from trainers.translator.ensembles import open_translator
 from trainers.translator.folder import ModelFolder
 from translation.search.score import TextScorer
@@ -69,7 +71,7 @@ class LineTranslator:
 
     >>> import tempfile
     >>> from trainers.translator.folder import build_model
-    >>> from trainers.engine.overrides import with_overrides
+    >>> from trainers.engine.config.overrides import with_overrides
     >>> from trainers.translator.presets import preset
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
@@ -112,9 +114,22 @@ class LineTranslator:
         self._seen = 0
 
     def __call__(self, lines):
-        """Lines to be written for a list of str: one for each, or `n_best`."""
-        found = self._translate.n_best(lines)
+        """Translates a group of lines.
+
+        Args:
+            lines: List of str, or of `(source, prefix)`: its translations
+                begin with the prefix.
+
+        Returns:
+            List of str, the lines to be written: one for each, or `n_best`.
+        """
+        prefixes = None
+        if lines and not isinstance(lines[0], str):
+            lines, prefixes = zip(*lines, strict=True)
         first, self._seen = self._seen, self._seen + len(lines)
+        found = self._translate.n_best(
+            lines, prefixes=prefixes, first_number=first
+        )
         return [
             self._line(number, translation)
             for number, best in enumerate(found, first)
@@ -149,7 +164,7 @@ class PairScorer:
 
     >>> import tempfile
     >>> from trainers.translator.folder import build_model
-    >>> from trainers.engine.overrides import with_overrides
+    >>> from trainers.engine.config.overrides import with_overrides
     >>> from trainers.translator.presets import preset
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
@@ -202,11 +217,51 @@ def line_groups(paths, stdin):
         CorpusError: if there is no such file, and while it is iterated, if
             one cannot be read; what came before is given first.
     """
-    paths = paths or ["-"]
+    paths = [
+        path if path == "-" else local_path(path) for path in paths or ["-"]
+    ]
     for path in paths:
-        if not _is_stream(path) and not pathlib.Path(path).is_file():
+        if not _is_stream(path) and not path.is_file():
             raise CorpusError(f"There is no file {path}.")
     return _groups_of(paths, stdin)
+
+
+def prefixed_groups(groups):
+    """Splits lines into sources and prefixes, at a tab.
+
+    Args:
+        groups: Iterable of lists of str, as from `line_groups`. A line
+            without a tab has the empty prefix, which leaves its translation
+            free.
+
+    Yields:
+        Lists of `(source, prefix)`.
+
+    Raises:
+        CorpusError: at a line with several tabs; what came before is given
+            first.
+
+    Example:
+
+    >>> list(prefixed_groups([["Hello!\\tBon", "Hello!"]]))
+    [[('Hello!', 'Bon'), ('Hello!', '')]]
+    """
+    number = 0
+    for group in groups:
+        pairs = []
+        for line in group:
+            number += 1
+            columns = line.split("\t")
+            if len(columns) > 2:
+                if pairs:
+                    yield pairs
+                raise CorpusError(
+                    f"Line {number}: with --prefixes there are a source and "
+                    "how its translation begins, with a tab between; found "
+                    f"{len(columns)} columns."
+                )
+            pairs.append((columns[0], columns[1] if columns[1:] else ""))
+        yield pairs
 
 
 def pair_groups(specs, pair, stdin):
@@ -247,7 +302,7 @@ def _groups_of(paths, stdin):
             for path in some:
                 yield from _lines_of(path, stdin)
         else:
-            lines = map(read_lines, map(pathlib.Path, some))
+            lines = map(read_lines, some)
             yield from _in_groups(itertools.chain.from_iterable(lines))
 
 

@@ -161,8 +161,11 @@ def sample(
         advance,
         loop_vars,
     )
-    if alignment is not None:
-        alignments = tf.transpose(alignments.stack(), [1, 0, 2])
+    alignments = (
+        None
+        if alignment is None
+        else tf.transpose(alignments.stack(), [1, 0, 2])
+    )
     return _samples(ids_NL[:, 1:], log_prob_NL[:, 1:], alignments, count)
 
 
@@ -207,7 +210,7 @@ def draw(scores, sampling, uniform):
     mark_N1 = uniform[:, tf.newaxis] * reached_NV[:, -1:]
     token_N = tf.reduce_sum(tf.cast(reached_NV <= mark_N1, tf.int32), 1)
     token_N = tf.minimum(token_N, tf.shape(scores)[1] - 1)
-    return tf.ensure_shape(token_N, [None])  # which the inner loop hides
+    return tf.ensure_shape(token_N, scores.shape[:1])  # the inner loop hides it
 
 
 def _left(scores_NV, heat_NV, top_k_N1, top_p_N1):
@@ -309,28 +312,27 @@ def _log_probs(allowed_NV, scores_NV, token_N):
 
 
 def _samples(ids_NT, log_prob_NT, alignments, count):
-    """`Samples` of rows, cut to the longest; `()` for no alignments."""
+    """`Samples` of rows, cut to the longest."""
     log_prob_N = tf.reduce_sum(log_prob_NT, axis=1)
     exists_N1 = (log_prob_N > NEVER)[:, tf.newaxis]
     is_real_NT = exists_N1 & tf.not_equal(ids_NT, PAD_ID)
-    length_N = tf.math.count_nonzero(is_real_NT, axis=1, dtype=tf.int32)
+    length_N = tf.reduce_sum(tf.cast(is_real_NT, tf.int32), axis=1)
     longest = tf.maximum(tf.reduce_max(length_N), 0)
+    is_real_NT = is_real_NT[:, :longest]
 
     def by_sentence(x_N):
         shape = tf.concat([[-1, count], tf.shape(x_N)[1:]], 0)
         return tf.reshape(x_N, shape)
 
-    def real(x_NT):
-        mask = tf.reshape(
-            is_real_NT,
-            tf.concat([tf.shape(is_real_NT), [1] * (len(x_NT.shape) - 2)], 0),
-        )
-        return by_sentence(tf.where(mask, x_NT, 0)[:, :longest])
-
-    return Samples(
-        ids=real(ids_NT),
-        log_probs=by_sentence(log_prob_N),
-        token_log_probs=real(log_prob_NT),
-        lengths=by_sentence(length_N),
-        alignments=None if alignments == () else real(alignments),
+    found = Samples(
+        ids=tf.where(is_real_NT, ids_NT[:, :longest], PAD_ID),
+        log_probs=log_prob_N,
+        token_log_probs=tf.where(is_real_NT, log_prob_NT[:, :longest], 0.0),
+        lengths=length_N,
+        alignments=None
+        if alignments is None
+        else tf.where(
+            is_real_NT[..., tf.newaxis], alignments[:, :longest], 0.0
+        ),
     )
+    return Samples(*(x if x is None else by_sentence(x) for x in found))

@@ -15,15 +15,20 @@ from translation.search.beam_options import (
     same_for_all,
 )
 from translation.search.score import score_batch
-from translation.search.translate import MAX_SOURCE_LENGTH, translate_batch
+from translation.search.translate import (
+    MAX_SOURCE_LENGTH,
+    sampling_of,
+    translate_batch,
+)
+from translation.serving.string_options import (
+    sampling_options,
+    sentence_options,
+)
 from translation.text.blanks import are_blank
 from translation.text.special_ids import EOS_ID, PAD_ID
 
 # Stands where there is no score. Finite, because JSON has no infinity.
 NO_SCORE = tf.float32.min
-
-# Penalties beyond it are cut to it. They are below 2 in practice.
-MAX_PENALTY = 10.0
 
 _STRINGS = functools.partial(tf.TensorSpec, [None], tf.string)
 _INTEGERS = functools.partial(tf.TensorSpec, [None], tf.int32)
@@ -68,10 +73,10 @@ class ServedTranslator(tf.Module):
         # The model is no attribute: of a Keras model that is one, saving would
         # want its `call` as well.
         self._best = functools.partial(
-            translate_batch, translator, options=self._options(1)
+            translate_batch, translator, options=self._searching(1)
         )
         self._make_n_best = functools.partial(
-            _searching, translator, self._options(self.options.beam_width)
+            _searching, translator, self._searching(self.options.beam_width)
         )
         self._score = functools.partial(score_batch, translator)
         self.max_source_length = max_source_length
@@ -129,8 +134,8 @@ class ServedTranslator(tf.Module):
             inputs: `(B,)` string.
             beam_width: int32. At most n; zero or less stands for n. No more
                 translations than this are returned.
-            length_penalty, coverage_penalty: float32. At most `MAX_PENALTY`;
-                below zero, or NaN, stands for the penalty of `options`.
+            length_penalty, coverage_penalty: float32. At most 10; below
+                zero, or NaN, stands for the penalty of `options`.
             target_language: string. The empty one stands for the default.
                 For a language that the model does not write, there is no
                 translation.
@@ -138,14 +143,12 @@ class ServedTranslator(tf.Module):
         Returns:
             dict as `translate_nbest`.
         """
-        size = tf.size(inputs)
-        default = same_for_all(self.options, size)
-        sentences = default._replace(
-            beam_width=_width(beam_width, default.beam_width),
-            length_penalty=_penalty(length_penalty, default.length_penalty),
-            coverage_penalty=_penalty(
-                coverage_penalty, default.coverage_penalty
-            ),
+        sentences = sentence_options(
+            self.options,
+            tf.size(inputs),
+            beam_width=beam_width,
+            length_penalty=length_penalty,
+            coverage_penalty=coverage_penalty,
         )
         found = self._several(inputs, sentences)
         return self._if_known(target_language, found)
@@ -179,17 +182,77 @@ class ServedTranslator(tf.Module):
             dict as `translate_nbest`.
         """
         size = tf.size(inputs)
-        default = same_for_all(self.options, size)
-        sentences = SentenceOptions(
-            _width(beam_width, default.beam_width),
-            _penalty(length_penalty, default.length_penalty),
-            _penalty(coverage_penalty, default.coverage_penalty),
-            _count(min_length, default.min_length),
-            _count(no_repeat_ngram_size, default.no_repeat_ngram_size),
+        sentences = sentence_options(
+            self.options,
+            size,
+            beam_width=beam_width,
+            length_penalty=length_penalty,
+            coverage_penalty=coverage_penalty,
+            min_length=min_length,
+            no_repeat_ngram_size=no_repeat_ngram_size,
         )
         prefix_B = tf.broadcast_to(prefix, [size])
         found = self._several(inputs, sentences, prefix_B)
         return self._if_known(target_language, found)
+
+    def sample(
+        self,
+        inputs,
+        temperature,
+        top_k,
+        top_p,
+        seed,
+        target_language,
+        prefix,
+        min_length,
+        no_repeat_ngram_size,
+    ):
+        """Draws a translation of each string at random, see `sampling.py`.
+
+        Each of the options has B entries, or 1 that goes for all.
+
+        Args:
+            inputs: `(B,)` string.
+            temperature: float32. 0 takes the most probable subword; below
+                zero, or NaN, stands for that of `options`.
+            top_k: int32. 0 for all subwords, below zero for that of `options`.
+            top_p: float32. 1 or more for all subwords; zero or less, or NaN,
+                stands for that of `options`.
+            seed: int32. A string with the same seed and options gets the same
+                translation, whatever it shares its batch with.
+            target_language, prefix, min_length, no_repeat_ngram_size: As of
+                `translate_constrained`.
+
+        Returns:
+            dict of `outputs` `(B,)` string, `scores` `(B,)` float32,
+            `log_probs` `(B,)` float32, at temperature 1, and `lengths` `(B,)`
+            int32, in subwords with eos.
+        """
+        size = tf.size(inputs)
+        inputs = _never_empty(inputs)
+        missing = tf.size(inputs) - size
+        sentences = sentence_options(
+            self.options,
+            size,
+            min_length=min_length,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+        )
+        sampling = sampling_options(
+            self.options, size, temperature, top_k, top_p, seed
+        )
+        no_number = tf.zeros([missing], tf.int64)
+        found = self._best(
+            self.source_ids(inputs),
+            prefix_ids=self._prefix_ids(tf.broadcast_to(prefix, [size])),
+            sentence_options=_joined(
+                sentences, same_for_all(self.options, missing)
+            ),
+            sampling=_joined(sampling, sampling_of(self.options, no_number)),
+        )
+        found = self._if_known(
+            target_language, self._texts(found, inputs, size)
+        )
+        return {name: values[:, 0] for name, values in found.items()}
 
     def score(self, sources, targets):
         """How probable given translations are.
@@ -266,20 +329,21 @@ class ServedTranslator(tf.Module):
     def _several(self, inputs, sentences, prefix_B=None):
         size = tf.size(inputs)
         inputs = _never_empty(inputs)
-        # For the blank that stands in an empty batch.
-        more = same_for_all(self.options, tf.size(inputs) - size)
-        sentences = [
-            tf.concat(pair, 0) for pair in zip(sentences, more, strict=True)
-        ]
+        missing = tf.size(inputs) - size
+        sentences = _joined(sentences, same_for_all(self.options, missing))
         if prefix_B is None:
             prefix_ids = tf.zeros([tf.size(inputs), 0], tf.int32)
         else:
-            prefix_ids = self._prefix_ids(_never_empty(prefix_B))
+            prefix_ids = self._prefix_ids(prefix_B)
         found = self._n_best(self.source_ids(inputs), prefix_ids, *sentences)
-        return self._texts(found, inputs, size)
+        found = self._texts(found, inputs, size)
+        del found["log_probs"]
+        return found
 
     def _prefix_ids(self, prefix_B):
         """Subwords `(B, P)`, which leave room for eos."""
+        prefix_B = _never_empty(prefix_B)
+        prefix_B = tf.where(are_blank(prefix_B), "", prefix_B)
         ids = self.tokenizer.tokenize(tf.strings.strip(prefix_B))
         return ids[:, : self.max_target_length - 1].to_tensor(PAD_ID)
 
@@ -291,14 +355,28 @@ class ServedTranslator(tf.Module):
         is_known_B1 = tf.reduce_any(
             language_B[:, tf.newaxis] == known, 1, keepdims=True
         )
+        nothing = {
+            "outputs": "",
+            "scores": NO_SCORE,
+            "log_probs": NO_SCORE,
+            "lengths": 0,
+        }
         return {
-            "outputs": tf.where(is_known_B1, found["outputs"], ""),
-            "scores": tf.where(is_known_B1, found["scores"], NO_SCORE),
-            "lengths": tf.where(is_known_B1, found["lengths"], 0),
+            name: tf.where(is_known_B1, values, nothing[name])
+            for name, values in found.items()
         }
 
-    def _options(self, count):
-        return dataclasses.replace(self.options, num_translations=count)
+    def _searching(self, count):
+        """The options of a search; only `sample` draws."""
+        return dataclasses.replace(
+            self.options,
+            num_translations=count,
+            sampling=False,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            sampling_seed=0,
+        )
 
     def _texts(self, found, inputs, size):
         """Hypotheses for `inputs` as text, for the first `size` of them."""
@@ -306,13 +384,18 @@ class ServedTranslator(tf.Module):
         outputs = tf.reshape(
             self.tokenizer.detokenize(flat_ids), tf.shape(found.scores)
         )
-        blank = are_blank(inputs)[:, tf.newaxis]
+        is_blank_B1 = are_blank(inputs)[:, tf.newaxis]
         first_score = tf.one_hot(0, found.scores.shape[1], 0.0, NO_SCORE)
-        scores = tf.maximum(found.scores, NO_SCORE)
+
+        def scores(values):
+            values = tf.maximum(values, NO_SCORE)
+            return tf.where(is_blank_B1, first_score, values)[:size]
+
         return {
-            "outputs": tf.where(blank, "", outputs)[:size],
-            "scores": tf.where(blank, first_score, scores)[:size],
-            "lengths": tf.where(blank, 0, found.lengths)[:size],
+            "outputs": tf.where(is_blank_B1, "", outputs)[:size],
+            "scores": scores(found.scores),
+            "log_probs": scores(found.log_probs),
+            "lengths": tf.where(is_blank_B1, 0, found.lengths)[:size],
         }
 
     def signatures(self):
@@ -337,6 +420,18 @@ class ServedTranslator(tf.Module):
             "translate_constrained": (
                 self.translate_constrained,
                 options + constraints,
+            ),
+            "sample": (
+                self.sample,
+                [
+                    strings,
+                    _FLOATS("temperature"),
+                    _INTEGERS("top_k"),
+                    _FLOATS("top_p"),
+                    _INTEGERS("seed"),
+                    _STRINGS("target_language"),
+                    *constraints,
+                ],
             ),
             "score": (self.score, [_STRINGS("sources"), _STRINGS("targets")]),
             "tokenize": (self.tokenize, [strings]),
@@ -395,19 +490,7 @@ def _never_empty(strings):
     )
 
 
-def _width(wanted, most_B):
-    """The beam width wanted, at most the widest, where there is one."""
-    wanted_B = tf.minimum(wanted, most_B)
-    return tf.where(wanted_B > 0, wanted_B, most_B)
-
-
-def _count(wanted, default_B):
-    """The number wanted where there is one."""
-    return tf.where(tf.greater_equal(wanted, 0), wanted, default_B)
-
-
-def _penalty(wanted, default_B):
-    """The penalty wanted where there is one."""
-    wanted_B = tf.broadcast_to(wanted, tf.shape(default_B))
-    wanted_B = tf.where(wanted_B >= 0.0, wanted_B, default_B)  # not of NaN
-    return tf.minimum(wanted_B, MAX_PENALTY)
+def _joined(values, more):
+    """Named tuples of tensors as one, the rows of `more` behind."""
+    pairs = zip(values, more, strict=True)
+    return type(values)(*(tf.concat(pair, 0) for pair in pairs))

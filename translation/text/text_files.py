@@ -20,6 +20,10 @@ from translation.text.languages import spellings
 _BLOCK = 1 << 13  # bytes that are read at once
 _GRAPH_BUFFER = 1 << 18  # the same in the graph, as of TextLineDataset
 _GZIP = b"\x1f\x8b"
+# The ending of one file of two.
+_LANGUAGE = (
+    r"\.(?!tsv|txt|gz)([A-Za-z]{2,3}([-_]\w{2,8})*|source|target)(\.gz)?"
+)
 _CONVERT = "is UTF-16: convert it, with iconv -f UTF-16 -t UTF-8."
 # How text does not begin.
 _NO_TEXT = {
@@ -64,6 +68,8 @@ def find_language(prefix, language):
             f"{prefix} is a folder; give the start of the names of two files "
             f"in it, such as {prefix / 'train'} for train.{language}."
         )
+    if prefix.is_file():
+        raise CorpusError(_of_file(prefix))
     found = _languages_beside(prefix)
     hint = (
         f"beside it are the languages {', '.join(found)}"
@@ -76,12 +82,24 @@ def find_language(prefix, language):
     )
 
 
+def _of_file(path):
+    """What to give in place of a single file."""
+    ending = re.search(f"{_LANGUAGE}$", path.name)
+    if ending:
+        prefix = path.with_name(path.name[: ending.start()])
+        return (
+            f"{path} is one file of two; give the start of both names, "
+            f"{prefix} for {prefix}.LANGUAGE."
+        )
+    return (
+        f"{path} is a single file; a corpus is two files PREFIX.LANGUAGE, "
+        "given as PREFIX, or one FILE.tsv with a tab between the sentences."
+    )
+
+
 def _languages_beside(prefix):
     """What files of this prefix end in, where it looks like a language."""
-    beside = re.compile(
-        re.escape(prefix.name)
-        + r"\.(?!tsv|txt)([A-Za-z]{2,3}([-_]\w{2,8})*|source|target)(\.gz)?"
-    )
+    beside = re.compile(re.escape(prefix.name) + _LANGUAGE)
     folder = prefix.parent
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
     return sorted({m[1] for m in map(beside.fullmatch, names) if m})

@@ -84,10 +84,12 @@ def test_patience_counts_on_after_a_stop(tmp_path, save_every):
 
 
 def test_other_measure_begins_the_search_for_the_best_anew(tmp_path):
-    run_loop(CONFIG, tmp_path, (8.0, 9.0), measure={"dev": "a", "beam": 5})
+    run_loop(
+        CONFIG, tmp_path, (8.0, 9.0), score_identity={"dev": "a", "beam": 5}
+    )
     longer = dataclasses.replace(CONFIG, steps=9)
     loop, _, lines = run_loop(
-        longer, tmp_path, (2.0, 1.0), measure={"dev": "b", "beam": 5}
+        longer, tmp_path, (2.0, 1.0), score_identity={"dev": "b", "beam": 5}
     )
     assert any("begins anew" in line for line in lines)
     # What is there is measured first, then what follows.
@@ -98,9 +100,14 @@ def test_other_measure_begins_the_search_for_the_best_anew(tmp_path):
 
 
 def test_same_measure_goes_on(tmp_path):
-    run_loop(CONFIG, tmp_path, measure={"penalty": float("inf"), "n": (1, 2)})
+    run_loop(
+        CONFIG, tmp_path, score_identity={"penalty": float("inf"), "n": (1, 2)}
+    )
     longer = dataclasses.replace(CONFIG, steps=9)
     _, _, lines = run_loop(
-        longer, tmp_path, (0.5,), measure={"penalty": float("inf"), "n": (1, 2)}
+        longer,
+        tmp_path,
+        (0.5,),
+        score_identity={"penalty": float("inf"), "n": (1, 2)},
     )
     assert not any("anew" in line for line in lines)

@@ -12,8 +12,8 @@ from small_loop import CONFIG, Batches, run_loop, small_loop
 from moe_keras import SparseMoE
 from moe_keras.monitoring import WindowFile
 from trainers.engine.checkpoints.recent import training_folder
+from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.loop import Loop
-from trainers.engine.loop_config import LoopConfig
 
 
 def test_trains_logs_and_evaluates_on_time(tmp_path):

@@ -10,7 +10,7 @@ from small_runs import PAIRS, write_corpora
 from trainers.translator import evaluation
 from trainers.translator import task as translation_task
 from trainers.translator.evaluation import DevEvaluation, Measure
-from trainers.translator.fields import measure
+from trainers.translator.fields import score_identity
 from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import NmtConfig
 from trainers.translator.text_modes import LineTranslator
@@ -152,5 +152,5 @@ class TestMeasure:
     def test_scores_of_another_tokenizer_are_not_compared(self):
         config = NmtConfig(pair="en-zh")
         chars = dataclasses.replace(config, bleu_tokenizer="char")
-        assert measure(config, "")["bleu_tokenizer"] == "zh"
-        assert measure(chars, "")["bleu_tokenizer"] == "char"
+        assert score_identity(config, "")["bleu_tokenizer"] == "zh"
+        assert score_identity(chars, "")["bleu_tokenizer"] == "char"

@@ -10,9 +10,9 @@ from small_runs import PAIRS, SMALL, write_corpora
 from trainers.engine.checkpoints.best import best_folder
 from trainers.engine.checkpoints.files import CheckpointError
 from trainers.engine.checkpoints.recent import training_folder
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.overrides import with_overrides
+from trainers.engine.folder.files import FolderError
 from trainers.translator import task as translation_task
-from trainers.translator.folder import FolderError
 
 pytestmark = pytest.mark.slow
 
@@ -141,8 +141,9 @@ def spoil(model, target):
 
 def test_other_content_is_refused_and_the_field_named(moved):
     before = (moved / "run/config.json").read_text()
+    twice = f"{moved / 'train'}@1,{moved / 'train'}@1"
     with pytest.raises(CheckpointError, match=r"train.weights \(there None"):
-        train(moved, f"train={moved / 'train'}@1", "steps=3")
+        train(moved, f"train={twice}", "steps=3")
     write_corpora(moved, [*PAIRS, ("a cat", "un chat")])
     with pytest.raises(
         CheckpointError, match=r"train.pairs \(there \[4\], now \[5\]\)"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -11,11 +12,12 @@ from small_runs import PAIRS, SMALL, write_corpora
 from trainers.engine.bad_steps import TrainingError
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.recent import training_folder
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.overrides import with_overrides
+from trainers.engine.folder.files import FolderError
 from trainers.translator import task as translation_task
 from trainers.translator.evaluation import DevEvaluation
-from trainers.translator.fields import measure
-from trainers.translator.folder import FolderError, ModelFolder
+from trainers.translator.fields import score_identity
+from trainers.translator.folder import ModelFolder
 from trainers.translator.text_modes import LineTranslator
 from translation.serving.export import load_translator
 from translation.text.corpora.corpus import open_corpus
@@ -109,6 +111,15 @@ def test_more_steps_resume(trained, config, tmp_path, monkeypatch):
     results = translation_task.train_and_evaluate(longer, folder, lines.append)
     assert "Resuming after step 2." in lines
     assert results["steps"] == 3
+
+
+def test_export_tells_no_path_of_this_machine(trained, corpora):
+    files = [p for p in (trained[0] / "export/1").rglob("*") if p.is_file()]
+    assert {"card.json", "saved_model.pb"} <= {file.name for file in files}
+    places = (corpora, trained[0], pathlib.Path(translation_task.__file__))
+    for file in files:
+        for place in places:
+            assert str(place).encode() not in file.read_bytes(), file
 
 
 def test_finished_run_needs_no_checkpoints(trained, config, tmp_path):
@@ -220,7 +231,7 @@ def test_dev_search_may_be_greedy(trained, config):
         for c in (greedy, narrow)
     ]
     assert found[0] == found[1]
-    assert measure(greedy, "") != measure(loaded, "")
+    assert score_identity(greedy, "") != score_identity(loaded, "")
 
 
 def test_bad_batch_is_kept_with_its_sentences(

@@ -16,6 +16,7 @@ from trainers.translator.text_modes import (
     PairScorer,
     line_groups,
     pair_groups,
+    prefixed_groups,
 )
 from translation.text.corpora.corpus import CorpusError
 
@@ -68,6 +69,28 @@ class TestLineTranslator:
             scores = [float(score) for _, _, score, _ in mine]
             assert 1 < len(mine) <= 3
             assert scores == sorted(scores, reverse=True)
+
+    def test_translations_begin_with_prefixes(self, folder, best):
+        translate = LineTranslator(folder, n_best=2, alignments="soft")
+        lines = translate([(SENTENCES[0], "oh th"), (SENTENCES[1], "")])
+        parts = [line.split(" ||| ") for line in lines]
+        assert [x[0] for x in parts] == ["0", "0", "1", "1"]
+        assert all(x[1].startswith("oh th") for x in parts[:2])
+        assert parts[2][1] == best[1]
+        for _, text, _, soft in parts[:2]:
+            pieces = "".join(json.loads(soft)["target"][:-1])
+            assert pieces.replace("▁", " ").startswith(" oh th"), text
+
+    def test_lines_and_the_seed_decide_what_is_drawn(self, folder):
+        changes = ["sampling=True", "temperature=0.9", "sampling_seed=4"]
+        one = LineTranslator(folder, changes, n_best=4)
+        lines = one(SENTENCES)
+        other = LineTranslator(folder, changes, n_best=4)
+        in_parts = other(SENTENCES[:1]) + other(SENTENCES[1:])
+        texts = [line.split(" ||| ")[:2] for line in lines]
+        assert [line.split(" ||| ")[:2] for line in in_parts] == texts
+        assert len(lines) == 4 * len(SENTENCES)
+        assert len({text for _, text in texts}) > len(SENTENCES)
 
     def test_hard_alignment_links_every_word(self, hard):
         lines = [line for line in hard if line != " ||| "]
@@ -146,6 +169,18 @@ class TestLines:
         (tmp_path / "x.fr").write_text("un\ndeux\n")
         prefix = str(tmp_path / "x")
         assert list(pair_groups([prefix], "en-fr", None)) == [pairs]
+
+    def test_prefixes_stand_behind_a_tab(self):
+        groups = [["one\tun", "two"], ["three\t"]]
+        assert list(prefixed_groups(groups)) == [
+            [("one", "un"), ("two", "")],
+            [("three", "")],
+        ]
+        groups = prefixed_groups([["one"], ["two\tdeux", "a\tb\tc", "four"]])
+        assert next(groups) == [("one", "")]
+        assert next(groups) == [("two", "deux")]  # before the fault
+        with pytest.raises(CorpusError, match="Line 3: .*found 3 columns"):
+            next(groups)
 
     def test_missing_file_is_told_before_any_is_read(self, tmp_path):
         there, missing = tmp_path / "there", tmp_path / "missing"

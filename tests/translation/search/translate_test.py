@@ -1,10 +1,14 @@
 """Texts through a model that is a table of next subwords."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from table_model import Table
 
 from translation.search.beam_options import BeamOptions
+from translation.search.score import TextScorer
 from translation.search.translate import (
     TextTranslator,
     batches_by_length,
@@ -128,6 +132,88 @@ class TestTextTranslator:
         model.sureness.assign(np.nan)
         (found,) = TextTranslator(model, tokenizer)(["dog"])
         assert found == ("", -np.inf, None)
+
+
+class TestPrefixes:
+    def test_each_translation_begins_with_its_prefix(self, tokenizer):
+        run = TextTranslator(
+            Echo(tokenizer.vocab_size),
+            tokenizer,
+            BeamOptions(4, 3),
+            batch_tokens=20,
+        )
+        prefixes = ["the ca", "", " oh, dog \n", "\u00a0"]
+        found = run.n_best([*SENTENCES[:3], "oh"], prefixes=prefixes)
+        for best, start in zip(
+            found, ["the ca", "", "oh, dog", ""], strict=True
+        ):
+            assert len(best) == 3
+            assert all(x.text.startswith(start) for x in best)
+        free = run.n_best(SENTENCES[:3])
+        assert [x.text for x in found[1]] == [x.text for x in free[1]]
+
+    def test_scores_are_those_of_given_translations(self, tokenizer):
+        model = Echo(tokenizer.vocab_size)
+        run = TextTranslator(model, tokenizer, BeamOptions(4))
+        prefixes = ["a dog", "a cat", "a small"]
+        found = run(SENTENCES[:3], prefixes=prefixes)
+        texts = [x.text for x in found]
+        scored = TextScorer(model, tokenizer)(SENTENCES[:3], texts)
+        np.testing.assert_allclose(
+            [x.score for x in found], [x.score for x in scored], rtol=1e-4
+        )
+
+    def test_other_numbers_of_prefixes_are_refused(self, tokenizer):
+        run = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)
+        with pytest.raises(ValueError, match="Received: 1 and 2"):
+            run(["a", "b"], prefixes=["a"])
+
+
+DRAWING = BeamOptions(1, 4, sampling=True)
+
+
+def drawing(tokenizer, seed):
+    options = dataclasses.replace(DRAWING, sampling_seed=seed)
+    model = Table(tokenizer.vocab_size)
+    return TextTranslator(
+        model, tokenizer, options, batch_tokens=20, alignments=True
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn(tokenizer):
+    """A translator at random, and four draws of each sentence."""
+    run = drawing(tokenizer, seed=3)
+    return run, run.n_best(SENTENCES)
+
+
+class TestSampling:
+    def test_a_number_and_the_seed_decide_what_is_drawn(self, drawn, tokenizer):
+        run, together = drawn
+        for place, expected in enumerate(together):
+            [alone] = run.n_best([SENTENCES[place]], first_number=place)
+            assert [x.text for x in alone] == [x.text for x in expected]
+        [other] = run.n_best([SENTENCES[0]], first_number=9)
+        assert [x.text for x in other] != [x.text for x in together[0]]
+        [other] = drawing(tokenizer, seed=4).n_best(SENTENCES[:1])
+        assert [x.text for x in other] != [x.text for x in together[0]]
+
+    def test_draws_are_ranked_and_have_attention(self, drawn):
+        for source, best in zip(SENTENCES, drawn[1], strict=True):
+            scores = [x.score for x in best]
+            assert len(best) == 4 and scores == sorted(scores, reverse=True)
+            assert len({x.text for x in best}) > 1
+            for found in best:
+                weights = found.attention.weights
+                assert len(weights) == len(found.attention.target)
+                np.testing.assert_allclose(weights.sum(1), 1.0, rtol=1e-5)
+                assert "".join(found.attention.source[:-1]) == (
+                    "▁" + source.replace(" ", "▁")
+                )
+
+    def test_prefixes_begin_what_is_drawn(self, drawn):
+        found = drawn[0].n_best(SENTENCES[:2], prefixes=["oh d", ""])
+        assert all(x.text.startswith("oh d") for x in found[0])
 
 
 class TestTranslateBatch:

@@ -222,6 +222,92 @@ class TestConstraints:
         assert nothing["outputs"].shape == (0, 3)
 
 
+def drawing(inputs, heat=1.0, k=0, p=1.0, seed=1, language="", **constraints):
+    """Inputs of `sample`, likewise."""
+    rest = constrained(inputs, **constraints)
+    for name in ("beam_width", "length_penalty", "coverage_penalty"):
+        del rest[name]
+    return rest | {
+        "temperature": tf.constant(np.atleast_1d(heat), tf.float32),
+        "top_k": tf.constant(np.atleast_1d(k), tf.int32),
+        "top_p": tf.constant(np.atleast_1d(p), tf.float32),
+        "seed": tf.constant(np.atleast_1d(seed), tf.int32),
+        "target_language": tf.constant(np.atleast_1d(language).tolist()),
+    }
+
+
+class TestSample:
+    def test_a_string_and_its_seed_decide_whatever_shares_the_batch(
+        self, signatures
+    ):
+        texts, seeds = SENTENCES * 3, np.repeat([1, 2, 3], len(SENTENCES))
+        together = signatures["sample"](**drawing(texts, seed=seeds))
+        for place in (1, 5, 8):
+            alone = signatures["sample"](
+                **drawing([texts[place]], seed=seeds[place])
+            )
+            assert alone["outputs"][0] == together["outputs"][place]
+        outputs = together["outputs"].numpy()
+        assert not np.any(outputs[:4] == outputs[4:8])
+        for seed, part in zip((1, 2, 3), np.split(outputs, 3), strict=True):
+            again = signatures["sample"](**drawing(SENTENCES, seed=seed))
+            np.testing.assert_array_equal(again["outputs"], part)
+
+    def test_it_draws_what_python_draws(self, signatures, tokenizer, model):
+        options = BeamOptions(
+            sampling=True, temperature=0.5, top_p=0.9, sampling_seed=8
+        )
+        run = TextTranslator(model, tokenizer, options)
+        found = signatures["sample"](
+            **drawing(SENTENCES, heat=0.5, p=0.9, seed=8)
+        )
+        for place, text in enumerate(SENTENCES):
+            [expected] = run([text])  # the first text has number 0
+            assert found["outputs"][place].numpy().decode() == expected.text
+            np.testing.assert_allclose(
+                found["scores"][place], expected.score, rtol=1e-5
+            )
+
+    def test_temperature_zero_is_greedy(self, signatures):
+        cold = signatures["sample"](**drawing(SENTENCES, heat=0.0))
+        greedy = signatures["translate_with_options"](
+            **with_options(SENTENCES, width=1)
+        )
+        np.testing.assert_array_equal(cold["outputs"], greedy["outputs"][:, 0])
+        np.testing.assert_allclose(
+            cold["scores"], greedy["scores"][:, 0], rtol=1e-5
+        )
+
+    def test_odd_values_stand_for_the_defaults(self, signatures):
+        odd = signatures["sample"](
+            **drawing(SENTENCES, heat=np.nan, k=-3, p=-1.0, seed=-5)
+        )
+        plain = signatures["sample"](**drawing(SENTENCES, seed=-5))
+        np.testing.assert_array_equal(odd["outputs"], plain["outputs"])
+
+    def test_constraints_blanks_languages_and_an_empty_batch(self, signatures):
+        found = signatures["sample"](
+            **drawing(
+                ["dog", " ", "dog", "dog"],
+                language=["", "", "xx", "de"],
+                prefix=["the c", "the c", "the c", ""],
+                least=[0, 0, 0, 20],
+            )
+        )
+        texts = found["outputs"].numpy().tolist()
+        assert texts[0].startswith(b"the c") and texts[1:3] == [b"", b""]
+        np.testing.assert_array_equal(found["scores"][1:3], [0.0, NO_SCORE])
+        np.testing.assert_array_equal(found["log_probs"][1:3], [0.0, NO_SCORE])
+        assert found["lengths"][1] == found["lengths"][2] == 0
+        longest = (
+            2 * (signatures["tokenize"](tf.constant(["dog"]))["lengths"][0] + 1)
+            + 10
+        )
+        assert found["lengths"][3] >= min(20, longest)
+        nothing = signatures["sample"](**drawing([]))
+        assert nothing["outputs"].shape == (0,)
+
+
 class TestScore:
     def test_it_is_the_score_of_python(self, signatures, tokenizer, model):
         targets = ["the dog", "", "a small dog sleeps", "oh"]

@@ -13,14 +13,22 @@ import functools
 import itertools
 import pathlib
 import re
+import shlex
 
 import tensorflow as tf
 
+from moe_keras.paths import local_path
 from translation.phrasebook.corpus import phrasebook
 from translation.text.corpora.base import Corpus
 from translation.text.corpora.filtered import FilteredCorpus
 from translation.text.corpora.joined import JoinedCorpus, MixedCorpus
 from translation.text.corpora.pair_filters import FilterOptions, PairFilters
+from translation.text.corpora.specs import (
+    check_weights,
+    escaped,
+    hints,
+    parse_spec,
+)
 from translation.text.corpora.tfds import TfdsCorpus
 from translation.text.languages import (
     PHRASEBOOK_LANGUAGES,
@@ -131,7 +139,7 @@ class TsvCorpus(Corpus):
                 raise CorpusError(
                     f"{self.path}, line {number}: there must be two columns, "
                     f"source and target with a tab between; "
-                    f"found {len(columns)}."
+                    f"found {len(columns)}.{_way_round(self.path, columns)}"
                 )
             yield columns[0], columns[1]
 
@@ -144,6 +152,18 @@ class TsvCorpus(Corpus):
 
         # In batches, since a step of tf.data costs more than the work here.
         return line_dataset(self.path).batch(256).map(split).unbatch()
+
+
+def _way_round(path, columns):
+    """What to do about a file with more columns, as a sentence."""
+    if len(columns) < 3:
+        return ""
+    read = "zcat" if path.suffix == ".gz" else "cat"
+    file = shlex.quote(str(path))
+    return (
+        " If the sentences are in the first two, take these: "
+        f"{read} {file} | cut -f1,2 > pairs.tsv"
+    )
 
 
 class PhrasebookCorpus(Corpus):
@@ -223,7 +243,8 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
 
             Of a training corpus each may end in `@WEIGHT`: `a@0.7,b@0.3`
             mixes them so that 7 in 10 pairs are of `a`. Without weights they
-            follow each other.
+            follow each other. A comma or an `@` of a name has a backslash
+            before it.
         pair: str. Such as `en-fr`: from English into French.
         split: `"train"`, `"dev"` or `"test"`: which sentences of the
             phrasebook. Files are what they are.
@@ -251,41 +272,41 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
             f"`split` must be one of {', '.join(SPLITS)}. "
             f"Received: split={split!r}"
         )
-    parts = [_weighted(part) for part in spec.split(",") if part.strip()]
-    if not parts:
-        raise CorpusError(
-            "`spec` must name a corpus: phrasebook, a file.tsv, or the prefix "
-            f"of two text files. Received: spec={spec!r}"
-        )
-    corpora = [_open_one(name, languages, split, seed) for name, _ in parts]
+    parts = parse_spec(spec)
+    check_weights(parts, spec, split)
+    corpora = [
+        _open_part(part, parts, languages, split, seed) for part in parts
+    ]
     if filters and filters != FilterOptions():
         rules = PairFilters(filters, languages)
         corpora = [FilteredCorpus(corpus, rules) for corpus in corpora]
-    weights = [weight for _, weight in parts if weight is not None]
-    if weights:
-        _check_weights(weights, spec, split)
-        return MixedCorpus(corpora, weights)
+    if parts[0].weight is not None:
+        return MixedCorpus(corpora, [part.weight for part in parts])
     return corpora[0] if len(corpora) == 1 else JoinedCorpus(corpora)
 
 
-def _weighted(part):
-    """Name and weight of `NAME@WEIGHT`; the weight may be missing."""
-    match = re.fullmatch(r"(.+)@(\d+\.?\d*|\.\d+)", part.strip())
-    return (match[1], float(match[2])) if match else (part.strip(), None)
+def _open_part(part, parts, languages, split, seed):
+    """Opens a corpus of a spec; an error says what else it may have meant."""
+    try:
+        corpus = _open_one(part.name, languages, split, seed)
+    except CorpusError as error:
+        raise CorpusError(f"{error}{hints(part, parts)}") from error
+    if part.weight is not None:
+        _check_is_weight(part, languages)
+    return corpus
 
 
-def _check_weights(weights, spec, split):
-    if split != "train":
-        raise CorpusError(
-            f"Weights such as @{weights[0]:g} are for training alone; the "
-            f"{split} corpus is read once from end to end. Received: {spec}"
-        )
-    named = sum(bool(part.strip()) for part in spec.split(","))
-    if len(weights) < named or not min(weights) > 0:
-        raise CorpusError(
-            "Give every corpus a weight above 0, as a@0.7,b@0.3, or none "
-            f"of them. Received: {spec}"
-        )
+def _check_is_weight(part, languages):
+    """Refuses `news@2019` where both `news` and `news@2019` are corpora."""
+    try:
+        other = _open_one(part.whole_name, languages, "train", 0).name
+    except CorpusError:
+        return
+    raise CorpusError(
+        f"There are corpora {part.name} and {other}: {part.written} may be "
+        f"the first with a weight, or the second; {escaped(part)}, or "
+        "rename one of them."
+    )
 
 
 def _open_one(spec, languages, split, seed):
@@ -295,6 +316,10 @@ def _open_one(spec, languages, split, seed):
         return PhrasebookCorpus(languages, split, size, seed)
     if spec.startswith("tfds:"):
         return TfdsCorpus(spec, languages, split)
+    try:
+        path = local_path(spec)
+    except ValueError as error:
+        raise CorpusError(str(error)) from error
     if spec.endswith((".tsv", ".tsv.gz")):
-        return TsvCorpus(spec)
-    return TextCorpus(spec, *languages.suffixes)
+        return TsvCorpus(path)
+    return TextCorpus(path, *languages.suffixes)

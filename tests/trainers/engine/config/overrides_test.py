@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from trainers.engine.overrides import field_paths, with_overrides
+from trainers.engine.config.overrides import field_paths, with_overrides
 from trainers.translator.presets import NmtConfig
 
 FIELDS = field_paths(NmtConfig())

@@ -73,7 +73,7 @@ def test_wrong_flag_is_one_line_at_once(arguments, message):
 )
 def test_characters_that_an_encoding_lacks_are_escaped(encoding, shown):
     code = (
-        "import sys; from trainers.program import take_any_text; "
+        "import sys; from trainers.engine.program.entry import take_any_text; "
         "take_any_text(); print('Où 老 \\udcff'); "
         "print('Où 老 \\udcff', file=sys.stderr)"
     )
@@ -86,6 +86,6 @@ def test_characters_that_an_encoding_lacks_are_escaped(encoding, shown):
 
 
 def test_closed_output_is_no_error():
-    code = "from trainers.program import take_any_text; take_any_text()"
+    code = "from trainers.engine.program import entry; entry.take_any_text()"
     command = f"exec >&- 2>&-; exec {sys.executable} -c '{code}'"
     assert subprocess.run(["bash", "-c", command]).returncode == 0

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from trainers.engine.bad_steps import TrainingError
 from trainers.engine.checkpoints.files import CheckpointError
-from trainers.engine.exit_codes import exit_codes
 from trainers.engine.interruption import Interrupted
+from trainers.engine.program.exit_codes import exit_codes
 
 pytestmark = pytest.mark.usefixtures("foreground")
 
