@@ -4,8 +4,9 @@
 
 The same translator twice, on the same batch: once with a `RoutingRecorder`, as
 `trainers.engine.loop` has it, and once without. Rounds of a few steps take
-turns. What it costs to close a window is timed on its own and spread over the steps of a
-window. Read the processor time: other work on the machine disturbs it less.
+turns. What it costs to close a window is timed on its own and spread over the
+steps of a window. Read the processor time: other work on the machine disturbs
+it less.
 """
 
 import argparse

@@ -37,8 +37,9 @@ class BiasBalancedGate(Router):
 
     *Accumulated gradients.* Where several batches make one update, the bias
     has to move once as well. `trainers.engine.train_step` says so by the
-    attribute `batches_per_update`, which is no part of the gate's config. In `fit` with
-    `gradient_accumulation_steps=n`, set it to n or give `update_every=n`.
+    attribute `batches_per_update`, which is no part of the gate's config. In
+    `fit` with `gradient_accumulation_steps=n`, set it to n or give
+    `update_every=n`.
 
     *Replicas.* The load is summed over all, and they keep the same bias.
 

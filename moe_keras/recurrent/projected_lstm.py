@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from moe_keras.checks import check_sizes, given
-from moe_keras.recurrent.projected_lstm import lstm_step
+from moe_keras.recurrent import lstm_step
 from moe_keras.recurrent.recurrence import recurrence
 
 
