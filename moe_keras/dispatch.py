@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.xla import is_compiled_by_xla
+
 
 class DispatchPlan(NamedTuple):
     """Who sits in which slot; made by `plan_dispatch`.
@@ -102,9 +104,7 @@ def plan_dispatch(
     )
     bin_A = tf.where(expert_A < 0, num_experts, expert_A)
     order_A = tf.argsort(bin_A, stable=True)
-    rank_KN = tf.reshape(
-        tf.math.invert_permutation(order_A), tf.shape(expert_KN)
-    )
+    rank_KN = tf.reshape(_ranks(order_A), tf.shape(expert_KN))
     if capacity is None:
         compact = compact or expert_KN.shape[0] is None
         return _segments(expert_KN, order_A, rank_KN, load_E, compact)
@@ -114,6 +114,17 @@ def plan_dispatch(
         needed_E = tf.minimum(load_E, room)
         capacity = tf.maximum(tf.reduce_max(needed_E), 1)
     return _batches(expert_KN, order_A, rank_KN, load_E, capacity, room)
+
+
+def _ranks(order_A):
+    """The place of each choice in the order."""
+    if not is_compiled_by_xla():
+        return tf.math.invert_permutation(order_A)
+    # XLA refuses the above where the order comes from `tf.where`.
+    num_choices = tf.shape(order_A)
+    return tf.scatter_nd(
+        order_A[:, None], tf.range(num_choices[0]), num_choices
+    )
 
 
 def _segments(expert_KN, order_A, rank_KN, load_E, compact):

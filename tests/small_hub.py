@@ -20,7 +20,9 @@ def mixtral(**sizes):
     backbone = keras_hub.models.MixtralBackbone(
         **{**SIZES, "intermediate_dim": 12, "top_k": 2, **sizes}
     )
-    return keras_hub.models.MixtralCausalLM(None, backbone)
+    return keras_hub.models.MixtralCausalLM(
+        backbone=backbone, preprocessor=None
+    )
 
 
 def qwen_moe(**sizes):
@@ -33,7 +35,9 @@ def qwen_moe(**sizes):
         **sizes,
     }
     backbone = keras_hub.models.QwenMoeBackbone(**sizes)
-    return keras_hub.models.QwenMoeCausalLM(None, backbone)
+    return keras_hub.models.QwenMoeCausalLM(
+        backbone=backbone, preprocessor=None
+    )
 
 
 def qwen3_moe(**sizes):
@@ -47,7 +51,9 @@ def qwen3_moe(**sizes):
         **sizes,
     }
     backbone = keras_hub.models.Qwen3MoeBackbone(**sizes)
-    return keras_hub.models.Qwen3MoeCausalLM(None, backbone)
+    return keras_hub.models.Qwen3MoeCausalLM(
+        backbone=backbone, preprocessor=None
+    )
 
 
 def qwen3_5_moe(**sizes):
@@ -65,13 +71,15 @@ def qwen3_5_moe(**sizes):
         **sizes,
     }
     backbone = keras_hub.models.Qwen3_5MoeBackbone(**sizes)
-    return keras_hub.models.Qwen3_5MoeCausalLM(None, backbone)
+    return keras_hub.models.Qwen3_5MoeCausalLM(
+        backbone=backbone, preprocessor=None
+    )
 
 
 def gpt_oss(**sizes):
     sizes = {**SIZES, "intermediate_dim": 12, "top_k": 3, **sizes}
     backbone = keras_hub.models.GptOssBackbone(**sizes)
-    return keras_hub.models.GptOssCausalLM(None, backbone)
+    return keras_hub.models.GptOssCausalLM(backbone=backbone, preprocessor=None)
 
 
 def gemma4(**sizes):
@@ -88,7 +96,7 @@ def gemma4(**sizes):
         **sizes,
     }
     backbone = keras_hub.models.Gemma4Backbone(**sizes)
-    return keras_hub.models.Gemma4CausalLM(None, backbone)
+    return keras_hub.models.Gemma4CausalLM(backbone=backbone, preprocessor=None)
 
 
 FAMILIES = {
@@ -112,25 +120,43 @@ def make(family, seed=0, **sizes):
     return model
 
 
-def batch(seed=1, rows=3, lengths=(LENGTH, 5, 3)):
+def batch(family, seed=1, lengths=(LENGTH, 5, 3)):
     """Rows of ids with padding behind, of different lengths."""
     rng = np.random.default_rng(seed)
-    return {
-        "token_ids": rng.integers(1, VOCABULARY, (rows, LENGTH)).astype("int32"),
+    ids = rng.integers(1, VOCABULARY, (len(lengths), LENGTH)).astype("int32")
+    inputs = {
+        "token_ids": ids,
         "padding_mask": np.arange(LENGTH) < np.array(lengths)[:, None],
     }
+    if family == "gemma4":
+        inputs["position_ids"] = np.tile(
+            np.arange(LENGTH, dtype="int32"), (len(lengths), 1)
+        )
+    return inputs
 
 
-def training_data():
+def training_data(family):
     """Inputs, targets and weights, as the preprocessors make them."""
-    inputs = batch()
+    inputs = batch(family)
     targets = np.roll(inputs["token_ids"], -1, axis=1)
     return inputs, targets, inputs["padding_mask"].astype("float32")
 
 
 def compiled(model, **arguments):
     """The model, ready to train with plain SGD and to generate greedily."""
-    model.compile(
-        keras.optimizers.SGD(0.1), sampler="greedy", **arguments
-    )
+    model.compile(keras.optimizers.SGD(0.1), sampler="greedy", **arguments)
     return model
+
+
+def expert_weights(model):
+    """The kernels of the experts, layer by layer: `(E, ...)` of rank 3."""
+    return [
+        weight
+        for weight in model.weights
+        if weight.ndim == 3 and weight.shape[0] == SIZES["num_experts"]
+    ]
+
+
+def experts_per_token(model):
+    config = model.backbone.get_config()
+    return config.get("top_k") or config["num_experts_per_token"]

@@ -73,8 +73,8 @@ class ExpertBank(NamedTuple):
     Attributes:
         kernels_in: Tuple of tensors `(E, D, H)`, one or several.
         kernel_out: Tensor `(E, H', D)`.
-        join: Function from the products with each of `kernels_in`, `(C, H)`
-            each, to the hidden layer `(C, H')`.
+        join: Function from the products with all of `kernels_in`, side by
+            side, to the hidden layer `(C, H')`.
         biases: `()`, or the biases `(E, H)` and `(E, D)` of one kernel in and
             the kernel out.
 

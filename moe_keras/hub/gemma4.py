@@ -31,12 +31,15 @@ def _call(decoder, experts, x, dispatch_weights):
 
 
 def _bank(layer):
-    gate, linear, out = read(layer, "gate_proj", "up_proj", "down_proj")
+    kernel_gate, kernel_linear, kernel_out = read(
+        layer, "gate_proj", "up_proj", "down_proj"
+    )
 
-    def join(gate, linear):
+    def join(hidden):
+        gate, linear = tf.split(hidden, 2, axis=-1)
         return in_float32(_tanh_gelu, gate) * linear
 
-    return ExpertBank((gate, linear), out, join)
+    return ExpertBank((kernel_gate, kernel_linear), kernel_out, join)
 
 
 def _tanh_gelu(hidden):

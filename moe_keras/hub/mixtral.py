@@ -39,17 +39,18 @@ def _call(block, experts, hidden_states, attention_mask=None, training=False):
 
 def _bank(block):
     bank = block.expert_bank
-    gate, linear, out = read(
+    kernel_gate, kernel_linear, kernel_out = read(
         bank,
         "_expert_feedforward_gate_dense",
         "_expert_feedforward_intermediate_dense",
         "_expert_feedforward_output_dense",
     )
 
-    def join(gate, linear):
+    def join(hidden):
+        gate, linear = tf.split(hidden, 2, axis=-1)
         return in_float32(bank.activation, gate) * linear
 
-    return ExpertBank((gate, linear), out, join)
+    return ExpertBank((kernel_gate, kernel_linear), kernel_out, join)
 
 
 MIXTRAL = Family(

@@ -15,7 +15,9 @@ from moe_keras.hub.family import (
 )
 
 
-def _call_qwen(block, experts, hidden_states, attention_mask=None, training=False):
+def _call_qwen(
+    block, experts, hidden_states, attention_mask=None, training=False
+):
     outputs_ND, tokens_ND, logits_NE = _routed(
         block, experts, hidden_states, attention_mask, training
     )
@@ -25,7 +27,9 @@ def _call_qwen(block, experts, hidden_states, attention_mask=None, training=Fals
     return tf.reshape(outputs_ND, tf.shape(hidden_states)), logits_NE
 
 
-def _call_qwen3(block, experts, hidden_states, attention_mask=None, training=False):
+def _call_qwen3(
+    block, experts, hidden_states, attention_mask=None, training=False
+):
     outputs_ND, _, logits_NE = _routed(
         block, experts, hidden_states, attention_mask, training
     )
@@ -33,7 +37,7 @@ def _call_qwen3(block, experts, hidden_states, attention_mask=None, training=Fal
 
 
 def _routed(block, experts, hidden_states, attention_mask, training):
-    """What Qwen1.5-MoE and Qwen3-MoE have in common: all but the shared expert."""
+    """Everything but the shared expert, as in Qwen1.5-MoE and Qwen3-MoE."""
     tokens_ND = tf.reshape(hidden_states, [-1, block.hidden_dim])
     logits_NE = block._sparse_feedforward_gate_dense(tokens_ND)
     choice = top_k_of_softmax(logits_NE, block.top_k, block.norm_top_k_prob)
@@ -59,9 +63,7 @@ def _call_qwen3_5(
     shared_ND *= tf.sigmoid(block._shared_expert_gate(tokens_ND))
     logits_NE = block._router_gate(tokens_ND)
     choice = top_k_of_softmax(logits_NE, block.top_k, normalize=True)
-    bank = _bank(
-        block.expert_bank, lambda gate: in_float32(tf.nn.silu, gate)
-    )
+    bank = _bank(block.expert_bank, lambda gate: in_float32(tf.nn.silu, gate))
     padding_BT = experts.padding(attention_mask)
     outputs_ND = experts(tokens_ND, choice, bank, padding_BT, training)
     if training:

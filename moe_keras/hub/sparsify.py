@@ -10,7 +10,7 @@ import functools
 
 import keras
 
-from moe_keras.hub.experts import ChosenExperts
+from moe_keras.hub.experts import ENGINES, ChosenExperts
 from moe_keras.hub.gemma4 import GEMMA4
 from moe_keras.hub.gpt_oss import GPT_OSS
 from moe_keras.hub.mixtral import MIXTRAL
@@ -32,7 +32,7 @@ _GRAPHS = (
 )
 
 
-def sparsify(model, skip_padding=False):
+def sparsify(model, engine="auto", skip_padding=False):
     """Lets the blocks of a keras-hub model compute only the chosen experts.
 
     Outputs, losses and gradients stay what they were, up to rounding. A model
@@ -48,6 +48,11 @@ def sparsify(model, skip_padding=False):
             Mixtral, Qwen1.5-MoE, Qwen3-MoE, Qwen3.5-MoE, GPT-OSS or Gemma 4.
             Of a task sparsify the task, not its backbone: graphs that it
             keeps are dropped.
+        engine: How experts with many tokens are run. "segments" loops over
+            the experts in use and wastes nothing, but XLA cannot compile it:
+            Keras then turns `jit_compile` off. "blocks" has static shapes,
+            which XLA compiles. "auto" takes blocks in a graph that XLA
+            compiles, and segments elsewhere.
         skip_padding: bool. Also leave out the tokens under a padding mask in
             `fit`, `evaluate`, `predict` and `call`: no expert computes them
             and the balancing loss does not count them, as was meant. Outputs
@@ -60,8 +65,9 @@ def sparsify(model, skip_padding=False):
     Raises:
         RuntimeError: With another backend than TensorFlow, or a version of
             keras-hub that is not known.
-        ValueError: If the model has no block of these families, has one that
-            is not built, or one whose class is derived from theirs.
+        ValueError: If `engine` is no such name; if the model has no block of
+            these families, has one that is not built, or one of a class that
+            is derived from theirs.
 
     Example:
 
@@ -73,6 +79,11 @@ def sparsify(model, skip_padding=False):
     True
     """
     check_versions()
+    if engine not in ENGINES:
+        raise ValueError(
+            f"`engine` must be one of {', '.join(ENGINES)}. Received: "
+            f"engine={engine!r}"
+        )
     found = _find_blocks(model)
     for _, _, block in found:
         if not block.built:
@@ -80,11 +91,10 @@ def sparsify(model, skip_padding=False):
                 "`model` must be built before it is made sparse: call it "
                 f"once. Received: {model!r}, whose {block.name!r} is not built"
             )
-    experts = ChosenExperts(skip_padding)
+    experts = ChosenExperts(engine, skip_padding)
     for family, layer, block in found:
         block.call = functools.partial(family.call, layer, experts)
-        # Segments have as many rows as chose their expert: XLA wants to know.
-        block.supports_jit = False
+        block.supports_jit = engine != "segments"
     for each in _models_of(model):
         if hasattr(each, "_build_cache"):
             leave_out_padding(each)
@@ -167,4 +177,8 @@ def _forget_graphs(model):
     for name in _GRAPHS:
         if getattr(model, name, None) is not None:
             setattr(model, name, None)
-    model._jit_compile = None  # whether XLA can be used is found out anew
+    if model._jit_compile:
+        # Anew: Keras turns it off where a layer cannot be compiled. It would
+        # take no notice of the value that is there.
+        model._jit_compile = None
+        model.jit_compile = True
