@@ -8,6 +8,10 @@ ROOT = pathlib.Path(__file__).parent
 version = {}
 exec((ROOT / "moe_keras/version.py").read_text(encoding="utf-8"), version)
 
+HUB = ["keras-hub==0.32.*"]
+# BLEU of Japanese and Korean as sacreBLEU measures it.
+JA = ["sacrebleu[ja]>=2.6"]
+KO = ["sacrebleu[ko]>=2.6"]
 PLOTS = ["matplotlib>=3.8"]
 # tensorflow-datasets imports the second without asking for it.
 WMT = ["tensorflow-datasets>=4.9.9", "importlib-resources"]
@@ -20,10 +24,25 @@ setuptools.setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
+    project_urls={"Paper": "https://arxiv.org/abs/1701.06538"},
+    keywords="mixture of experts, MoE, Keras, TensorFlow, translation",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     packages=setuptools.find_packages(
-        include=["moe_keras*", "translation*", "trainers*"]
+        include=["moe_keras*", "translation*", "language_model*", "trainers*"]
     ),
-    python_requires=">=3.11",
+    package_data={"moe_keras": ["py.typed"]},
+    python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py",
         "grpcio",
@@ -37,13 +56,21 @@ setuptools.setup(
         "tensorflow-text>=2.21,<2.22",
     ],
     extras_require={
+        "hub": HUB,
+        "ja": JA,
+        "ko": KO,
         "plots": PLOTS,
         "serving": SERVING,
         "wmt": WMT,
         "dev": [
+            *HUB,
+            *JA,
+            *KO,
             *PLOTS,
             *SERVING,
             *WMT,
+            "build",
+            "pre-commit",
             "pytest>=8",
             "pytest-xdist",
             "ruff>=0.14",

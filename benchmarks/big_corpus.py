@@ -35,8 +35,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf  # noqa: E402  after the log level
 
+from trainers.engine.config.overrides import with_overrides  # noqa: E402
 from trainers.engine.optimizer import FusedAdam  # noqa: E402
-from trainers.engine.overrides import with_overrides  # noqa: E402
 from trainers.engine.train_step import TrainStep  # noqa: E402
 from trainers.translator.folder import build_model  # noqa: E402
 from trainers.translator.presets import preset  # noqa: E402
@@ -172,7 +172,7 @@ def read(folder, config, seconds, started):
     for _ in range(20):  # graphs for new shapes are built
         step(batches)
     figures["training_tokens_s"] = tokens_per_second(
-        lambda: step(batches)[0].tokens, seconds
+        lambda: step(batches)[0].examples, seconds
     )
     figures["resident_bytes_training"] = resident_bytes()
     return figures

@@ -3,7 +3,7 @@
 A plan is made once per batch from integers alone. With it `dispatch` gathers
 the tokens of each expert into slots that lie together, and `combine` brings
 the experts' results back and adds them up by gate. Each is the other's
-backward pass, and both are gathers: nothing is ever scattered, and nothing of
+backward pass, and both are gathers: no row is ever scattered, and nothing of
 size N x E x C exists.
 
 Slots come in two shapes. *Segments* (the default) have one slot for each
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from moe_keras.xla import is_compiled_by_xla
+from moe_keras.custom_gradient import custom_gradient
 
 
 class DispatchPlan(NamedTuple):
@@ -104,7 +104,12 @@ def plan_dispatch(
     )
     bin_A = tf.where(expert_A < 0, num_experts, expert_A)
     order_A = tf.argsort(bin_A, stable=True)
-    rank_KN = tf.reshape(_ranks(order_A), tf.shape(expert_KN))
+    # The place of each choice in this order. XLA does not compile
+    # `invert_permutation` of values that it cannot tell beforehand.
+    rank_A = tf.scatter_nd(
+        order_A[:, None], tf.range(tf.size(order_A)), tf.shape(order_A)
+    )
+    rank_KN = tf.reshape(rank_A, tf.shape(expert_KN))
     if capacity is None:
         compact = compact or expert_KN.shape[0] is None
         return _segments(expert_KN, order_A, rank_KN, load_E, compact)
@@ -114,17 +119,6 @@ def plan_dispatch(
         needed_E = tf.minimum(load_E, room)
         capacity = tf.maximum(tf.reduce_max(needed_E), 1)
     return _batches(expert_KN, order_A, rank_KN, load_E, capacity, room)
-
-
-def _ranks(order_A):
-    """The place of each choice in the order."""
-    if not is_compiled_by_xla():
-        return tf.math.invert_permutation(order_A)
-    # XLA refuses the above where the order comes from `tf.where`.
-    num_choices = tf.shape(order_A)
-    return tf.scatter_nd(
-        order_A[:, None], tf.range(num_choices[0]), num_choices
-    )
 
 
 def _segments(expert_KN, order_A, rank_KN, load_E, compact):
@@ -191,7 +185,7 @@ def dispatch(tokens, plan):
     [2.0, 1.0, 3.0]
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def gather_tokens(tokens_ND):
         def backward(d_slots_SD):
             return combine(d_slots_SD, plan)
@@ -226,7 +220,7 @@ def combine(slots, plan, gate=None):
     """
     if gate is None:
 
-        @tf.custom_gradient
+        @custom_gradient
         def add_slots(slots_SD):
             def backward(d_tokens_ND):
                 return dispatch(d_tokens_ND, plan)
@@ -235,7 +229,7 @@ def combine(slots, plan, gate=None):
 
         return add_slots(slots)
 
-    @tf.custom_gradient
+    @custom_gradient
     def weigh_slots(slots_SD, gate_KN):
         def backward(d_tokens_ND):
             rows_SD = dispatch(d_tokens_ND, plan)

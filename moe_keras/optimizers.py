@@ -6,6 +6,7 @@ E: experts    D: depth    H: hidden size
 import keras
 import tensorflow as tf
 
+from moe_keras.bias import wide
 from moe_keras.placement.shards import Shard, device_of, mark, shard_of
 
 
@@ -113,7 +114,7 @@ class FactoredAdam(keras.optimizers.Optimizer):
         with strategy.extended.colocate_vars_with(beside):
             average = self.add_variable(
                 shape=shape,
-                dtype=variable.dtype,
+                dtype=wide(variable.dtype).name,
                 name=f"{variable.path.replace('/', '_')}_{name}",
             )
         shard = shard_of(variable)
@@ -130,16 +131,17 @@ class FactoredAdam(keras.optimizers.Optimizer):
         if not is_factored(variable.shape):
             fused_adam(self, gradient, variable, moments, learning_rate)
             return
-        dtype = tf.as_dtype(variable.dtype)
+        dtype = wide(variable.dtype)
         gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
         step = tf.cast(self.iterations + 1, dtype)
-        # As in Adam: the averages start at zero, and this makes up.
+        # As in Adam: the averages start at zero, and this makes up for it.
         rate = tf.cast(learning_rate, dtype)
-        rate *= tf.sqrt(1.0 - tf.cast(self.beta_2, dtype) ** step)
+        rate *= tf.sqrt(1.0 - tf.constant(self.beta_2, dtype) ** step)
         root = self._factored_root(gradient, *(m.value for m in moments))
+        update = rate * gradient / (root + self.epsilon)
         tf.raw_ops.AssignSubVariableOp(
             resource=variable.handle,  # Keras hands over the tf.Variable
-            value=rate * gradient / (root + self.epsilon),
+            value=tf.cast(update, variable.dtype),
         )
 
     def _factored_root(self, gradient, row, column):
@@ -180,21 +182,39 @@ def fused_adam(optimizer, gradient, variable, moments, learning_rate):
         learning_rate: float or scalar tensor.
     """
     first, second = moments
-    dtype = tf.as_dtype(variable.dtype)
+    dtype = wide(variable.dtype)
+    gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
+    rate = tf.cast(learning_rate, dtype)
     step = tf.cast(optimizer.iterations + 1, dtype)
     beta_1 = tf.constant(optimizer.beta_1, dtype)
     beta_2 = tf.constant(optimizer.beta_2, dtype)
+    epsilon = tf.constant(optimizer.epsilon, dtype)
+    if variable.dtype != dtype:
+        # In half precision a beta_2 of 0.999 is 1, and nothing would move.
+        m = beta_1 * tf.cast(first, dtype) + (1 - beta_1) * gradient
+        v = beta_2 * tf.cast(second, dtype) + (1 - beta_2) * gradient**2
+        rate *= tf.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+        update = rate * m / (tf.sqrt(v) + epsilon)
+        for target, value in (
+            (first.value, m),
+            (second.value, v),
+            (variable, tf.cast(variable, dtype) - update),
+        ):
+            tf.raw_ops.AssignVariableOp(
+                resource=target.handle, value=tf.cast(value, target.dtype)
+            )
+        return
     tf.raw_ops.ResourceApplyAdam(
         var=variable.handle,
         m=first.value.handle,
         v=second.value.handle,
         beta1_power=beta_1**step,
         beta2_power=beta_2**step,
-        lr=tf.cast(learning_rate, dtype),
+        lr=rate,
         beta1=beta_1,
         beta2=beta_2,
-        epsilon=tf.constant(optimizer.epsilon, dtype),
-        grad=tf.cast(tf.convert_to_tensor(gradient), dtype),
+        epsilon=epsilon,
+        grad=gradient,
     )
 
 

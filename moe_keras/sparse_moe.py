@@ -3,11 +3,10 @@
 N: tokens    D: depth    E: experts    K: experts per token    C: capacity
 """
 
-import math
-
 import keras
 import tensorflow as tf
 
+from moe_keras.capacity import plan_with_capacity
 from moe_keras.checks import (
     check_above_0,
     check_mask,
@@ -17,7 +16,7 @@ from moe_keras.checks import (
 )
 from moe_keras.dispatch import plan_dispatch
 from moe_keras.losses import importance_loss, load_loss
-from moe_keras.monitoring import RoutingMetric, collect_routing, is_counting
+from moe_keras.monitoring import CallRecord, Observers, RoutingMetric
 from moe_keras.parts import experts_layer, gate_layer
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.replicas import (
@@ -25,7 +24,6 @@ from moe_keras.placement.replicas import (
     num_replicas,
     sum_over_replicas,
 )
-from moe_keras.placement.shared_capacity import room_on_replica
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -155,10 +153,12 @@ class SparseMoE(keras.layers.Layer):
         self._default_gate = gate is None
         self._default_experts = expert is None
         self.monitor = RoutingMetric(num_experts, name=self.name)
-        self.watch = None  # a `monitoring.LayerWatch`, where one is wanted
+        self.observers = Observers(self.monitor)
         self.supports_masking = True
-        # Only a capacity makes the shapes static that XLA wants.
-        self.supports_jit = capacity_factor is not None
+        # XLA wants static shapes: a capacity, and a gate whose K is known.
+        self.supports_jit = (
+            capacity_factor is not None and self.gate.supports_jit
+        )
 
     def build(self, input_shape):
         depth = input_shape[-1]
@@ -179,22 +179,21 @@ class SparseMoE(keras.layers.Layer):
         self.supports_jit &= self._placement.supports_jit
 
     def call(self, inputs, mask=None, training=False):
-        tokens_ND = tf.reshape(inputs, [-1, inputs.shape[-1]])
-        mask_N = None
-        if mask is not None:
-            mask = tf.cast(mask, "bool")
-            check_mask(mask, inputs)
-            mask_N = tf.reshape(mask, [-1])
+        tokens_ND, mask_N = _flatten(inputs, mask)
         routing = self.gate(tokens_ND, mask=mask_N, training=training)
         plan = self._plan(routing.expert_index, mask_N)
-        # Keras hands `training` on to the experts.
-        outputs_ND = self._placement.run(self.experts, tokens_ND, routing, plan)
+        dispatcher = self._placement.dispatcher(routing, plan)
+        slots = dispatcher.dispatch(tokens_ND)
+        results = dispatcher.run(self.experts, slots)  # Keras adds `training`
+        outputs_ND = dispatcher.combine(results)
         if training:
             self.add_loss(counted_once(self._balancing_loss(routing)))
-        if is_counting():
-            self._count(routing, plan, tokens_ND, mask_N, training)
         leading = tf.shape(inputs)[:-1]
-        collect_routing(self, routing, leading)
+        self.observers.observe(
+            CallRecord(
+                self, tokens_ND, mask_N, leading, routing, plan, training
+            )
+        )
         outputs = tf.reshape(
             outputs_ND, tf.concat([leading, [outputs_ND.shape[-1]]], 0)
         )
@@ -202,31 +201,14 @@ class SparseMoE(keras.layers.Layer):
         return outputs
 
     def _plan(self, expert_NK, mask_N):
-        room_E = None
         if self.capacity_factor is None:
             as_segments = getattr(self.experts, "supports_segments", False)
             capacity = None if as_segments else "busiest"
-        else:
-            capacity = self._capacity(expert_NK)
-            if num_replicas() > 1:
-                room_E = room_on_replica(
-                    expert_NK, self.num_experts, capacity, mask_N
-                )
-                capacity = "busiest"
-        return plan_dispatch(
-            expert_NK, self.num_experts, mask_N, capacity, room=room_E
+            return plan_dispatch(expert_NK, self.num_experts, mask_N, capacity)
+        k = expert_NK.shape[1] or self.gate.k
+        return plan_with_capacity(
+            expert_NK, self.num_experts, self.capacity_factor, mask_N, k
         )
-
-    def _capacity(self, expert_NK):
-        """Slots of an expert for the batch that replicas share."""
-        num_tokens, k = expert_NK.shape
-        k = self.gate.k if k is None else k
-        share = self.capacity_factor * k / self.num_experts
-        if num_tokens is not None and num_replicas() == 1:
-            return max(1, min(num_tokens, math.ceil(share * num_tokens)))
-        num_tokens = sum_over_replicas(tf.shape(expert_NK)[0])
-        slots = tf.math.ceil(share * tf.cast(num_tokens, "float64"))
-        return tf.maximum(1, tf.minimum(num_tokens, tf.cast(slots, "int32")))
 
     def _balancing_loss(self, routing):
         """The losses of the batch that replicas share, the same on each."""
@@ -245,22 +227,6 @@ class SparseMoE(keras.layers.Layer):
             if weight:
                 loss += weight * balance(totals_E)
         return loss
-
-    def _count(self, routing, plan, tokens_ND, mask_N, training):
-        num_tokens = tf.shape(routing.gate)[0]
-        if mask_N is not None:
-            num_tokens = tf.math.count_nonzero(mask_N)
-        counts = {
-            "importance": routing.importance,
-            "load": plan.load,
-            "tokens": num_tokens,
-            "overflow": tf.reduce_sum(plan.load - plan.counts),
-        }
-        self.monitor.update_state(**counts)
-        if training and self.watch is not None:
-            self.watch.update(
-                tokens_ND, mask_N, **counts, figures=routing.figures
-            )
 
     def routing_statistics(self):
         """Reads what was counted since the last reset.
@@ -305,6 +271,16 @@ class SparseMoE(keras.layers.Layer):
         for name in ("gate", "expert"):
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+
+def _flatten(inputs, mask):
+    """Tokens `(N, D)` of inputs `(..., D)`, and their mask `(N,)` or None."""
+    tokens_ND = tf.reshape(inputs, [-1, inputs.shape[-1]])
+    if mask is None:
+        return tokens_ND, None
+    mask = tf.cast(mask, "bool")
+    check_mask(mask, inputs)
+    return tokens_ND, tf.reshape(mask, [-1])
 
 
 def _default_name():

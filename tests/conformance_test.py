@@ -75,6 +75,8 @@ def in_config(name, value):
     """An argument as `get_config` has to tell it."""
     if name.endswith("initializer"):
         return keras.initializers.serialize(keras.initializers.get(value))
+    if name.endswith("regularizer"):
+        return keras.regularizers.serialize(keras.regularizers.get(value))
     if isinstance(value, keras.layers.Layer):
         return keras.saving.serialize_keras_object(value)
     return value
@@ -157,11 +159,19 @@ def test_weights_round_trip(case, tmp_path):
 
 
 @single_layers
-def test_exported_model_gives_identical_outputs(case, tmp_path):
+def test_exported_model_gives_the_same_outputs(case, tmp_path):
+    """Bit for bit from call to call; to rounding between the two graphs.
+
+    The exported graph fuses products with what follows them, which adds in
+    another order where the processor has AVX-512: some float32 roundings,
+    each 6e-8 of the numbers that are added.
+    """
     model, x = trained_model(case)
     model.export(tmp_path / "model", verbose=False)
     served = tf.saved_model.load(tmp_path / "model")
-    np.testing.assert_array_equal(served.serve(x), model(x))
+    expected = np.asarray(model(x))
+    rounding = 20 * 2**-24 * max(1.0, np.abs(expected).max())
+    np.testing.assert_allclose(served.serve(x), expected, rtol=0, atol=rounding)
     np.testing.assert_array_equal(served.serve(x), served.serve(x))
 
 

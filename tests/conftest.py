@@ -1,6 +1,7 @@
 """What tests share: four logical CPUs on one machine, and a full disk."""
 
 import os
+import signal
 import subprocess
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -60,3 +61,18 @@ def small_disk(tmp_path):
     yield path
     # Lazily, because TensorFlow keeps a file open that it could not write.
     subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def foreground():
+    """Signals are handled as in a program that a shell runs in the foreground.
+
+    The tests themselves may run under nohup or cron, which ignore some.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -18,7 +18,12 @@ import pytest
 import moe_keras
 
 ROOT = pathlib.Path(moe_keras.__file__).parents[1]
-LAYERS = ("moe_keras", "translation", "trainers")  # each knows those before it
+LAYERS = (
+    "moe_keras",
+    "translation",
+    "language_model",
+    "trainers",
+)  # each knows those before it
 SOURCES = sorted(
     path.relative_to(ROOT)
     for package in LAYERS

@@ -6,8 +6,8 @@ import tensorflow as tf
 from trainers.engine.checkpoints.best import best_folder
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.engine.checkpoints.recent import training_folder
+from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.loop import seed_everything
-from trainers.engine.loop_config import LoopConfig
 from trainers.translator.fields import identity
 from trainers.translator.folder import ModelFolder, build_model
 from trainers.translator.presets import NmtConfig

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.loop import Loop
-from trainers.engine.loop_config import LoopConfig
 from trainers.engine.task import Task
 
 CONFIG = LoopConfig(

@@ -1,6 +1,6 @@
 """Training runs of the translator on a corpus of a few lines."""
 
-from trainers.engine.loop_config import LoopConfig
+from trainers.engine.config.loop_config import LoopConfig
 from trainers.translator.presets import NmtConfig
 from translation.model.config import TranslatorConfig
 from translation.search.beam_options import BeamOptions

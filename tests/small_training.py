@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 from moe_keras import SparseMoE
+from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.interruption import Interrupted
 from trainers.engine.loop import Loop, seed_everything
-from trainers.engine.loop_config import LoopConfig
 from trainers.engine.task import Task
 from translation.text.input_pipeline import untuned
 

@@ -35,7 +35,7 @@ def make_model(is_random, is_hard=False):
     model = small_training.Small(**(hard_routing() if is_hard else {}))
     _, dropout, moe, _ = model.blocks
     dropout.rate = 0.3 * is_random
-    with uncounted():
+    with uncounted(model):
         model(tf.zeros((0, 3)))
     # Without noise a gate of zeros would send all to the same experts.
     for weight in moe.gate.trainable_variables:
@@ -73,7 +73,7 @@ def train(
         evaluated = make_model(is_random, is_hard)
     task = small_training.small_task(
         model=model,
-        evaluated=evaluated,
+        evaluated_model=evaluated,
         batches=small_training.batches(3 if is_hard else 5),
         evaluate=functools.partial(
             small_training.evaluate, evaluated, seconds=seconds

@@ -17,6 +17,8 @@ import math
 
 import tensorflow as tf
 
+from moe_keras.bias import bias_gradient
+from moe_keras.custom_gradient import custom_gradient
 from moe_keras.xla import is_compiled_by_xla
 
 # Beyond it matrix products gain nothing, and the last blocks of experts waste.
@@ -64,7 +66,7 @@ def feed_forward_blocks(rows, counts, weights, activation, recompute=False):
     inside = _Inside(len(kernels_in), activation)
     blocks = _Blocks(rows, tf.convert_to_tensor(counts, tf.int32))
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(rows, *weights):
         outputs, kept = _forward(blocks, rows, weights, inside, recompute)
 
@@ -198,25 +200,16 @@ class _Inside:
             tf.matmul(inputs_BD, weight_of(expert, kernel))
             for kernel in kernels_in
         ]
-        before_BH = tf.concat(products, axis=-1)
-        return (
-            before_BH
-            if bias_in is None
-            else before_BH + weight_of(expert, bias_in)
-        )
+        return _add(tf.concat(products, axis=-1), bias_in, expert)
 
     def outputs(self, hidden_BH, expert, weights):
         _, kernel_out, _, bias_out = self.parts(weights)
-        outputs_BD = tf.matmul(hidden_BH, weight_of(expert, kernel_out))
-        return (
-            outputs_BD
-            if bias_out is None
-            else outputs_BD + weight_of(expert, bias_out)
-        )
+        product_BD = tf.matmul(hidden_BH, weight_of(expert, kernel_out))
+        return _add(product_BD, bias_out, expert)
 
     def gradients(self, inputs_BD, kept_BH, d_outputs_BD, expert, weights):
         """The gradients of the inputs and of the expert's own weights."""
-        kernels_in, kernel_out, bias_in, _ = self.parts(weights)
+        kernels_in, kernel_out, *biases = self.parts(weights)
         hidden_BH, back = self.activation.replay(kept_BH, expert)
         d_hidden_BH = back(
             tf.matmul(
@@ -240,10 +233,20 @@ class _Inside:
             for d_product in d_products
         ]
         d_weights.append(tf.matmul(hidden_BH, d_outputs_BD, transpose_a=True))
-        if bias_in is not None:
-            d_weights.append(tf.reduce_sum(d_hidden_BH, axis=0))
-            d_weights.append(tf.reduce_sum(d_outputs_BD, axis=0))
+        d_weights += [
+            bias_gradient(d_rows, bias.dtype)
+            for d_rows, bias in zip(
+                (d_hidden_BH, d_outputs_BD), biases, strict=True
+            )
+            if bias is not None
+        ]
         return d_inputs_BD, d_weights
+
+
+def _add(rows, bias, expert):
+    if bias is None:
+        return rows
+    return rows + tf.cast(weight_of(expert, bias), rows.dtype)
 
 
 def _forward(blocks, rows, weights, inside, recompute):

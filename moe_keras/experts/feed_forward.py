@@ -9,12 +9,9 @@ import tensorflow as tf
 
 from moe_keras.checks import check_share, check_sizes, given
 from moe_keras.experts.segments import Activation
+from moe_keras.experts.stacked import StackedExperts
 from moe_keras.experts.two_layers import each_alone, feed_forward
-from moe_keras.placement.placement import (
-    StackedExperts,
-    current_part,
-    current_placement,
-)
+from moe_keras.placement.placement import current_placement
 
 # Activations whose slope can be told from their output.
 _BACKWARD_OF_OUTPUT = {
@@ -62,6 +59,7 @@ class FeedForwardExperts(StackedExperts):
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
         counts: Optional int32 tensor `(E,)`, slots of each expert.
+        local: `LocalExperts` if only some of the experts are to run.
         training: bool. Dropout is for training only.
 
     Returns:
@@ -131,21 +129,25 @@ class FeedForwardExperts(StackedExperts):
         draw = each_alone(keras.initializers.Zeros())
         return self.add_expert_weight(name, draw, **dims)
 
-    def call(self, inputs, counts=None, training=False):
-        weights = [self.read(self.kernel_in), self.read(self.kernel_out)]
+    def call(self, inputs, counts=None, local=None, training=False):
+        weights = [
+            self.read("kernel_in", local),
+            self.read("kernel_out", local),
+        ]
         if self.use_bias:
-            weights.append(self.read(self.bias_in))
-            weights.append(self.read(self.bias_out, once=True))
+            # As they are: their gradients are summed in their own precision.
+            weights.append(self.read("bias_in", local, cast=False))
+            weights.append(self.read("bias_out", local, once=True, cast=False))
         return feed_forward(
             inputs,
             counts,
             weights,
-            self._activation(training),
+            self._activation(local, training),
             recompute=self.recompute,
             training=training,
         )
 
-    def _activation(self, training):
+    def _activation(self, local, training):
         if not (training and self.dropout):
             return Activation(
                 lambda hidden, expert: self.activation(hidden),
@@ -154,7 +156,7 @@ class FeedForwardExperts(StackedExperts):
         # One seed a call and no generator inside: recomputing must drop the
         # same activations again.
         seed = tf.cast(self.seed_generator.next(), tf.int32)
-        seed = current_part().own_seed(seed)
+        seed = seed if local is None else local.seed(seed)
 
         def activate_and_drop(hidden, expert):
             return tf.nn.experimental.stateless_dropout(
@@ -199,6 +201,7 @@ class ExpertList(keras.layers.Layer):
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`, as for
             `FeedForwardExperts`.
         counts: Optional int32 tensor `(E,)`.
+        local: `LocalExperts` if only some of the experts are to run.
         training: bool.
 
     Returns:
@@ -212,7 +215,7 @@ class ExpertList(keras.layers.Layer):
     """
 
     supports_segments = True
-    splits = ("experts",)  # a `Part` can have some of them
+    splits = ("experts",)  # the dimensions that a placement may split
 
     def __init__(self, experts, **kwargs):
         super().__init__(**kwargs)
@@ -222,12 +225,12 @@ class ExpertList(keras.layers.Layer):
     def build(self, input_shape):
         for number, expert in enumerate(self.experts):
             if not expert.built:
-                with current_placement().home(number, self.num_experts):
+                with current_placement().expert_scope(number, self.num_experts):
                     expert.build((None, input_shape[-1]))
 
-    def call(self, inputs, counts=None, training=False):
+    def call(self, inputs, counts=None, local=None, training=False):
         # Keras hands `training` on to the experts that ask for it.
-        experts = current_part().choose(self.experts)
+        experts = self.experts if local is None else local.choose(self.experts)
         if counts is None:
             batches = tf.unstack(inputs, len(experts))
         else:

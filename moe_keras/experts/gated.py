@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from moe_keras.checks import check_sizes, given
 from moe_keras.experts.segments import Activation
+from moe_keras.experts.stacked import StackedExperts
 from moe_keras.experts.two_layers import each_alone, feed_forward
-from moe_keras.placement.placement import StackedExperts
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -47,6 +47,7 @@ class GatedFeedForwardExperts(StackedExperts):
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
         counts: Optional int32 tensor `(E,)`, slots of each expert.
+        local: `LocalExperts` if only some of the experts are to run.
         training: bool.
 
     Returns:
@@ -102,11 +103,11 @@ class GatedFeedForwardExperts(StackedExperts):
             output=self.output_dim or depth,
         )
 
-    def call(self, inputs, counts=None, training=False):
+    def call(self, inputs, counts=None, local=None, training=False):
         return feed_forward(
             inputs,
             counts,
-            [self.read(self.kernel_in), self.read(self.kernel_out)],
+            [self.read("kernel_in", local), self.read("kernel_out", local)],
             Activation(self._gate_hidden),
             recompute=self.recompute,
             training=training,

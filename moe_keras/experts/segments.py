@@ -20,6 +20,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.bias import bias_gradient
+from moe_keras.custom_gradient import custom_gradient
+
 # Iterations do not depend on each other, forward or backward, so several run
 # at once: more than there are cores, because experts are uneven.
 _PARALLEL_EXPERTS = 8
@@ -96,9 +99,12 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
     # that were just read, over the first device, and anew for every expert.
     weights = [tf.identity(weight) for weight in weights]
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(rows, *weights):
-        outputs, kept = _forward(segments, rows, weights, activation, recompute)
+        inputs = (rows, weights)
+        if recompute:  # an eager tape would keep the hidden layer after all
+            inputs = tf.nest.map_structure(tf.stop_gradient, inputs)
+        outputs, kept = _forward(segments, *inputs, activation, recompute)
 
         def backward(d_outputs):
             return _backward(
@@ -129,7 +135,7 @@ def multiply_segments(rows, counts, kernel):
     """
     segments = _Segments(tf.convert_to_tensor(counts, tf.int32))
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(rows, kernel):
         def forward(turn, expert, products):
             product = tf.matmul(segments.take(expert, rows), kernel[expert])
@@ -178,6 +184,7 @@ class _Segments:
             self.num_busy + 1,
             infer_shape=False,
             element_shape=(None, depth),
+            clear_after_read=False,  # a persistent tape reads it again
         )
 
     def join(self, written, like):
@@ -191,7 +198,9 @@ class _Segments:
 
 def _affine(inputs, kernel, bias, expert):
     product = tf.matmul(inputs, kernel[expert])
-    return product if bias is None else tf.nn.bias_add(product, bias[expert])
+    if bias is None:
+        return product
+    return tf.nn.bias_add(product, tf.cast(bias[expert], product.dtype))
 
 
 def _hidden(segments, rows, weights, expert):
@@ -222,7 +231,7 @@ def _forward(segments, rows, weights, activation, recompute):
 
 
 def _backward(segments, rows, weights, activation, kept, d_outputs):
-    kernel_in, kernel_out = weights[:2]
+    kernel_in, kernel_out, *biases = weights
 
     def run_expert(turn, expert, d_rows, *d_weights):
         if kept is None:
@@ -240,13 +249,19 @@ def _backward(segments, rows, weights, activation, kept, d_outputs):
         gradients = [
             tf.matmul(segments.take(expert, rows), d_hidden, transpose_a=True),
             tf.matmul(hidden, d_output, transpose_a=True),
-            tf.raw_ops.BiasAddGrad(out_backprop=d_hidden),
-            tf.raw_ops.BiasAddGrad(out_backprop=d_output),
+            *(
+                bias_gradient(d_affine, bias.dtype)
+                for d_affine, bias in zip(
+                    (d_hidden, d_output), biases, strict=False
+                )
+            ),
         ]
-        pairs = zip(d_weights, gradients, strict=False)  # biases are optional
         return (
             d_rows.write(turn, d_input),
-            *(d_weight.write(expert, gradient) for d_weight, gradient in pairs),
+            *(
+                d_weight.write(expert, gradient)
+                for d_weight, gradient in zip(d_weights, gradients, strict=True)
+            ),
         )
 
     d_rows, *d_weights = segments.for_each(

@@ -7,6 +7,8 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
+from moe_keras.bias import add_bias
+from moe_keras.custom_gradient import recomputed
 from moe_keras.experts.segments import feed_forward_segments
 
 # Both odd: a number's seed modulo 2^32 is that of no other number.
@@ -98,13 +100,15 @@ def feed_forward(
     def run(inputs_ECD, *weights):
         return _feed_forward_batches(inputs_ECD, weights, activation)
 
-    return (tf.recompute_grad(run) if recompute else run)(inputs, *weights)
+    return (recomputed(run) if recompute else run)(inputs, *weights)
 
 
 def _feed_forward_batches(inputs_ECD, weights, activation):
     kernel_in, kernel_out, *biases = weights
     hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
     if biases:
-        hidden_ECH += biases[0][:, None, :]
+        hidden_ECH = add_bias(hidden_ECH, biases[0][:, None, :])
     outputs_ECD = tf.matmul(activation.apply(hidden_ECH, 0), kernel_out)
-    return outputs_ECD + biases[1][:, None, :] if biases else outputs_ECD
+    if biases:
+        outputs_ECD = add_bias(outputs_ECD, biases[1][:, None, :])
+    return outputs_ECD

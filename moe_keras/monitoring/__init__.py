@@ -1,17 +1,18 @@
 """How evenly experts are used, and whether it stays so (docs/monitoring.md)."""
 
 from moe_keras.monitoring.callback import RoutingMonitor
-from moe_keras.monitoring.collecting import (
+from moe_keras.monitoring.layers import routing_layers
+from moe_keras.monitoring.observers import (
+    CallRecord,
     CollectedRouting,
-    collect_routing,
+    Observers,
     collected_routing,
+    uncounted,
 )
-from moe_keras.monitoring.counting import is_counting, uncounted
 from moe_keras.monitoring.recorder import RoutingRecorder
 from moe_keras.monitoring.statistics import (
     RoutingMetric,
     RoutingStatistics,
-    routing_layers,
 )
 from moe_keras.monitoring.tensorboard import RoutingSummaries
 from moe_keras.monitoring.verdicts import LEVELS, Judge, Thresholds, Verdict
@@ -20,9 +21,11 @@ from moe_keras.monitoring.windows import RoutingWindow, WindowFile, measure
 
 __all__ = [
     "LEVELS",
+    "CallRecord",
     "CollectedRouting",
     "Judge",
     "LayerWatch",
+    "Observers",
     "RoutingMetric",
     "RoutingMonitor",
     "RoutingRecorder",
@@ -32,9 +35,7 @@ __all__ = [
     "Thresholds",
     "Verdict",
     "WindowFile",
-    "collect_routing",
     "collected_routing",
-    "is_counting",
     "measure",
     "routing_layers",
     "uncounted",

@@ -5,8 +5,8 @@ import os
 import keras
 import tensorflow as tf
 
+from moe_keras.monitoring.layers import routing_layers
 from moe_keras.monitoring.recorder import RoutingRecorder
-from moe_keras.monitoring.statistics import routing_layers
 from moe_keras.monitoring.tensorboard import RoutingSummaries
 from moe_keras.monitoring.windows import WindowFile
 

@@ -1,12 +1,10 @@
 """All MoE layers of a model, window after window."""
 
-import collections
 import dataclasses
-import itertools
 
 from moe_keras.monitoring.advice import is_balanced
 from moe_keras.monitoring.gradients import GateGradients
-from moe_keras.monitoring.statistics import routing_layers
+from moe_keras.monitoring.layers import by_name, observed_layers
 from moe_keras.monitoring.verdicts import Judge, Thresholds
 from moe_keras.monitoring.watch import LayerWatch
 from moe_keras.monitoring.windows import WindowFile, measure
@@ -19,8 +17,8 @@ class RoutingRecorder:
     already does not count. `RoutingMonitor` does all of this for `fit`.
 
     Args:
-        model: A built Keras model. Its layers that have a `watch` get one,
-            in place of an earlier recorder's.
+        model: A built Keras model. Its MoE layers get a `LayerWatch` for an
+            observer, in place of an earlier recorder's.
         folder: str or path of a folder for `routing.jsonl`, or None.
         thresholds: `Thresholds`, or None for the defaults.
 
@@ -46,11 +44,10 @@ class RoutingRecorder:
     def __init__(self, model, folder=None, thresholds=None):
         self._thresholds = thresholds or Thresholds()
         self._file = WindowFile(folder) if folder is not None else None
-        self.layers_by_name = _by_name(
-            layer for layer in routing_layers(model) if hasattr(layer, "watch")
-        )
-        for layer in self.layers_by_name.values():
-            layer.watch = LayerWatch(layer)
+        self.layers_by_name = by_name(observed_layers(model))
+        self._watches = {
+            name: _watch(layer) for name, layer in self.layers_by_name.items()
+        }
         self._gradients = GateGradients(self.layers_by_name.values())
         self._start(step=0)
 
@@ -77,8 +74,8 @@ class RoutingRecorder:
             for name, layer in self.layers_by_name.items()
         }
         self.verdicts, self.news = {}, []
-        for layer in self.layers_by_name.values():
-            layer.watch.reset()
+        for watch in self._watches.values():
+            watch.reset()
         self._gradients.close()
 
     def add_gradients(self, gradients, variables, are_summed=False):
@@ -104,14 +101,14 @@ class RoutingRecorder:
             return []
         norms = self._gradients.close()
         windows = []
-        for (name, layer), norm in zip(
-            self.layers_by_name.items(), norms, strict=True
+        for (name, watch), norm in zip(
+            self._watches.items(), norms, strict=True
         ):
             window = measure(
                 name,
                 step,
                 steps,
-                **layer.watch.close()._asdict(),
+                **watch.close()._asdict(),
                 gate_gradient=norm,
             )
             before = self._judges[name].level
@@ -130,21 +127,14 @@ class RoutingRecorder:
         return dataclasses.replace(window, verdict=verdict)
 
 
-def _by_name(layers):
-    """Layers by name; by their path in the model where names are not unique.
-
-    Where paths are not unique either, the later ones are numbered.
-    """
-    layers, by_name = list(layers), {}
-    counts = collections.Counter(layer.name for layer in layers)
-    for layer in layers:
-        is_unique = counts[layer.name] == 1
-        name = layer.name if is_unique else layer.path
-        names = itertools.chain(
-            [name], (f"{name}_{i}" for i in itertools.count(2))
-        )
-        by_name[next(name for name in names if name not in by_name)] = layer
-    return by_name
+def _watch(layer):
+    """A new watch of a layer; an earlier one is removed."""
+    for observer in layer.observers:
+        if isinstance(observer, LayerWatch):
+            layer.observers.remove(observer)
+    watch = LayerWatch(layer)
+    layer.observers.add(watch)
+    return watch
 
 
 def _line(window, before):

@@ -74,12 +74,18 @@ class RoutingMetric(keras.metrics.Metric):
     (0.5, 1.0)
     """
 
+    counts = True  # see `Observers`
+
     def __init__(self, num_experts, name=None):
         super().__init__(name=name, dtype="float32")
         self.num_experts = num_experts
         self.totals = self.add_variable(
             (2 * num_experts + 2,), initializer="zeros", name="totals"
         )
+
+    def observe(self, record):
+        """Add the totals of one call of the layer."""
+        self.update_state(**record.totals())
 
     def update_state(self, importance, load, tokens, overflow):
         """Adds one batch: `(E,)`, `(E,)` and two scalars, of any dtype."""
@@ -127,32 +133,3 @@ class RoutingMetric(keras.metrics.Metric):
     def _split(self, totals):
         num = self.num_experts
         return totals[:num], totals[num : 2 * num], totals[-2], totals[-1]
-
-
-def routing_layers(model):
-    """All layers of a model, however nested, that report routing.
-
-    Args:
-        model: Any Keras layer or model.
-
-    Returns:
-        List of the layers with a method `routing_statistics`, in order.
-
-    Example:
-
-    >>> import moe_keras
-    >>> moe = moe_keras.SparseMoE(4, k=2, hidden_dim=8, name="moe")
-    >>> model = keras.Sequential([keras.Sequential([moe])])
-    >>> [layer.name for layer in routing_layers(model)]
-    ['moe']
-    """
-    found, seen, ahead = [], set(), [model]
-    while ahead:
-        layer = ahead.pop()
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        if hasattr(layer, "routing_statistics"):
-            found.append(layer)
-        ahead += reversed(layer._layers)
-    return found

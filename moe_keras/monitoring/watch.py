@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.monitoring.counting import uncounted
-
 PROBE_TOKENS = 256  # P
 
 
@@ -35,11 +33,10 @@ class Counts(NamedTuple):
 
 
 class LayerWatch:
-    """Adds up the training steps of one MoE layer, beside its metric.
+    """Observer that adds up the training steps of one MoE layer.
 
-    The layer calls `update` in every training step; evaluation and epochs
-    leave it alone, so that a window may span them. All sums lie in one
-    vector, one addition a step.
+    Evaluation and epochs leave it alone, so that a window may span them. All
+    sums are in one vector, one addition a step.
 
     The first batch of each window leaves `P` of its tokens on the device, the
     *probe*. When a window ends, the probe of the window before is routed once
@@ -55,12 +52,15 @@ class LayerWatch:
     >>> import moe_keras
     >>> layer = moe_keras.SparseMoE(4, k=2, hidden_dim=8)
     >>> layer.build((None, 3))
-    >>> layer.watch = LayerWatch(layer)
+    >>> watch = LayerWatch(layer)
+    >>> layer.observers.add(watch)
     >>> _ = layer(tf.ones((6, 3)), training=True)
-    >>> counts = layer.watch.close()
+    >>> counts = watch.close()
     >>> counts.tokens, float(counts.load.sum())
     (6.0, 12.0)
     """
+
+    counts = True  # see `Observers`
 
     def __init__(self, layer):
         if not layer.built:
@@ -84,16 +84,18 @@ class LayerWatch:
             self._first_choice_eagerly, autograph=False
         )
 
-    def update(
-        self, tokens_ND, mask_N, importance, load, tokens, overflow, figures
-    ):
-        """Adds one batch: its tokens, and the sums of its routing."""
+    def observe(self, record):
+        """Add one call of the layer, if it trains."""
+        if not record.training:
+            return
         tf.cond(
             tf.equal(self._totals[2 * self._num_experts], 0.0),
-            lambda: self._keep_probe(tokens_ND, mask_N),
+            lambda: self._keep_probe(record.tokens, record.mask),
             lambda: False,
         )
-        parts = [importance, load, [tokens], [overflow]]
+        totals, figures = record.totals(), record.routing.figures
+        parts = [totals["importance"], totals["load"]]
+        parts += [[totals["tokens"]], [totals["overflow"]]]
         parts += [[figures[name]] for name in self._figure_names]
         self._totals.assign_add(
             tf.stop_gradient(
@@ -157,8 +159,7 @@ class LayerWatch:
         return changed_share
 
     def _first_choice_eagerly(self, tokens_PD, mask_P):
-        with uncounted():
-            routing = self._gate(tokens_PD, mask=mask_P, training=False)
+        routing = self._gate(tokens_PD, mask=mask_P, training=False)
         return routing.expert_index[:, 0]
 
 

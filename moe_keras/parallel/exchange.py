@@ -19,7 +19,8 @@ R: devices    C: places for each device
 import tensorflow as tf
 
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
-from moe_keras.placement.placement import current_part, run_experts
+from moe_keras.experts.stacked import run_in_parts
+from moe_keras.placement.placement import run_experts
 
 
 def plan_devices(expert_index, experts_each, num_devices, places):
@@ -102,7 +103,7 @@ def places_needed(expert_index, source, experts_each, num_devices):
 
 
 def expert_of_rows(expert_index, plan):
-    """Whom each row is for, which travels beside it.
+    """The expert index of each row, sent with it.
 
     Args:
         expert_index: int32 `(n, K)`.
@@ -121,31 +122,36 @@ def expert_of_rows(expert_index, plan):
     return tf.gather(tf.concat([expert_A, [-1]], 0), plan.choice_index)
 
 
-def serve(experts, rows, expert_index, gate=None):
-    """The second step: the `Part` at work runs its experts on some rows.
+def run_local_experts(experts, local, rows, expert_index, gate=None):
+    """The second step: the experts of one device run on its rows.
 
     Args:
         experts: Layer of experts.
+        local: `LocalExperts` of the device.
         rows: Tensor `(n, D)`.
-        expert_index: int32 `(n, K)`, numbers among all experts. Those that
-            the part does not have are left out.
+        expert_index: int32 `(n, K)`, numbers among all experts. Those of
+            other devices are left out.
         gate: Tensor `(n, K)`; None for 1.
 
     Returns:
-        Tensor `(n, D')`; zeros where no expert was asked.
+        Tensor `(n, D')`; zeros for rows of other devices' experts.
     """
-    part = current_part()
-    own_nK = expert_index - part.first_expert
-    is_own_nK = (own_nK >= 0) & (own_nK < part.num_experts)
+    own_nK = expert_index - local.first_expert
+    is_own_nK = (own_nK >= 0) & (own_nK < local.num_experts)
     as_segments = getattr(experts, "supports_segments", False)
     plan = plan_dispatch(
         tf.where(is_own_nK, own_nK, -1),
-        part.num_experts,
+        local.num_experts,
         capacity=None if as_segments else "busiest",
         compact=True,
     )
-    slots = run_experts(experts, dispatch(rows, plan), plan)
-    return combine(slots, plan, gate)
+    slots = dispatch(rows, plan)
+    # Experts that cannot be split are all on every device.
+    local = local if getattr(experts, "splits", ()) else None
+    results = run_in_parts(
+        experts, lambda: run_experts(experts, slots, plan, local)
+    )
+    return combine(results, plan, gate)
 
 
 def _device_of(expert_index, experts_each):

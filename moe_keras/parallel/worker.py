@@ -18,6 +18,7 @@ import sys
 
 import tensorflow as tf
 
+from moe_keras import __version__
 from moe_keras.parallel.processes.cluster import (
     ClusterError,
     cluster_of,
@@ -71,14 +72,17 @@ def main(arguments=None):
         required=True,
         help="which of the addresses is this worker's, from 1",
     )
+    parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(arguments)
     try:
         cluster = cluster_of(options.cluster, options.index)
         server = start_server(cluster)
     except ClusterError as error:
         sys.exit(f"Error: {error}")
-    # While TensorFlow waits, Python would not hear of Ctrl-C.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # While TensorFlow waits, Python would not hear of Ctrl-C. In the background
+    # of a shell it is ignored, and stays so.
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     print(f"{cluster.name(cluster.index).capitalize()} is ready.", flush=True)
     server.join()
 

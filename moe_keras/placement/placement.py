@@ -1,20 +1,18 @@
 """Where the weights of experts live, and where the experts run.
 
-Layers know no devices. Experts name the dimensions of their weights and leave
-it to the *placement* in force while they are built to make the variables;
-`SparseMoE` leaves it to the same placement to bring the tokens to the experts
-and back. The placement here is the plain one: whole weights, where Keras puts
-them. `moe_keras.parallel` has others, which split weights and tokens over
-devices. None of them changes a result.
+Layers know no devices. Experts name the dimensions of their weights, and the
+*placement* in force while they are built makes the variables. `SparseMoE` asks
+the same placement for a *dispatcher*, which brings the tokens of a call to the
+experts and the results back. The placement here is the plain one: whole
+weights, where Keras puts them. `moe_keras.parallel` has others, which split
+weights and tokens over devices. None of them changes a result.
 
 N: tokens    D: depth    E: experts    K: experts per token    S: slots
 """
 
 import contextlib
 import contextvars
-from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from moe_keras.dispatch import combine, dispatch
@@ -33,11 +31,11 @@ class Placement:
     [(4, 2, 3), (4, 3), (4, 3, 2), (4, 2)]
     """
 
-    supports_jit = True  # whether XLA can compile what `run` does
+    supports_jit = True  # whether XLA can compile the dispatcher
 
     @contextlib.contextmanager
     def scope(self):
-        """Layers that are built within the block have this placement."""
+        """Context manager: layers built within it have this placement."""
         token = _PLACEMENT.set(self)
         try:
             yield self
@@ -45,21 +43,21 @@ class Placement:
             _PLACEMENT.reset(token)
 
     def add_weight(self, layer, name, draw, dims, side_by_side=1):
-        """Makes a weight of experts.
+        """Make a weight of experts.
 
         Args:
             layer: The Keras layer that it belongs to.
             name: str.
             draw: Function `(expert, shape, dtype) -> tensor`, the initial
-                values of one expert, the same whenever they are asked for.
-            dims: dict of the sizes of its dimensions by their names, in their
+                values of one expert, the same at every call.
+            dims: dict of the sizes of its dimensions by their names, in
                 order, "experts" first. "hidden" is the hidden size of the
                 experts, over which their second product sums.
-            side_by_side: int. So many kernels lie side by side in the last
+            side_by_side: int. Number of kernels side by side in the last
                 dimension; where it is split, each of them is.
 
         Returns:
-            What `read` takes: here a Keras variable.
+            A Keras variable, or a `SplitWeight`.
         """
 
         def draw_all(shape, dtype=None):
@@ -72,46 +70,84 @@ class Placement:
             name=name, shape=tuple(dims.values()), initializer=draw_all
         )
 
-    def home(self, expert, num_experts):
-        """A context in which to build an expert that is a layer of its own.
+    def expert_scope(self, expert, num_experts):
+        """Context manager: build an expert that is a layer of its own.
 
         Args:
             expert: int. Its number.
-            num_experts: int.
+            num_experts: int. Experts of all devices.
         """
         return contextlib.nullcontext()
 
     def check(self, experts):
-        """Raises a ValueError if a layer of experts cannot be run.
+        """Raise a ValueError if a layer of experts cannot run here.
 
         Args:
             experts: Layer as in `SparseMoE`, built.
         """
 
-    def run(self, experts, tokens, routing, plan):
-        """Brings the tokens to their experts and the results back.
+    def dispatcher(self, routing, plan):
+        """Make the dispatcher of one call.
 
         Args:
-            experts: Layer that runs all experts, as in `SparseMoE`.
-            tokens: Tensor `(N, D)`.
             routing: `Routing` of the tokens.
-            plan: `DispatchPlan` of the routing, in segments or batches as
-                `experts` takes them. What has no slot in it is dropped.
+            plan: `DispatchPlan` of the routing, in segments or batches as the
+                experts take them. Choices without a slot are dropped.
 
         Returns:
-            Tensor `(N, D')`.
+            `Dispatcher`, or an object with the same three methods.
         """
-        slots_SD = run_experts(experts, dispatch(tokens, plan), plan)
-        return combine(slots_SD, plan, routing.gate)
+        return Dispatcher(routing, plan)
 
 
-def run_experts(experts, slots, plan):
-    """Calls a layer of experts with slots in the shape that it takes.
+class Dispatcher:
+    """Brings the tokens of one call to their experts, and the results back.
+
+        tokens (N, D) --dispatch--> slots (S, D) --run--> results (S, D')
+        --combine--> (N, D')
+
+    What `dispatch` returns is for `run`, and what that returns for `combine`:
+    other placements have lists of tensors there, one for each device.
+
+    Example:
+
+    >>> from moe_keras import Routing
+    >>> from moe_keras.dispatch import plan_dispatch
+    >>> gate = tf.constant([[0.5], [1.0]])
+    >>> routing = Routing([[1], [0]], gate, importance=None, load=None)
+    >>> plan = plan_dispatch(routing.expert_index, num_experts=2, capacity=1)
+    >>> dispatcher = Placement().dispatcher(routing, plan)
+    >>> slots = dispatcher.dispatch(tf.constant([[2.0], [3.0]]))
+    >>> results = dispatcher.run(lambda slots_ECD: 10 * slots_ECD, slots)
+    >>> dispatcher.combine(results).numpy().tolist()
+    [[10.0], [30.0]]
+    """
+
+    def __init__(self, routing, plan):
+        self._gate = routing.gate
+        self._plan = plan
+
+    def dispatch(self, tokens):
+        """Gather the tokens of each expert."""
+        return dispatch(tokens, self._plan)
+
+    def run(self, experts, slots):
+        """Call the layer of experts."""
+        return run_experts(experts, slots, self._plan)
+
+    def combine(self, results):
+        """Add up the results of each token's experts, weighted by gate."""
+        return combine(results, self._plan, self._gate)
+
+
+def run_experts(experts, slots, plan, local=None):
+    """Call a layer of experts with slots in the shape that it takes.
 
     Args:
         experts: Layer as in `SparseMoE`.
         slots: Tensor `(S, D)`.
         plan: The `DispatchPlan` by which they were filled.
+        local: `LocalExperts`, or None for all experts of the layer.
 
     Returns:
         Tensor `(S, D')`.
@@ -125,133 +161,19 @@ def run_experts(experts, slots, plan):
     >>> run_experts(double, slots, plan).numpy().ravel().tolist()
     [4.0, 0.0, 2.0, 6.0]
     """
+    # Only layers that can be split have the argument.
+    arguments = {} if local is None else {"local": local}
     if plan.capacity is None:
-        return experts(slots, counts=plan.counts)
+        return experts(slots, counts=plan.counts, **arguments)
     shape = [plan.counts.shape[0], plan.capacity, slots.shape[-1]]
-    outputs_ECD = experts(tf.reshape(slots, shape))
+    outputs_ECD = experts(tf.reshape(slots, shape), **arguments)
     return tf.reshape(outputs_ECD, [-1, outputs_ECD.shape[-1]])
 
 
-class Part(NamedTuple):
-    """The part of the experts that is at work; by default all of them.
-
-    Attributes:
-        tensors: dict of the part's tensor of each weight, by `id` of what
-            `Placement.add_weight` returned. A weight that is not in it is
-            whole.
-        first_expert: int or scalar tensor. Number of the part's first expert.
-        num_experts: int. Experts of the part; None for all.
-        hidden_part: int or scalar tensor. Which part of the hidden dimension
-            it is, 0 for the first or only one.
-        number: int or scalar tensor, of the part among all that run at once;
-            None for the whole.
-    """
-
-    tensors: Any
-    first_expert: Any = 0
-    num_experts: Any = None
-    hidden_part: Any = 0
-    number: Any = None
-
-    def choose(self, experts):
-        """Those of a list of all experts that are at work."""
-        if self.num_experts is None:
-            return experts
-        return experts[self.first_expert :][: self.num_experts]
-
-    def own_seed(self, seed):
-        """Another seed `(2,)` for each part; that of the whole is `seed`."""
-        if self.number is None:
-            return seed
-        return tf.random.experimental.stateless_fold_in(seed, self.number)
-
-
-_HERE = Placement()
-_WHOLE = Part(tensors={})
+_PLAIN = Placement()
 _PLACEMENT = contextvars.ContextVar("placement")
-_PART = contextvars.ContextVar("part")
 
 
 def current_placement():
     """The placement of the layers that are being built."""
-    return _PLACEMENT.get(_HERE)
-
-
-def current_part():
-    """The `Part` that is at work."""
-    return _PART.get(_WHOLE)
-
-
-@contextlib.contextmanager
-def at_work(part):
-    """Experts that are called within the block are a `Part` of all."""
-    token = _PART.set(part)
-    try:
-        yield
-    finally:
-        _PART.reset(token)
-
-
-def read(weight, once=False):
-    """The tensor of a weight of experts, for the part that is at work.
-
-    Args:
-        weight: What `Placement.add_weight` returned.
-        once: bool. Whether it is added behind the sum over the hidden
-            dimension: of several hidden parts only the first has it, and the
-            others have zeros.
-
-    Returns:
-        Tensor.
-
-    Example:
-
-    >>> weight = tf.Variable([[1.0], [2.0]])
-    >>> with at_work(Part({id(weight): weight[1:]}, first_expert=1)):
-    ...     read(weight).numpy().tolist()
-    [[2.0]]
-    """
-    part = current_part()
-    tensor = tf.convert_to_tensor(part.tensors.get(id(weight), weight))
-    if not once or (isinstance(part.hidden_part, int) and not part.hidden_part):
-        return tensor
-    return tf.where(tf.equal(part.hidden_part, 0), tensor, 0)
-
-
-class StackedExperts(keras.layers.Layer):
-    """What layers share whose experts' weights are stacked, E of each.
-
-    They are made and read by placement, and `.keras` and `.weights.h5` files
-    hold them whole, whatever the placement was. Subclasses have an attribute
-    `num_experts`.
-    """
-
-    splits = ("experts", "hidden")  # the dimensions a `Part` can be cut in
-
-    def add_expert_weight(self, name, draw, side_by_side=1, **dims):
-        """Makes a weight; arguments as for `Placement.add_weight`.
-
-        The dimension "experts" is added in front.
-        """
-        self._expert_weights = (*getattr(self, "_expert_weights", ()), name)
-        dims = {"experts": self.num_experts, **dims}
-        return current_placement().add_weight(
-            self, name, draw, dims, side_by_side
-        )
-
-    def read(self, weight, once=False):
-        """`read`, in the dtype in which the layer computes."""
-        return tf.cast(read(weight, once), self.compute_dtype)
-
-    def save_own_variables(self, store):
-        for number, name in enumerate(self._expert_weights):
-            store[str(number)] = keras.ops.convert_to_numpy(getattr(self, name))
-
-    def load_own_variables(self, store):
-        if len(store.keys()) != len(self._expert_weights):
-            raise ValueError(
-                f"{self.name} has {len(self._expert_weights)} weights. "
-                f"Received: {len(store.keys())} in the file."
-            )
-        for number, name in enumerate(self._expert_weights):
-            getattr(self, name).assign(store[str(number)])
+    return _PLACEMENT.get(_PLAIN)

@@ -93,11 +93,45 @@ def put_together(variables):
     Returns:
         Array.
     """
+    variables = [raw(variable) for variable in variables]
     first = variables[0]
     whole = np.empty(shard_of(first).shape, first.dtype.as_numpy_dtype)
     for variable in variables:
         shard_of(variable).put(variable.numpy(), whole)
     return whole
+
+
+def join_tensors(variables):
+    """The whole of a weight as a tensor, with gradients of all its shards.
+
+    Args:
+        variables: List of all its shards.
+
+    Returns:
+        Tensor.
+
+    Example:
+
+    >>> variables = [tf.Variable([[1.0, 3.0]]), tf.Variable([[2.0, 4.0]])]
+    >>> for n, variable in enumerate(variables):
+    ...     sides = [(slice(0, 1), slice(m, m + 1)) for m in (n, 2 + n)]
+    ...     mark(variable, Shard("kernel", (1, 4), tuple(sides), axis=1))
+    >>> join_tensors(variables).numpy().tolist()
+    [[1.0, 2.0, 3.0, 4.0]]
+    """
+    rows = {}  # the first expert of a shard: {place along `axis`: piece}
+    for variable in variables:
+        shard = shard_of(variable)
+        pieces = tf.split(raw(variable), len(shard.pieces), shard.axis)
+        for place, piece in zip(shard.pieces, pieces, strict=True):
+            row = rows.setdefault(place[0].start, {})
+            row[place[shard.axis].start] = piece
+    axis = shard_of(variables[0]).axis
+    joined = [
+        tf.concat([row[start] for start in sorted(row)], axis)
+        for _, row in sorted(rows.items())
+    ]
+    return tf.concat(joined, 0)
 
 
 def share_out(value, variables):

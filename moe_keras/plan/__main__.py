@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import sys
 
+from moe_keras import __version__
 from moe_keras.plan.config_file import read_model
 from moe_keras.plan.memory import OPTIMIZERS, PRECISIONS, Training
 from moe_keras.plan.planner import plan
@@ -43,6 +44,7 @@ def _parser():
     parser.add_argument("--optimizer", choices=OPTIMIZERS)
     parser.add_argument("--precision", choices=PRECISIONS)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--version", action="version", version=__version__)
     return parser
 
 

@@ -1,10 +1,10 @@
 """Models from JSON: a trainer's config.json, or sizes written by hand."""
 
 import json
-import pathlib
 
+from moe_keras.paths import local_path
 from moe_keras.plan.memory import Training
-from moe_keras.plan.model import Model, MoE, Part
+from moe_keras.plan.model import LayerCost, Model, MoE
 from moe_keras.plan.translator import translator_from_config
 
 
@@ -27,7 +27,7 @@ def read_model(path):
     Raises:
         ValueError: if the file cannot be read, or is neither.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -55,7 +55,7 @@ def _said(error):
 def _from_sizes(name, values):
     return Model(
         name=values.get("name", name),
-        dense=Part(**values.get("dense", {})),
+        dense=LayerCost(**values.get("dense", {})),
         moe=tuple(MoE(**layer) for layer in values["moe"]),
         tokens=values["tokens"],
     )

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from moe_keras.bias import add_bias
 from moe_keras.checks import check_sizes, given
 from moe_keras.recurrent import lstm_step
 from moe_keras.recurrent.recurrence import recurrence
@@ -60,7 +61,9 @@ class ProjectedLSTM(keras.layers.Layer):
     (2, 5, 3)
     """
 
-    stateful = False  # `keras.layers.Bidirectional` asks
+    # `keras.layers.Bidirectional` asks for both.
+    stateful = False
+    states = None
 
     def __init__(
         self,
@@ -117,6 +120,7 @@ class ProjectedLSTM(keras.layers.Layer):
             name="bias",
             shape=(gates,),
             initializer=forget_bias_initializer(self.unit_forget_bias),
+            autocast=False,  # `add_bias` sums its gradient in full precision
         )
         if self.projection_dim is not None:
             self.projection_kernel = self.add_weight(
@@ -126,13 +130,14 @@ class ProjectedLSTM(keras.layers.Layer):
             )
 
     def call(self, sequence, initial_state=None, mask=None, training=False):
+        mask_TB = None if mask is None else ops.transpose(mask)
         outputs_TBP, state, _ = recurrence(
             self.feedback,
-            input_gates(self, ops.transpose(sequence, (1, 0, 2))),
+            input_gates(self, ops.transpose(sequence, (1, 0, 2)), mask_TB),
             self._state(sequence, initial_state),
             as_computed(self, self.recurrent_kernel),
             parameters=self._parameters(),
-            mask=None if mask is None else ops.transpose(mask),
+            mask=mask_TB,
             go_backwards=self.go_backwards,
             compiled=self.compiled,
         )
@@ -142,7 +147,7 @@ class ProjectedLSTM(keras.layers.Layer):
             output = ops.transpose(outputs_TBP, (1, 0, 2))
         else:
             output = state[0]
-        return [output, *state] if self.return_state else output
+        return (output, *state) if self.return_state else output
 
     def step(self, inputs, state):
         """Runs one time step, for decoding.
@@ -190,7 +195,7 @@ class ProjectedLSTM(keras.layers.Layer):
             output_shape = (batch, time, self.output_size)
         if not self.return_state:
             return output_shape
-        return [output_shape, (batch, self.output_size), (batch, self.units)]
+        return output_shape, (batch, self.output_size), (batch, self.units)
 
     def get_config(self):
         return {
@@ -219,11 +224,23 @@ def as_computed(layer, weight):
     return tf.cast(tf.convert_to_tensor(weight), layer.compute_dtype)
 
 
-def input_gates(layer, inputs):
-    """`(..., D)` to preactivations `(..., Z)`: one product for all steps."""
+def input_gates(layer, inputs, mask=None):
+    """Multiply the inputs of all time steps at once.
+
+    Args:
+        layer: Layer with `kernel (D, Z)` and `bias (Z,)`.
+        inputs: Tensor `(..., D)`.
+        mask: Optional bool tensor `(...)`. Where it is False inputs are taken
+            as zeros: even NaN there is in no gradient.
+
+    Returns:
+        Preactivations `(..., Z)`.
+    """
     inputs = ops.cast(inputs, layer.compute_dtype)
+    if mask is not None:
+        inputs = tf.where(mask[..., None], inputs, tf.zeros_like(inputs))
     gates = ops.matmul(inputs, as_computed(layer, layer.kernel))
-    return gates + as_computed(layer, layer.bias)
+    return add_bias(gates, tf.convert_to_tensor(layer.bias))
 
 
 def cell_dtype(compute_dtype):

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.custom_gradient import custom_gradient
 from moe_keras.recurrent.lstm_step import (
     cell_step,
     cell_step_backward,
@@ -67,7 +68,7 @@ def recurrence(
     go_backwards=False,
     compiled="auto",
 ):
-    """Runs an LSTM over all time steps, of which there must be one or more.
+    """Run an LSTM over all time steps.
 
     Args:
         feedback: `Direct()`, `Projected()` or an object like them, see
@@ -98,6 +99,7 @@ def recurrence(
     if compiled == "auto":
         static = gates.shape[:2].is_fully_defined()
         compiled = static and not tf.executing_eagerly()
+    compiled = compiled and gates.shape[0] != 0  # XLA slices the first step
     run = _differentiable(
         Loops(feedback, go_backwards),
         compiled,
@@ -120,14 +122,14 @@ def _differentiable(loops, compiled, mask_TB1, constants):
         has them, `-> (outputs, feedback, cell, *saved)`.
     """
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(*inputs):
         # An eager tape would record the loop's own operations otherwise.
         apart = tuple(map(tf.stop_gradient, inputs))
         problem = Problem(*apart[:4], apart[4:], mask_TB1, constants)
         outputs, final, trace = _run(loops, "forward", compiled, problem)
 
-        @tf.custom_gradient
+        @custom_gradient
         def first_order(*tensors):
             d_results = [tf.stop_gradient(x) for x in tensors[len(inputs) :]]
             d_inputs = _run(
@@ -263,20 +265,23 @@ class Loops:
         )
 
     def _feedback_before(self, first_BR, feedback_TBR):
-        """What each step found: that which the step before it passed on."""
+        """The feedback that each step received from the one before it."""
         first = first_BR[tf.newaxis]
         if self.go_backwards:
-            return tf.concat([feedback_TBR[1:], first], axis=0)
-        return tf.concat([first, feedback_TBR[:-1]], axis=0)
+            return tf.concat([feedback_TBR, first], axis=0)[1:]
+        return tf.concat([first, feedback_TBR], axis=0)[:-1]
 
 
 def _loop(step, state, dtypes, over, reverse):
     """Loops over the first axis of `over`, in reverse or not.
 
     Args:
-        step: `(index, *state) -> (new state, values to keep)`.
+        step: `(index, *state) -> (new state, values to keep)`. Values are
+            tensors `(B, X)`.
         state: tuple of tensors before the first step.
         dtypes: list of the dtypes of the values that are kept.
+        over: Tensor `(T, B, ...)`.
+        reverse: bool.
 
     Returns:
         The state after the last step, and the list of the values, stacked
@@ -304,7 +309,16 @@ def _loop(step, state, dtypes, over, reverse):
         (0, state, arrays),
         parallel_iterations=1,
     )
-    stacked = [array.stack() for array in arrays]
+    # Not `array.stack()`, which fails for no steps: their shape is told here.
+    batch = tf.shape(over)[1]
+    stacked = [
+        tf.raw_ops.TensorListStack(
+            input_handle=array.flow,
+            element_shape=[batch, -1 if shape[-1] is None else shape[-1]],
+            element_dtype=array.dtype,
+        )
+        for array, shape in zip(arrays, shapes, strict=True)
+    ]
     for x, shape in zip(stacked, shapes, strict=True):
         x.set_shape([over.shape[0], *shape])
     return state, stacked

@@ -1,8 +1,8 @@
 """The page: sections of HTML, joined into one file that needs no other."""
 
 import html
-import pathlib
 
+from moe_keras.paths import local_path
 from moe_keras.report.experts import experts_section
 from moe_keras.report.routing import routing_section
 
@@ -43,7 +43,7 @@ def write_report(model_dir, output=None):
         ReportError: if the folder holds nothing to report, or matplotlib is
             not installed.
     """
-    model_dir = pathlib.Path(model_dir)
+    model_dir = local_path(model_dir)
     try:
         sections = [section(model_dir) for section in SECTIONS]
     except ModuleNotFoundError as error:
@@ -61,7 +61,7 @@ def write_report(model_dir, output=None):
             "nor experts.json. Train with trainers.nmt, or with the callback "
             "moe_keras.monitoring.RoutingMonitor(model_dir=...)."
         )
-    output = pathlib.Path(output or model_dir / "report.html")
+    output = local_path(output or model_dir / "report.html")
     output.write_text(_page(model_dir.resolve().name, sections), "utf-8")
     return output
 

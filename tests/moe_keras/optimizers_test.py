@@ -79,6 +79,32 @@ def test_weights_that_are_no_stack_of_matrices_get_plain_adam(shape):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_float64_weights_follow_the_formula_in_float64():
+    # 0.999 is no float32: beta_2 would be wrong by 1e-8, the weights by 2e-7.
+    start, *gradients = (x.astype("float64") for x in _gradients((1, 3, 4), 6))
+    variable = keras.Variable(start, dtype="float64")
+    optimizer = FactoredAdam(0.5)  # which is a float32
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient)], [variable])
+    theirs = _by_the_formula(start[0], [g[0] for g in gradients], 0.5, 0.999)
+    np.testing.assert_allclose(variable.numpy()[0], theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 4)], ids=str)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_in_half_precision_move_as_those_in_float32(shape, dtype):
+    start, *gradients = _gradients(shape, steps=8)
+    variable = keras.Variable(np.zeros(shape), dtype=dtype)
+    optimizer = FactoredAdam(0.1, epsilon=1e-5)
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient, dtype)], [variable])
+    theirs = _train(FactoredAdam(0.1, epsilon=1e-5), 0 * start, gradients)
+    # Each of 8 steps of about 0.1 is rounded to 1/256 of the weight.
+    np.testing.assert_allclose(
+        variable.numpy().astype("float32"), theirs, atol=0.02
+    )
+
+
 def test_experts_without_a_token_stay_and_nothing_is_nan():
     start, gradient = _gradients((2, 3, 4), steps=2)
     gradient[1] = 0.0

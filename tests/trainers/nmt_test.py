@@ -1,6 +1,7 @@
 """The program: its help, its errors, and the main job."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,14 +9,21 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
+from moe_keras.parallel.processes.strategies import STRATEGIES
 from trainers import nmt
+from trainers.engine.program import flags as common_flags
+from trainers.engine.program.usage import TRAINING
+from trainers.translator import modes, usage
 from trainers.translator.folder import ModelFolder
-from trainers.translator.presets import NmtConfig
+from trainers.translator.presets import PRESETS, NmtConfig
+from trainers.translator.serving import PRECISIONS
+from trainers.translator.text_modes import ALIGNMENTS
+from translation.search.ensemble import MEANS
 
 
-def _run(*arguments, **kwargs):
+def _run(*arguments, python=sys.executable, **kwargs):
     return subprocess.run(
-        [sys.executable, "-m", "trainers.nmt", *arguments],
+        [python, "-m", "trainers.nmt", *arguments],
         capture_output=True,
         text=True,
         **kwargs,
@@ -23,7 +31,9 @@ def _run(*arguments, **kwargs):
 
 
 def test_help_teaches_every_mode_and_flag():
-    text = _run("--help").stdout
+    process = _run("--help")
+    assert process.returncode == 0
+    text = process.stdout
     for word in (
         "--mode",
         "--preset",
@@ -89,7 +99,15 @@ def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
             ["--mode=export", "file"],
             "does not take arguments file; translate, score does",
         ),
-        (["--index=3"], "there is no --cluster"),
+        (["--index=3"], "--index goes with --cluster alone"),
+        (
+            ["--mode=export", "--ensemble_mean=log_probabilities"],
+            "--ensemble_mean goes with --ensemble alone",
+        ),
+        (
+            ["--mode=evaluate", "--preset=multi30k", "--model_dir=a"],
+            "takes the configuration of --model_dir; leave out --preset",
+        ),
     ],
 )
 def test_flag_that_would_be_passed_over_is_a_mistake(given, message):
@@ -118,6 +136,15 @@ def test_trained_model_has_its_languages(tmp_path):
         nmt.main(flags.FLAGS(given))
 
 
+def test_flags_take_what_the_modules_take():
+    assert usage.PRESETS == tuple(PRESETS)
+    assert common_flags.STRATEGIES == STRATEGIES
+    assert usage.PRECISIONS == PRECISIONS
+    assert usage.ALIGNMENTS == ALIGNMENTS
+    assert usage.MEANS == MEANS
+    assert set(usage.MODES) == {TRAINING, *modes.MODES}
+
+
 def test_mistakes_end_the_program_without_a_traceback(tmp_path):
     process = _run("--preset=large", f"--model_dir={tmp_path / 'model'}")
     assert process.returncode == 1
@@ -126,17 +153,47 @@ def test_mistakes_end_the_program_without_a_traceback(tmp_path):
     assert "Traceback" not in process.stderr
 
 
+# What README says of the SavedModel, with TensorFlow alone.
+SERVE = """
+import sys
+import tensorflow as tf
+import tensorflow_text
+served = tf.saved_model.load(sys.argv[1])
+translate = served.signatures["serving_default"]
+outputs = translate(inputs=tf.constant([sys.argv[2]]))["outputs"]
+print(outputs.numpy()[0].decode())
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pair", ["en-fr", "en-de"])
 def test_main_job_reaches_85_bleu(pair, tmp_path):
-    process = _run(f"--pair={pair}", f"--model_dir={tmp_path}")
+    """Runs in an empty folder; where INSTALLED_PYTHON is set, by that one."""
+    environment = dict(os.environ)
+    python = environment.pop("INSTALLED_PYTHON", sys.executable)
+    if python != sys.executable:
+        environment.pop("PYTHONPATH", None)  # the checkout is not installed
+    how = {"python": python, "cwd": tmp_path, "env": environment}
+    process = _run(f"--pair={pair}", **how)
     assert process.returncode == 0, process.stderr[-2000:]
-    results = json.loads((tmp_path / "results.json").read_text())
+    folder = tmp_path / f"runs/phrasebook-{pair}"
+    results = json.loads((folder / "results.json").read_text())
     assert results["bleu"] >= 85
     assert results["signature"] in process.stdout
     assert "5 of 5 of these translations" in process.stdout
-    source = results["examples"][0]["source"]
+    example = results["examples"][0]
     translated = _run(
-        "--mode=translate", f"--model_dir={tmp_path}", input=source + "\n"
+        "--mode=translate",
+        f"--model_dir={folder}",
+        input=example["source"] + "\n",
+        **how,
     )
-    assert translated.stdout.strip() == results["examples"][0]["translation"]
+    assert translated.stdout.strip() == example["translation"]
+    served = subprocess.run(
+        [python, "-c", SERVE, folder / "export/1", example["source"]],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert served.stdout.strip() == example["translation"], served.stderr

@@ -24,11 +24,11 @@ class BadSteps:
     Example:
 
     >>> import tempfile
-    >>> from trainers.engine.train_step import StepFigures
+    >>> from trainers.engine.train_step import StepResult
     >>> nan = float("nan")
     >>> bad_steps = BadSteps(tempfile.mkdtemp(), 9, lambda batch: {}, str)
-    >>> figures = StepFigures(nan, 2.0, nan, False, nan)
-    >>> path = bad_steps.add(5, figures, [{"ids": tf.constant([3, 4])}])
+    >>> result = StepResult(nan, 2.0, nan, False)
+    >>> path = bad_steps.add(5, result, [{"ids": tf.constant([3, 4])}])
     >>> path.name, np.load(path)["ids"].tolist()
     ('step-5-bad-1.npz', [3, 4])
     """
@@ -41,12 +41,12 @@ class BadSteps:
         self._log = log
         self._keeps = keeps
 
-    def add(self, step, figures, batches):
+    def add(self, step, result, batches):
         """Takes in a step that was not applied.
 
         Args:
             step: int. The step that it would have been.
-            figures: `StepFigures`.
+            result: `StepResult`.
             batches: List of the batches of that step.
 
         Returns:
@@ -58,8 +58,8 @@ class BadSteps:
         count = int(self.count.assign_add(1))
         path = self._save(f"step-{step}-bad-{count}.npz", batches)
         found = (
-            f"The loss of step {step} is {figures.loss}, its gradient norm "
-            f"{figures.norm}; its batch is in {path}"
+            f"The loss of step {step} is {result.loss}, its gradient norm "
+            f"{result.norm}; its batch is in {path}"
         )
         if count >= self._limit:
             raise TrainingError(

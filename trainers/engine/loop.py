@@ -28,7 +28,7 @@ from trainers.engine.checkpoints.recent import Checkpoints
 from trainers.engine.interruption import Interrupted, Interruption
 from trainers.engine.loss_scale import LossScale
 from trainers.engine.optimizer import OPTIMIZERS
-from trainers.engine.progress import Progress
+from trainers.engine.progress import Progress, format_metrics
 from trainers.engine.schedules import Schedule
 from trainers.engine.summaries import Summaries
 from trainers.engine.train_step import TrainStep
@@ -70,7 +70,7 @@ class Loop:
             )
         scale = config.loss_scale
         self.loss_scale = LossScale(scale) if scale else None
-        self.batches = task.savable_batches()
+        self.batches = task.source()
         self._train_step = TrainStep(
             model,
             task.loss,
@@ -80,7 +80,8 @@ class Loop:
             task.static_shapes,
             watch=self._watch_gradients,
             loss_scale=self.loss_scale and self.loss_scale.factor,
-            batch_spec=getattr(self.batches, "element_spec", None),
+            batch_spec=self.batches.spec,
+            rows_of_replica=self.batches.rows_of_replica,
         )
         self.best = BestScore()
         self.bad_steps = BadSteps(
@@ -97,10 +98,11 @@ class Loop:
             model,
             self.optimizer,
             task.identity,
-            task.measure,
+            task.score_identity,
             log,
+            task.batches_identity,
             average=self.average.state(),
-            batches=self.batches,
+            batches=self.batches.state,
             best=self.best,
             bad_steps=self.bad_steps.count,
             step=self.step,
@@ -108,7 +110,7 @@ class Loop:
             seconds=self.seconds,
             **({"loss_scale": self.loss_scale} if self.loss_scale else {}),
         )
-        self._is_saved = True
+        self._is_saved = False
 
     def _make_optimizer(self):
         config = self.config
@@ -140,12 +142,14 @@ class Loop:
         name = self.workers.everyones(name)[0]
         if name is None:
             return
-        step, is_same_measure = self.checkpoints.load(name)
+        step, is_same_score = self.checkpoints.load(name)
+        self._is_saved = True
         self._log(f"Resuming after step {step}.")
-        if not is_same_measure:
+        if not is_same_score:
             self._log(
-                "The dev corpus or the search has changed: the search for "
-                "the best begins anew."
+                "What the score depends on has changed: the search for the "
+                "best begins anew. The best weights until now become "
+                "best/step-N.earlier when there are better ones."
             )
             self._restart_best()
         self._give_up_lost_best()
@@ -160,10 +164,10 @@ class Loop:
         Returns:
             bool. Whether none are left, and the search begins anew.
         """
-        mine = None
+        mine = -math.inf, math.inf
         if self.workers.is_chief:
             mine = self.checkpoints.best_score_left()
-        left = self.workers.everyones(mine)[0]
+        left, perplexity = self.workers.everyones(mine)[0]
         lost = float(self.best.score)
         if left >= lost:
             return False
@@ -179,7 +183,7 @@ class Loop:
             f"The best weights, of score {lost:.2f}, are lost: the best that "
             f"are left have {left:.2f}."
         )
-        self.best.score.assign(left)
+        self.best.set_best(left, perplexity)
         return False
 
     def run(self):
@@ -190,8 +194,13 @@ class Loop:
             TrainingError: after too many steps that are not finite.
             CheckpointError: if a checkpoint cannot be written.
         """
+        if self.task.about_score:
+            self._log(self.task.about_score)
         self.routing.begin(int(self.step))
         spread_random_states(self.model)
+        # From the first moment on there is a checkpoint: a folder that has
+        # best weights and none was robbed of it.
+        self._save()
         try:
             with Interruption() as interruption:
                 self._run(interruption)
@@ -210,7 +219,13 @@ class Loop:
             )
 
     def _run(self, interruption):
-        progress = Progress(self.config, self._log, self.seconds)
+        progress = Progress(
+            self.config,
+            self._log,
+            self.seconds,
+            self.task.unit,
+            self.task.shown,
+        )
         while True:
             self._agree(interruption)
             if self._is_due(self.config.evaluate_every):
@@ -243,16 +258,16 @@ class Loop:
         step = int(self.step) + 1
         self.schedule.used.assign(self._share_used())
         self._is_saved = False
-        figures = self._finite_step(step)
+        result = self._finite_step(step)
         self.step.assign(step)
         if step % self.average.every == 0:
             self.average.update()
         self.seconds.assign_add(time.monotonic() - start)
-        shown = progress.add(step, figures.loss, figures.nll, figures.tokens)
+        shown = progress.add(step, result)
         if shown:
             windows = self.routing.close(step)
             self.summaries.write_training(
-                step, shown, self.learning_rate(), figures.norm, windows
+                step, shown, self.learning_rate(), result.norm, windows
             )
             for line in self.routing.news:
                 self._log(line)
@@ -260,17 +275,17 @@ class Loop:
     def _finite_step(self, step):
         """Trains on the next batch whose loss and gradient are finite."""
         while True:
-            figures, batches = self._train_step(self.batches)
+            result, batches = self._train_step(self.batches)
             scale = self.loss_scale
-            if scale and scale.was_too_large(figures):
+            if scale and scale.was_too_large(result):
                 self._log(
                     f"The gradient of step {step} is too large for float16: "
                     f"the loss scale falls to {float(scale.factor):g}."
                 )
-            elif not figures.is_finite:
-                self.bad_steps.add(step, figures, batches)
+            elif not result.is_finite:
+                self.bad_steps.add(step, result, batches)
             else:
-                return figures
+                return result
             self.routing.begin(step - 1)  # NaN may be in its window
 
     def evaluate(self, check):
@@ -282,21 +297,23 @@ class Loop:
         step = int(self.step)
         with self.average.swapped_in():
             metrics = self._evaluate(check)
-            is_best = self.best.add(metrics["score"])
+            score = metrics["score"]
+            perplexity = metrics.get("perplexity", math.inf)
+            is_best = self.best.add(score, perplexity)
             with self.checkpoints.gathered(self.workers):
                 if self.workers.is_chief:
-                    self.checkpoints.save_best(step, metrics["score"], is_best)
+                    self.checkpoints.save_best(step, score, is_best, perplexity)
         self.evaluated.assign(step)
         self._is_saved = False
         self.summaries.write_evaluation(step, metrics)
-        shown = "  ".join(f"{k} {v:.2f}" for k, v in metrics.items())
+        shown = format_metrics(metrics)
         self._log(f"dev at step {step}  {shown}{'  (best)' * is_best}")
 
     def _evaluate(self, check):
         """The chief evaluates; all know what it has found, or that it ends."""
         found = None
-        if self.workers.count > 1 or self.task.evaluated is not None:
-            copy_weights(self.model, self.task.evaluated)
+        if self.workers.count > 1 or self.task.evaluated_model is not None:
+            copy_weights(self.model, self.task.evaluated_model)
         if self.workers.is_chief:
             try:
                 found = {"metrics": self.task.evaluate(check)}

@@ -28,9 +28,9 @@ class LossScale(tf.Module):
 
     Example:
 
-    >>> from trainers.engine.train_step import StepFigures
+    >>> from trainers.engine.train_step import StepResult
     >>> loss_scale = LossScale(1024.0)
-    >>> infinite = StepFigures(2.5, 8.0, float("inf"), False, 2.5)
+    >>> infinite = StepResult(2.5, 8.0, float("inf"), False)
     >>> loss_scale.was_too_large(infinite), float(loss_scale.factor)
     (True, 512.0)
     """
@@ -43,22 +43,22 @@ class LossScale(tf.Module):
         )
         self.finite_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
-    def was_too_large(self, figures):
+    def was_too_large(self, result):
         """Takes in a step.
 
         Args:
-            figures: `StepFigures`.
+            result: `StepResult`.
 
         Returns:
             bool. Whether the step is lost to the factor, which was halved:
             the loss is finite, its gradient not. At a factor of 1 it never
             is.
         """
-        if figures.is_finite:
+        if result.is_finite:
             self._count()
             return False
         self.finite_steps.assign(0)
-        if not math.isfinite(figures.loss) or float(self.factor) < 2:
+        if not math.isfinite(result.loss) or float(self.factor) < 2:
             return False
         self.factor.assign(self.factor / 2)
         return True

@@ -1,8 +1,5 @@
 """The line that tells how training goes."""
 
-import math
-import time
-
 
 class Progress:
     """Adds up steps and writes a line now and then.
@@ -11,49 +8,50 @@ class Progress:
         config: `LoopConfig`.
         log: Function of one line of text.
         seconds: Scalar variable; seconds spent in steps so far.
+        unit: str. Plural of what the loss is a mean over.
+        shown: Function of the means, a dict of floats, that returns those to
+            be shown.
     """
 
-    def __init__(self, config, log, seconds):
+    def __init__(
+        self, config, log, seconds, unit="tokens", shown=lambda means: means
+    ):
         self._config = config
         self._log = log
         self._seconds = seconds
+        self._unit = unit
+        self._shown = shown
         self._begin_window()
 
-    def add(self, step, loss, nll, tokens):
+    def add(self, step, result):
         """Takes in one step.
 
         Args:
             step: int. Steps done.
-            loss: float. Mean loss for each token of the step.
-            nll: float. Mean negative log likelihood of these tokens, of which
-                the perplexity is made.
-            tokens: float. Target tokens of the step.
+            result: `StepResult`.
 
         Returns:
             The window's figures as a dict after it was written, else None.
         """
-        self._loss += loss * tokens
-        self._nll += nll * tokens
-        self._tokens += tokens
+        for name, mean in {"loss": result.loss, **result.others}.items():
+            total = self._totals.get(name, 0.0) + mean * result.examples
+            self._totals[name] = total
+        self._examples += result.examples
         self._steps += 1
         if step % self._config.log_every and step != self._config.steps:
             return None
         elapsed = max(float(self._seconds) - self._start, 1e-9)
-        tokens = max(self._tokens, 1.0)
-        figures = {
-            "loss": self._loss / tokens,
-            "perplexity": math.exp(min(self._nll / tokens, 50.0)),
-            "tokens_per_second": self._tokens / elapsed,
-        }
+        examples = max(self._examples, 1.0)
+        means = {name: x / examples for name, x in self._totals.items()}
+        shown = self._shown(means)
+        per_second = self._examples / elapsed
         left = self._seconds_left(step, elapsed / self._steps)
         self._log(
-            f"step {step}/{self._config.steps}  loss {figures['loss']:.3f}  "
-            f"perplexity {figures['perplexity']:.2f}  "
-            f"{figures['tokens_per_second']:,.0f} tokens/s  "
-            f"{format_seconds(left)} left"
+            f"step {step}/{self._config.steps}  {format_metrics(shown)}  "
+            f"{per_second:,.0f} {self._unit}/s  {format_seconds(left)} left"
         )
         self._begin_window()
-        return figures
+        return {**shown, f"{self._unit}_per_second": per_second}
 
     def _seconds_left(self, step, seconds_per_step):
         left = (self._config.steps - step) * seconds_per_step
@@ -64,43 +62,18 @@ class Progress:
 
     def _begin_window(self):
         self._start = float(self._seconds)
-        self._loss = self._nll = self._tokens = 0.0
+        self._totals = {}
+        self._examples = 0.0
         self._steps = 0
 
 
-class TranslationProgress:
-    """Says how far a translation is, at most once in so many seconds.
+def format_metrics(metrics):
+    """Names and values on one line.
 
-    Args:
-        log: Function of one line of text.
-        interval: float. Seconds between two lines.
-        clock: Function that tells the time in seconds.
-
-    Example:
-
-    >>> times = iter([0.0, 4.0, 20.0])
-    >>> progress = TranslationProgress(print, clock=lambda: next(times))
-    >>> progress(10, 100)
-    >>> progress(50, 100)
-    50 of 100 translated  2.5 sentences/s  0:20 left
+    >>> format_metrics({"loss": 3.25, "perplexity": 25.79034})
+    'loss 3.250  perplexity 25.790'
     """
-
-    def __init__(self, log, interval=10.0, clock=time.monotonic):
-        self._log = log
-        self._interval = interval
-        self._clock = clock
-        self._start = self._last = clock()
-
-    def __call__(self, done, total):
-        now = self._clock()
-        if now - self._last < self._interval:
-            return
-        self._last = now
-        speed = done / (now - self._start)
-        self._log(
-            f"{done} of {total} translated  {speed:,.1f} sentences/s  "
-            f"{format_seconds((total - done) / max(speed, 1e-9))} left"
-        )
+    return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
 
 def format_seconds(seconds):

@@ -15,23 +15,22 @@ from moe_keras.placement.shards import device_of
 from trainers.engine.optimizer import apply_on_replica
 
 
-class StepFigures(NamedTuple):
+class StepResult(NamedTuple):
     """What a step tells.
 
     Attributes:
-        loss: Mean loss for each token, without auxiliary losses.
-        tokens: Tokens that it is a mean of.
+        loss: Mean loss of an example, without auxiliary losses.
+        examples: Examples that it is a mean of: rows, or tokens.
         norm: Global norm of the gradient, before it is cut.
         is_finite: Whether both are finite; otherwise nothing was updated.
-        nll: Mean negative log likelihood of a token. It is the loss, unless
-            that asks for something else as well, such as smoothed labels.
+        others: dict. Means of what else the loss function sums up, by name.
     """
 
     loss: float
-    tokens: float
+    examples: float
     norm: float
     is_finite: bool
-    nll: float
+    others: dict = {}
 
 
 class TrainStep:
@@ -40,11 +39,11 @@ class TrainStep:
     With `accumulate_steps` of k, the gradients of k batches are summed before
     one update:
 
-        sum_m tokens_m (grad loss_m + grad auxiliary_m) / sum_m tokens_m
+        sum_m examples_m (grad loss_m + grad auxiliary_m) / sum_m examples_m
 
-    The loss is that of one batch which holds all their tokens: means over
-    tokens, weighed by tokens, are the mean over all. An auxiliary loss is a
-    function of its own batch. What is not linear in the tokens, as the
+    An example is what the loss is a mean over, a row or a token. The loss is
+    that of one batch that holds all their examples. An auxiliary loss is a
+    function of its own batch. One that is not linear in the examples, as the
     balancing losses CV(importance)^2 and CV(load)^2 of a mixture of experts,
     is the mean of the k batches' values, and not its value on them together:
     each batch has to be balanced by itself, which asks for more. To have the
@@ -60,20 +59,17 @@ class TrainStep:
     must not draw the same numbers again, and statistics are not weights.
 
     A model that was made under the scope of a `tf.distribute` strategy is
-    trained by all its replicas. Each takes its share of the rows of a batch,
-    one may get none, and loss and gradient are those of the whole batch:
+    trained by all its replicas. Each takes some rows of a batch, perhaps
+    none, and loss and gradient are those of the whole batch:
 
-        grad sum_r loss_sum_r / sum_r tokens_r + grad sum_r auxiliary_r / R
+        grad sum_r loss_sum_r / sum_r examples_r + grad sum_r auxiliary_r / R
 
     Auxiliary losses that are the same on all replicas, as those of
     `SparseMoE`, so count once; of others it is the mean.
 
     Args:
         model: A built Keras model.
-        loss: Function of (model, batch) that calls the model with
-            `training=True` and returns the sum of the loss over the tokens of
-            the batch and their number, and, if that is something else, the
-            sum of their negative log likelihoods: float32 scalars.
+        loss: Function of (model, batch), see `Task.loss`.
         optimizer: A Keras optimizer, built; for several replicas, or experts
             under a layout, one of `trainers.engine.optimizer`.
         clip_norm: float. The global norm of the gradient is cut to this.
@@ -90,6 +86,8 @@ class TrainStep:
             Without, the first batch gets a graph of its own, and so does
             that of a resumed run, which is another: results of two graphs
             differ in their last bits.
+        rows_of_replica: Function of a batch that returns the rows for this
+            replica, see `SharedBatches`.
 
     Example:
 
@@ -100,8 +98,8 @@ class TrainStep:
     >>> def loss(model, batch):
     ...     return tf.reduce_sum(model(batch) ** 2), tf.constant(2.0)
     >>> step = TrainStep(model, loss, optimizer, clip_norm=1.0)
-    >>> figures, batches = step(iter([tf.ones((2, 1))]))
-    >>> figures.tokens, figures.is_finite, len(batches)
+    >>> result, batches = step(iter([tf.ones((2, 1))]))
+    >>> result.examples, result.is_finite, len(batches)
     (2.0, True, 1)
     """
 
@@ -116,6 +114,7 @@ class TrainStep:
         watch=None,
         loss_scale=None,
         batch_spec=None,
+        rows_of_replica=share_of_replica,
     ):
         self._model = model
         self._loss = loss
@@ -124,6 +123,7 @@ class TrainStep:
         self._accumulate_steps = accumulate_steps
         self._watch = watch
         self._loss_scale = loss_scale
+        self._rows_of_replica = rows_of_replica
         self._strategy = model.distribute_strategy
         for layer in model._flatten_layers():
             if hasattr(layer, "batches_per_update"):
@@ -157,7 +157,6 @@ class TrainStep:
 
         with self._strategy.scope():
             self._sums = [zeros(v) for v in self._model.trainable_variables]
-            self._totals = zeros(tf.constant([0.0, 0.0, 0.0]))
             self._kept = [zeros(v) for v in self._states]
 
     def _on_replicas(self, function):
@@ -181,32 +180,38 @@ class TrainStep:
             batches: Iterator.
 
         Returns:
-            `StepFigures` of Python numbers, and the list of the batches.
+            `StepResult` of Python numbers, and the list of the batches.
         """
         taken = [next(batches) for _ in range(self._accumulate_steps)]
         if self._accumulate_steps == 1:
-            figures = self._update(taken[0])
+            result = self._update(taken[0])
         else:
             self._keep_states()
-            for batch in taken:
-                self._add(batch)
-            figures = self._update_by_sums()
-        figures = StepFigures(*(float(figure) for figure in figures))
-        return figures._replace(is_finite=bool(figures.is_finite)), taken
+            result = self._update_by_sums(
+                *_mean_over_examples([self._add(batch) for batch in taken])
+            )
+        result = tf.nest.map_structure(float, result)
+        return result._replace(is_finite=bool(result.is_finite)), taken
 
     def _gradients(self, batch):
-        """Losses and gradient, of which each replica has a part, and tokens.
+        """Means and examples of the whole batch, and this replica's gradient.
 
-        The losses `(2,)` are the one that is trained and the likelihood's.
+        Returns:
+            dict of means by name, `loss` among them; scalar tensor; list of
+            tensors, whose sum over replicas is the gradient.
         """
         variables = self._model.trainable_variables
         with tf.GradientTape() as tape:
-            loss_sum, tokens, *nll_sum = self._loss(
-                self._model, share_of_replica(batch)
+            loss_sum, examples, *others = self._loss(
+                self._model, self._rows_of_replica(batch)
             )
             auxiliary = self._model.losses
-            tokens = sum_over_replicas(tf.stop_gradient(tokens))
-            loss = loss_sum / tf.maximum(tokens, 1.0)
+            sums = {"loss": loss_sum, **(others[0] if others else {})}
+            *totals, examples = sum_over_replicas(
+                [tf.stop_gradient(x) for x in (*sums.values(), examples)]
+            )
+            examples_or_1 = tf.maximum(examples, 1.0)
+            loss = loss_sum / examples_or_1
             total = tf.add_n([loss, *(x / num_replicas() for x in auxiliary)])
             if self._loss_scale is not None:
                 total *= self._loss_scale
@@ -217,17 +222,20 @@ class TrainStep:
             gradients = self._beside_weights(
                 lambda gradient: gradient / self._loss_scale, gradients
             )
-        nll = (*nll_sum, loss_sum)[0] / tf.maximum(tokens, 1.0)
-        return tf.stack([loss, nll]), tokens, gradients
+        means = {
+            name: total / examples_or_1
+            for name, total in zip(sums, totals, strict=True)
+        }
+        return means, examples, gradients
 
-    def _apply(self, losses, tokens, gradients, states):
-        """Sums the parts of replicas; updates the weights if all is finite.
+    def _apply(self, means, examples, gradients, states):
+        """Sums the gradients of replicas; updates if all is finite.
 
         Otherwise weights that have no gradient get their `states` back.
         """
         variables = self._model.trainable_variables
-        losses, gradients, norm = _sum_parts(losses, gradients, variables)
-        loss, nll = tf.unstack(losses)
+        gradients, norm = _sum_gradients(gradients, variables)
+        loss = means.pop("loss")
         cut, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         update = self._optimizer.apply
@@ -245,7 +253,7 @@ class TrainStep:
             return False
 
         tf.cond(is_finite, apply, restore)
-        return StepFigures(loss, tokens, norm, is_finite, nll)
+        return StepResult(loss, examples, norm, is_finite, means)
 
     def _beside_weights(self, function, gradients):
         """A function of each gradient, computed where its weight is."""
@@ -275,34 +283,44 @@ class TrainStep:
         return self._apply(*self._gradients(batch), states)
 
     def _add_batch(self, batch):
-        losses, tokens, gradients = self._gradients(batch)
+        means, examples, gradients = self._gradients(batch)
         gradients = self._beside_weights(
-            lambda gradient: tokens * gradient, gradients
+            lambda gradient: examples * gradient, gradients
         )
         for total, gradient in zip(self._sums, gradients, strict=True):
             total.assign_add(gradient)
-        # The tokens of the batch are known to all replicas, losses in parts.
-        self._totals.assign_add(tf.concat([tokens * losses, [tokens]], 0))
+        return means, examples
 
-    def _step_by_sums(self):
-        totals = tf.identity(self._totals)
-        tokens = totals[2]
-        divisor = tf.maximum(tokens, 1.0)
+    def _step_by_sums(self, means, examples):
+        divisor = tf.maximum(examples, 1.0)
         gradients = self._beside_weights(
             lambda total: total / divisor, self._sums
         )
-        figures = self._apply(
-            totals[:2] / divisor, tokens, gradients, self._kept
-        )
+        result = self._apply(dict(means), examples, gradients, self._kept)
         self._beside_weights(
             lambda total: total.assign(tf.zeros_like(total)), self._sums
         )
-        self._totals.assign(tf.zeros_like(self._totals))
-        return figures
+        return result
 
 
-def _sum_parts(loss, gradients, variables):
-    """Loss and gradients of the whole batch, and their global norm.
+def _mean_over_examples(batches):
+    """Means over the examples of several batches, and their number.
+
+    Args:
+        batches: List of `(means, examples)`.
+    """
+    examples = tf.add_n([examples for _, examples in batches])
+    names = batches[0][0]
+    totals = {
+        name: tf.add_n([means[name] * count for means, count in batches])
+        for name in names
+    }
+    divisor = tf.maximum(examples, 1.0)
+    return {name: totals[name] / divisor for name in totals}, examples
+
+
+def _sum_gradients(gradients, variables):
+    """Gradients of the whole batch, and their global norm.
 
     A weight of which replicas have different parts has a gradient that is
     summed already, and only part of it is here: its norm is what is summed.
@@ -310,13 +328,13 @@ def _sum_parts(loss, gradients, variables):
     pairs = list(zip(gradients, map(is_split, variables), strict=True))
     ours = [gradient for gradient, is_ours in pairs if is_ours]
     others = [gradient for gradient, is_ours in pairs if not is_ours]
-    loss, *summed = sum_over_replicas([loss, *others])
+    summed = sum_over_replicas(others)
     norm = tf.linalg.global_norm(summed)
     if not ours:
-        return loss, summed, norm
+        return summed, norm
     square = sum_over_replicas(tf.linalg.global_norm(ours) ** 2)
     whole = iter(summed)
     gradients = [
         gradient if is_ours else next(whole) for gradient, is_ours in pairs
     ]
-    return loss, gradients, tf.sqrt(norm**2 + square)
+    return gradients, tf.sqrt(norm**2 + square)

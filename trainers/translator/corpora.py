@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from moe_keras.parallel.processes.cluster import ClusterError
 from translation.text.corpora.base import Corpus
 from translation.text.corpora.corpus import open_corpus
+from translation.text.corpora.references import read_references
 from translation.text.input_pipeline import count_too_long
 
 
@@ -18,6 +18,8 @@ class RunCorpora:
     test: Corpus
     # What was read, by the names of the splits: see `Corpus.contents`.
     contents: dict[str, Any]
+    # More references of the test corpus: lists of str.
+    references: list
     # Of the pairs that choose the best checkpoint: see `Corpus.digest`.
     dev_sha256: str
 
@@ -42,11 +44,12 @@ def read_corpora(config, log):
     test = open_corpus(config.test, config.pair, "test")
     # What takes longest comes last.
     contents = {"dev": dev.contents(), "test": test.contents()}
+    references = read_references(config.references, test)
     contents["train"] = train.contents()
     for filtered in train.reports():
         for line in filtered.lines():
             log(line)
-    return RunCorpora(train, dev, test, contents, dev.digest())
+    return RunCorpora(train, dev, test, contents, references, dev.digest())
 
 
 def tell_too_long(corpora, tokenizer, options, log):
@@ -67,18 +70,3 @@ def tell_too_long(corpora, tokenizer, options, log):
             f"{looked_at:,} pairs {count:,} ({count / looked_at:.1%}) are left "
             f"out, with over max_length={options.max_length} subwords."
         )
-
-
-def check_same_corpora(workers, corpora):
-    """Refuses workers whose corpora differ.
-
-    Raises:
-        ClusterError: naming what they hold.
-    """
-    mine = {**corpora.contents, "dev.sha256": corpora.dev_sha256}
-    for index, others in enumerate(workers.everyones(mine)):
-        if others != mine:
-            raise ClusterError(
-                "All workers must have the same corpora. Received: "
-                f"{others} at worker {index}, {mine} here."
-            )

@@ -1,12 +1,11 @@
 """Which models translate together: model folders, or checkpoints of one."""
 
-import pathlib
-
 from trainers.engine.checkpoints.average import choose_checkpoints
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.identity import check_identity
+from trainers.engine.folder.files import FolderError
 from trainers.translator.fields import identity
-from trainers.translator.folder import FolderError, ModelFolder, build_model
+from trainers.translator.folder import ModelFolder, build_model
 from translation.search.ensemble import Ensemble
 
 
@@ -37,7 +36,7 @@ def open_translator(folder, config, members=(), mean="probabilities"):
         if member.partition(":")[0] in ("best", "last"):
             found = _checkpoints(folder, config, tokenizer, member)
         else:
-            found = [(_best_of(pathlib.Path(member), folder, config), member)]
+            found = [(_best_of(member, folder, config), member)]
         for model, name in found:
             models.append(model)
             names.append(name)

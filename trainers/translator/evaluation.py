@@ -8,18 +8,23 @@ import tensorflow as tf
 
 from moe_keras import monitoring
 from trainers.engine.losses import masked_sum, smoothed_cross_entropy
-from trainers.engine.progress import TranslationProgress
 from trainers.translator import report
+from trainers.translator.progress import TranslationProgress
 from translation.search.translate import TextTranslator
-from translation.text.bleu import corpus_bleu
+from translation.text.bleu import choose_tokenizer, corpus_bleu, corpus_chrf
 from translation.text.input_pipeline import evaluation_batches
+from translation.text.languages import language_of, parse_pair
+from translation.text.normalization import normalized
 from translation.text.special_ids import PAD_ID
 
 EXAMPLES = 5  # translations shown at the end
+# Scores of translations, and where a measurement has their signatures.
+_NAMES = {"bleu": "BLEU", "chrf": "chrF"}
+_SIGNATURES = {"bleu": "signature", "chrf": "signature_chrf"}
 
 
 class DevEvaluation:
-    """Perplexity and BLEU of a model on a corpus, for the loop to call.
+    """Perplexity, BLEU and chrF of a model on a corpus, for the loop to call.
 
     Args:
         config: `NmtConfig`.
@@ -37,7 +42,10 @@ class DevEvaluation:
             )
         self._translate = TextTranslator(model, tokenizer, search)
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
-        self._pairs = list(_first(corpus.pairs(), config.dev_sentences))
+        pairs = _first(corpus.pairs(), config.dev_sentences)
+        self._pairs = [(x, _canonical(y, config)) for x, y in pairs]
+        self._score = config.dev_score if self._pairs else "perplexity"
+        self._measure = Measure(config)
         self._loss = tf.function(
             self._loss_eagerly,
             input_signature=[self._batches.element_spec],
@@ -46,12 +54,14 @@ class DevEvaluation:
 
     def about_score(self):
         """A line that says what the `score` of an evaluation is."""
-        if not self._pairs:
+        if self._score == "perplexity":
             return "The score on the dev corpus is minus the perplexity."
-        signature = corpus_bleu(["any"], ["any"]).signature
+        chosen = self._measure(["any"], [["any"]])
+        note = f" {self._measure.note}" if self._score == "bleu" else ""
         return (
-            f"The score on the dev corpus is BLEU of {len(self._pairs)} "
-            f"sentences, {signature}."
+            f"The score on the dev corpus is {_NAMES[self._score]} of "
+            f"{len(self._pairs)} sentences, "
+            f"{chosen[_SIGNATURES[self._score]]}.{note}".rstrip()
         )
 
     def __call__(self, check=lambda: None):
@@ -68,15 +78,17 @@ class DevEvaluation:
             check()
             loss, count = self._loss(batch)
             total, tokens = total + float(loss), tokens + float(count)
-        perplexity = math.exp(min(total / max(tokens, 1.0), 50.0))
-        metrics = {"score": -perplexity, "perplexity": perplexity}
+        perplexity = perplexity_of(total / max(tokens, 1.0))
+        metrics = {"perplexity": perplexity}
         if self._pairs:
             sources, references = zip(*self._pairs, strict=True)
             translations = self._translate(sources, lambda *_: check())
             hypotheses = [found.text for found in translations]
-            bleu = corpus_bleu(hypotheses, references)
-            metrics |= {"score": bleu.score, "bleu": bleu.score}
-        return metrics
+            found = self._measure(hypotheses, [references])
+            metrics |= {name: found[name] for name in _NAMES}
+        score = metrics[self._score]
+        is_error = self._score == "perplexity"
+        return {"score": -score if is_error else score, **metrics}
 
     def _loss_eagerly(self, batch):
         logits = self._model(batch, training=False)
@@ -85,35 +97,120 @@ class DevEvaluation:
         return masked_sum(loss, tf.not_equal(targets, PAD_ID))
 
 
+def perplexity_of(nll):
+    """Perplexity of a mean negative log likelihood, which may be huge."""
+    return math.exp(min(nll, 50.0))
+
+
 def _first(items, count):
     for _, item in zip(range(count), items, strict=False):
         yield item
 
 
-def final_figures(config, model, tokenizer, test, log):
-    """Everything that is reported of a trained model."""
+class Measure:
+    """BLEU and chrF as a configuration wants them.
+
+    Args:
+        config: `NmtConfig`.
+
+    Attributes:
+        note: str. What there is to say of the tokenizer of BLEU, or nothing.
+
+    Example:
+
+    >>> from trainers.translator.presets import preset
+    >>> found = Measure(preset("phrasebook"))(["Oui."], [["Oui."]])
+    >>> f"{found['chrf']:.1f}"
+    '100.0'
+    """
+
+    def __init__(self, config):
+        language = language_of(parse_pair(config.pair).target)
+        self._tokenizer, self.note = choose_tokenizer(
+            language, config.bleu_tokenizer
+        )
+
+    def __call__(self, hypotheses, references):
+        """Scores of translations and the signatures of these.
+
+        Args:
+            hypotheses: List of str.
+            references: List of lists of str, as many each.
+
+        Returns:
+            dict, as `results.json` has it.
+        """
+        bleu = corpus_bleu(hypotheses, references, tokenizer=self._tokenizer)
+        uncased = corpus_bleu(
+            hypotheses, references, lowercase=True, tokenizer=self._tokenizer
+        )
+        chrf = corpus_chrf(hypotheses, references)
+        return {
+            "bleu": bleu.score,
+            "signature": bleu.signature,
+            "bleu_lowercased": uncased.score,
+            "signature_lowercased": uncased.signature,
+            "chrf": chrf.score,
+            "signature_chrf": chrf.signature,
+        }
+
+
+def _canonical(text, config):
+    """A reference as translations write the same text."""
+    form = "none" if config.normalization == "none" else "NFC"
+    return normalized(text, form)
+
+
+def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
+    """Everything that is reported of a trained model.
+
+    Args:
+        config: `NmtConfig`.
+        model: `Translator`.
+        tokenizer: `Tokenizer`.
+        test: Parallel corpus.
+        log: Function of one line of text.
+        more: List of lists of str, further references of the corpus.
+        keep: Function that writes texts, a dict of lists of str: sources
+            `src`, translations `hyp`, references `ref`, `ref1` and so on. It
+            returns the paths.
+
+    Returns:
+        dict, as `results.json` has it.
+    """
     pairs = list(test.pairs())
     log(f"Translating {len(pairs)} test sentences ...")
     progress = TranslationProgress(log)
-    sources, references = zip(*pairs, strict=True)
+    sources, first = zip(*pairs, strict=True)
+    references = [
+        [_canonical(text, config) for text in texts] for texts in (first, *more)
+    ]
     translate_all = TextTranslator(model, tokenizer, config.search)
     translate_all(sources[:1])  # builds the graph
     start = time.monotonic()
     hypotheses = [found.text for found in translate_all(sources, progress)]
     seconds = time.monotonic() - start
+    if keep:
+        endings = ("ref", *(f"ref{i + 1}" for i in range(len(more))))
+        texts = dict(zip(endings, references, strict=True))
+        try:
+            written = keep({"src": sources, "hyp": hypotheses, **texts})
+            log(f"Wrote {', '.join(map(str, written))}")
+        except OSError as error:  # the figures matter more
+            log(f"The translations could not be written: {error}")
     for layer in monitoring.routing_layers(model):
         layer.reset_routing_statistics()
-    no_bleu = dataclasses.replace(config, dev_sentences=0)
+    no_bleu = dataclasses.replace(
+        config, dev_sentences=0, dev_score="perplexity"
+    )
     perplexity = DevEvaluation(no_bleu, model, tokenizer, test)()["perplexity"]
-    cased = corpus_bleu(hypotheses, references)
-    uncased = corpus_bleu(hypotheses, references, lowercase=True)
+    measure = Measure(config)
+    if measure.note:
+        log(measure.note)
     return {
         "perplexity": perplexity,
         "sentences_per_second": len(pairs) / seconds,
-        "bleu": cased.score,
-        "signature": cased.signature,
-        "bleu_lowercased": uncased.score,
-        "signature_lowercased": uncased.signature,
+        **measure(hypotheses, references),
         "examples": [
             {"source": source, "translation": text, "reference": reference}
             for (source, reference), text in zip(

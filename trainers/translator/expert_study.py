@@ -3,8 +3,6 @@
 B: batch    T: length    K: experts per token
 """
 
-import pathlib
-
 import tensorflow as tf
 
 from moe_keras.analysis import (
@@ -18,6 +16,7 @@ from moe_keras.monitoring import (
     routing_layers,
     uncounted,
 )
+from moe_keras.paths import local_path
 from trainers.translator.folder import ModelFolder
 from translation.text.corpora.corpus import open_corpus
 from translation.text.input_pipeline import evaluation_batches
@@ -119,7 +118,7 @@ def route_corpus(model, tokenizer, batches, label_of=None):
 
 
 def _route(model, batch):
-    with uncounted(), collected_routing() as routings:
+    with uncounted(model), collected_routing(model) as routings:
         model(batch, training=False)
     return {r.layer.name: (r.expert_index, r.gate) for r in routings}
 
@@ -127,7 +126,7 @@ def _route(model, batch):
 def _read_labels(path, num_sentences):
     if path is None:
         return None
-    labels = list(read_lines(pathlib.Path(path)))
+    labels = list(read_lines(local_path(path)))
     if len(labels) != num_sentences:
         raise CorpusError(
             f"{path} must have a label for each of the {num_sentences} "

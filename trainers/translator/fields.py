@@ -1,26 +1,33 @@
 """Which fields make a run, and which its scores depend on."""
 
-from trainers.engine.overrides import field_paths
+from trainers.engine.config.stored import ConfigRules, fields_of
+from trainers.translator.presets import NmtConfig
+from translation.text.bleu import choose_tokenizer
+from translation.text.languages import language_of, parse_pair
 
 # What makes a run: fields that cannot change while it goes on.
-FIXED = (
+_FIXED = (
     "pair",
     "vocabulary_type",
+    "normalization",
     "label_smoothing",
     "precision",
     "model.",
     "filters.",
-    "batches.",
     "loop.optimizer",
     "loop.seed",
     "loop.loss_scale",
 )
 
-
-def fields_of(config, names):
-    """The fields whose dotted names begin with one of those."""
-    fields = field_paths(config)
-    return {n: fields[n] for n in fields if n.startswith(names)}
+# Verdicts' former fields are passed over always, for no model depends on them.
+RULES = ConfigRules(
+    NmtConfig,
+    fixed=_FIXED,
+    open=("search.", "bleu_tokenizer"),
+    former=("dip_spread", "fall_windows", "horizon"),
+    former_if_empty=("subword_sampling",),
+    before=(("normalization", "none"),),
+)
 
 
 def identity(config, tokenizer=None, train=None):
@@ -37,7 +44,7 @@ def identity(config, tokenizer=None, train=None):
     Returns:
         dict of what JSON can hold.
     """
-    fields = fields_of(config, FIXED)
+    fields = RULES.fixed_fields(config)
     if tokenizer is not None:
         fields["tokenizer.sha256"] = tokenizer.sha256
     if train is not None:
@@ -48,7 +55,7 @@ def identity(config, tokenizer=None, train=None):
     return fields
 
 
-def measure(config, dev_sha256):
+def score_identity(config, dev_sha256):
     """What the score of an evaluation depends on, besides the weights.
 
     Args:
@@ -57,4 +64,14 @@ def measure(config, dev_sha256):
             of the same pairs may change.
     """
     fields = fields_of(config, ("dev", "search."))
-    return {**fields, "dev.sha256": dev_sha256}
+    language = language_of(parse_pair(config.pair).target)
+    tokenizer, _ = choose_tokenizer(language, config.bleu_tokenizer)
+    return {**fields, "dev.sha256": dev_sha256, "bleu_tokenizer": tokenizer}
+
+
+def batches_identity(config):
+    """What the place in the batches belongs to.
+
+    These fields may change while a run goes on; its batches begin anew then.
+    """
+    return fields_of(config, ("batches.",))

@@ -1,187 +1,70 @@
-"""The folder of a run: what it holds and how a model comes back from it.
+"""The folder of a translator's run: that of any run, and
 
-config.json     the effective configuration
 tokenizer.model the SentencePiece model
 filters.json    what the filters dropped from the training corpora
-checkpoints/    the last states of training
-best/           weights of the best evaluations
-averaged/       a folder like this one, with the mean of several of them
-bad_steps/      batches whose loss or gradient was not finite
-lock            held by the process that trains
-logs/           TensorBoard
-routing.jsonl   windows of the routing, with verdicts
 export/N/       SavedModel, version N
-results.json    figures of the finished run
+test.*          sources (src), translations (hyp) and references (ref) of the
+                test corpus, a line each
 """
 
-import contextlib
-import dataclasses
-import fcntl
-import json
-import os
+import functools
 import pathlib
-import socket
+import re
 
 import keras
 import tensorflow as tf
 
 from moe_keras.monitoring import uncounted
-from trainers.engine.checkpoints.best import best_folder, load_best
-from trainers.engine.checkpoints.contents import weights_by_path
-from trainers.engine.checkpoints.files import (
-    CheckpointError,
-    DamagedCheckpoint,
-    flush_to_disk,
-)
 from trainers.engine.checkpoints.recent import training_folder
-from trainers.engine.overrides import field_paths, with_overrides
-from trainers.translator.fields import FIXED, fields_of, identity
-from trainers.translator.stored_config import config_of
+from trainers.engine.folder.files import replace_file, write_json
+from trainers.engine.folder.run_folder import RunFolder
+from trainers.translator.fields import RULES, identity
 from translation.model.translator import Translator
 from translation.text.tokenizer.tokenizer import Tokenizer
 
 
-class FolderError(ValueError):
-    """A model folder does not hold what is asked of it; a one-line message."""
-
-
-class ModelFolder:
-    """Paths and files of one run.
+class ModelFolder(RunFolder):
+    """Paths and files of one run of the translator.
 
     Args:
-        path: str or path. Made when something is first saved.
+        path: str or path, in which `~` is expanded. Made when something is
+            first saved.
+
+    Raises:
+        FolderError: for a URL.
 
     Example:
 
     >>> import tempfile
-    >>> from trainers.translator.presets import preset
+    >>> from trainers.engine.config.presets import preset_named
+    >>> from trainers.translator.presets import PRESETS
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "the cat sees it"], 280)
-    >>> config = with_overrides(
-    ...     preset("phrasebook"),
-    ...     [f"vocab_size={tokenizer.vocab_size}", "depth=8", "lstm_units=8"],
-    ... )
+    >>> sizes = ["vocab_size=280", "depth=8", "lstm_units=8"]
+    >>> config = preset_named(PRESETS, "phrasebook", sizes)
     >>> folder = ModelFolder(tempfile.mkdtemp())
     >>> folder.save_model(config, build_model(config), tokenizer)
     >>> model, tokenizer = folder.load_model(folder.load_config())
     """
 
     def __init__(self, path):
-        self.path = pathlib.Path(path)
+        super().__init__(path, RULES)
         self.tokenizer_path = self.path / "tokenizer.model"
         self.export_path = self.path / "export"
-        self._lock_path = self.path / "lock"
-        self._best = best_folder(path)
 
-    @contextlib.contextmanager
-    def lock(self):
-        """Within the block no other process can have the lock.
-
-        The kernel gives it back when the process ends, however it ends. A
-        folder that was made for it, and got nothing else, is taken away again.
-
-        Raises:
-            FolderError: if another process has it, or the folder cannot be
-                written to.
-        """
-        is_new = not self.path.exists()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self._lock_path, "a+", encoding="utf-8")
-        except OSError as error:
-            raise FolderError(
-                f"{self.path} cannot be written to: {error.strerror}."
-            ) from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._check_is_there(file)
-            except (BlockingIOError, FileNotFoundError) as error:
-                file.seek(0)
-                raise FolderError(
-                    f"{self.path} is in use by {file.read().strip()}. Wait "
-                    "for it, or take another --model_dir."
-                ) from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-            try:
-                yield
-            finally:
-                if is_new and list(self.path.iterdir()) == [self._lock_path]:
-                    self._lock_path.unlink()
-                    self.path.rmdir()
-
-    def _check_is_there(self, file):
-        """The process that had the lock may have taken it away meanwhile."""
-        there, ours = os.stat(self._lock_path), os.fstat(file.fileno())
-        if not os.path.samestat(there, ours):
-            raise FileNotFoundError(self._lock_path)
-
-    def save_config(self, config):
-        """Writes the configuration, replacing an earlier one."""
-        self._write_json("config.json", dataclasses.asdict(config))
-
-    def load_config(self, changes=()):
-        """The configuration of the run.
-
-        Args:
-            changes: List of `"field=value"` for fields of the search, the
-                only ones that a trained model leaves open.
-
-        Raises:
-            FolderError: if the folder has none, or for other changes.
-        """
-        values = self._read_json("config.json")
-        if values is None:
-            raise FolderError(
-                f"No trained model in {self.path}: config.json is missing. "
-                "Train one with --mode=train_and_evaluate."
-            )
-        config = _config(values)
-        changed = with_overrides(config, changes)
-        if dataclasses.replace(changed, search=config.search) != config:
-            raise FolderError(
-                "A trained model leaves only the search to be changed: "
-                f"{', '.join(field_paths(config.search))}. "
-                f"Received: {', '.join(changes)}"
-            )
-        return changed
-
-    def has_config(self):
-        """Whether a run has begun here."""
-        return (self.path / "config.json").exists()
-
-    def check_same(self, config):
-        """Refuses to go on with another model than the folder's.
-
-        Raises:
-            FolderError: naming the fields that differ.
-        """
-        if not self.has_config():
-            return
-        if any("averaged" in best.about for best in self._best.stored()):
-            raise FolderError(
-                f"{self.path} holds a mean of checkpoints, which cannot be "
-                "trained on; train in the folder that they are from."
-            )
+    def check_same(self, config, also=()):
+        """Refuses to go on with another model than the folder's."""
         # Checkpoints of earlier versions know their corpus by its place only.
-        fixed = FIXED if self._knows_its_corpus() else ("train", *FIXED)
-        old, new = (fields_of(c, fixed) for c in (self.load_config(), config))
-        names = [name for name in new if old[name] != new[name]]
-        differing = [
-            f"{name} (there {old[name]!r}, now {new[name]!r})" for name in names
-        ]
-        hint = (
+        place = () if self._knows_its_corpus() else ("train",)
+        super().check_same(config, (*place, *also))
+
+    def hint_on(self, names):
+        if names != ["train"]:
+            return ""
+        return (
             " Or, if the same corpus has only moved, write its place into "
             f"{self.path / 'config.json'}."
         )
-        if differing:
-            raise FolderError(
-                f"{self.path} holds a model of another configuration: "
-                f"{', '.join(differing)}. Take another --model_dir."
-                f"{hint * (names == ['train'])}"
-            )
 
     def _knows_its_corpus(self):
         return any(
@@ -189,25 +72,28 @@ class ModelFolder:
             for stored in training_folder(self.path).stored()
         )
 
-    def save_results(self, results):
-        """Writes the figures of the finished run."""
-        self._write_json("results.json", results)
+    def save_texts(self, name, texts):
+        """Writes sentences for other programs: NAME.src, NAME.hyp, NAME.ref.
 
-    def load_results(self, config):
-        """The figures of the run if it finished with this config, or None."""
-        results = self._read_json("results.json")
-        if results and _config(results["config"]) == config:
-            return results
-        return None
+        Args:
+            name: str.
+            texts: dict of lists of str, by the ends of the names. Ends of
+                lines within a sentence become spaces.
+
+        Returns:
+            List of the paths.
+        """
+        for ending, lines in texts.items():
+            whole = [" ".join(re.split("[\r\n]+", line)) for line in lines]
+            text = "".join(f"{line}\n" for line in whole)
+            data = text.encode("utf-8", "replace")
+            write = functools.partial(pathlib.Path.write_bytes, data=data)
+            replace_file(self.path / f"{name}.{ending}", write)
+        return [self.path / f"{name}.{ending}" for ending in texts]
 
     def save_tokenizer(self, tokenizer):
         """Writes the SentencePiece model."""
-        self._replace(self.tokenizer_path.name, tokenizer.save)
-
-    def save_filter_reports(self, reports):
-        """Writes what was dropped from the training corpora, and why."""
-        if reports:
-            self._write_json("filters.json", [vars(r) for r in reports])
+        replace_file(self.tokenizer_path, tokenizer.save)
 
     def load_tokenizer(self):
         """The tokenizer of the run.
@@ -216,6 +102,12 @@ class ModelFolder:
             TokenizerError: if there is none.
         """
         return Tokenizer.load(self.tokenizer_path)
+
+    def save_filter_reports(self, reports):
+        """Writes what was dropped from the training corpora, and why."""
+        if reports:
+            path = self.path / "filters.json"
+            write_json(path, [vars(report) for report in reports])
 
     def save_model(self, config, model, tokenizer, step=0, **about):
         """Makes this the folder of a trained model.
@@ -235,12 +127,7 @@ class ModelFolder:
         """
         self.save_config(config)
         self.save_tokenizer(tokenizer)
-        earlier = self._best.stored()
-        write = tf.train.Checkpoint(model=weights_by_path(model)).write
-        about = {"identity": identity(config, tokenizer), **about}
-        self._best.write(step, write, about)
-        for stored in earlier:
-            self._best.remove(stored)
+        self.save_weights(model, identity(config, tokenizer), step, **about)
 
     def load_model(self, config):
         """The best translator of the run and its tokenizer.
@@ -251,51 +138,8 @@ class ModelFolder:
         """
         tokenizer = self.load_tokenizer()
         model = build_model(config)
-        try:
-            found = load_best(self.path, model, identity(config, tokenizer))
-        except DamagedCheckpoint as error:
-            raise CheckpointError(
-                f"{error} No checkpoint in {self.path / 'best'} is whole. "
-                "Train on (delete results.json if training was over), and "
-                "another is made from the last weights."
-            ) from error
-        if found is None:
-            raise FolderError(
-                f"No checkpoint in {self.path / 'best'} yet. Train on with "
-                "--mode=train_and_evaluate."
-            )
+        self.load_weights(model, identity(config, tokenizer))
         return model, tokenizer
-
-    def _write_json(self, name, values):
-        text = json.dumps(values, indent=2, ensure_ascii=False)
-        self._replace(
-            name, lambda path: path.write_text(text + "\n", encoding="utf-8")
-        )
-
-    def _replace(self, name, write):
-        """Lets `write` make a file, which is then there in whole or as before.
-
-        Args:
-            name: str.
-            write: Function of the path to write to.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        aside = self.path / f"{name}.new"
-        write(aside)
-        flush_to_disk(aside)
-        aside.replace(self.path / name)
-
-    def _read_json(self, name):
-        file = self.path / name
-        if not file.exists():
-            return None
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FolderError(
-                f"{file} is torn: {error}. Delete it; the command that has "
-                "trained the model writes it anew."
-            ) from error
 
 
 def build_model(config):
@@ -312,13 +156,6 @@ def build_translator(model_config, precision):
     finally:
         keras.config.set_dtype_policy(before)
     ids = tf.ones((1, 2), tf.int32)
-    with uncounted():  # under a strategy only replicas can count
+    with uncounted(model):  # under a strategy only replicas can count
         model({"source": ids, "target_in": ids})
     return model
-
-
-def _config(values):
-    try:
-        return config_of(values)
-    except ValueError as error:
-        raise FolderError(str(error)) from error

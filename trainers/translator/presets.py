@@ -6,11 +6,15 @@ Each preset has a dense twin of the same ops per timestep, `NAME_dense`.
 import dataclasses
 
 from moe_keras.monitoring import Thresholds
-from trainers.engine.loop_config import LoopConfig
+from trainers.engine.config.loop_config import LoopConfig
+from trainers.engine.config.presets import preset_named
 from translation.model.config import TranslatorConfig, dense_twin
 from translation.search.beam_options import BeamOptions
+from translation.text.bleu import TOKENIZERS
 from translation.text.corpora.pair_filters import FilterOptions
 from translation.text.input_pipeline import PipelineOptions
+from translation.text.languages import parse_pair
+from translation.text.normalization import FORMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +32,16 @@ class NmtConfig:
     train: str = "phrasebook"  # corpora: file prefixes, .tsv, tfds, phrasebook
     dev: str = "phrasebook"  # chooses the best checkpoint
     test: str = "phrasebook"  # reported at the end
+    references: str = ""  # more of them for `test`: text files
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
     vocabulary_sentences: int = 500_000  # it is learned from, at most
     tokenizer_model: str = ""  # path of a SentencePiece model to use instead
+    normalization: str = "auto"  # of text: NFC, NFKC or none; auto is NFC
     label_smoothing: float = 0.1  # share of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU
     dev_search: str = "beam"  # how: beam, as `search` says, or greedy
+    dev_score: str = "bleu"  # what chooses: bleu, chrf or perplexity
+    bleu_tokenizer: str = "auto"  # as sacreBLEU's -tok; auto: by the language
     precision: str = "float32"  # or mixed_bfloat16, mixed_float16
     model: TranslatorConfig = TranslatorConfig()
     loop: LoopConfig = LoopConfig()
@@ -43,10 +51,15 @@ class NmtConfig:
     verdicts: Thresholds = Thresholds()
 
     def __post_init__(self):
+        # One way to write a pair, whatever was given: en-pt-BR.
+        object.__setattr__(self, "pair", str(parse_pair(self.pair)))
         choices = {
             "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),
+            "normalization": ("auto", *FORMS),
             "dev_search": ("beam", "greedy"),
+            "dev_score": ("bleu", "chrf", "perplexity"),
+            "bleu_tokenizer": TOKENIZERS,
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -59,6 +72,11 @@ class NmtConfig:
                 "`label_smoothing` must be at least 0 and below 1, and "
                 "`dev_sentences` not negative. Received: label_smoothing="
                 f"{self.label_smoothing}, dev_sentences={self.dev_sentences}"
+            )
+        if self.dev_score == "chrf" and not self.dev_sentences:
+            raise ValueError(
+                "`dev_score` of chrf needs translations: `dev_sentences` must "
+                "be at least 1. Received: dev_sentences=0"
             )
         if self.vocabulary_sentences < 1:
             raise ValueError(
@@ -191,8 +209,4 @@ def preset(name):
     Raises:
         ValueError: if there is none, listing those that there are.
     """
-    if name not in PRESETS:
-        raise ValueError(
-            f"Unknown preset {name!r}. Known: {', '.join(PRESETS)}"
-        )
-    return PRESETS[name]
+    return preset_named(PRESETS, name)

@@ -3,7 +3,7 @@
 import math
 import shlex
 
-from trainers.engine.overrides import field_paths
+from trainers.engine.config.overrides import field_paths
 from translation.model.sizes import count_ops, count_parameters
 
 ROUTING_FIGURES = (
@@ -40,7 +40,7 @@ def routing_figures(layer):
 
 
 def show_results(results, log):
-    """BLEU, translations and routing."""
+    """Scores, translations and routing."""
     log("")
     for example in results["examples"]:
         log(f"  source       {example['source']}")
@@ -64,6 +64,8 @@ def show_results(results, log):
         f"BLEU {results['bleu_lowercased']:.2f}  "
         f"{results['signature_lowercased']}"
     )
+    if "chrf" in results:  # a folder of an earlier version may lack it
+        log(f"chrF {results['chrf']:.2f}  {results['signature_chrf']}")
 
 
 def show_next_commands(folder, log):

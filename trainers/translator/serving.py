@@ -1,18 +1,26 @@
 """From a trained model to the SavedModel that a server loads."""
 
 import dataclasses
+import pathlib
 
 import tensorflow as tf
+from sentencepiece import sentencepiece_model_pb2
 
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.translator.folder import build_translator
 from translation.search.ensemble import Ensemble
 from translation.serving.export import export_translator, load_translator
+from translation.text.corpora.specs import without_folders
+from translation.text.languages import parse_pair
+from translation.text.tokenizer.tokenizer import Tokenizer
 
 PRECISIONS = ("float32", "bfloat16")
 
 # Fields of the configuration that a card tells with the data.
-_DATA = ("pair", "train", "dev", "test", "vocabulary_type", "tokenizer_model")
+_DATA = (
+    *("pair", "train", "dev", "test", "references"),
+    *("vocabulary_type", "tokenizer_model"),
+)
 
 # What a card says of the evaluation, in the words of results.json.
 _FIGURES = (
@@ -20,6 +28,8 @@ _FIGURES = (
     "signature",
     "bleu_lowercased",
     "signature_lowercased",
+    "chrf",
+    "signature_chrf",
     "perplexity",
     "steps",
     "training_minutes",
@@ -43,19 +53,24 @@ def export_model(config, folder, model, tokenizer, results, precision):
     examples = results["examples"] if results else []
     return export_translator(
         served_model(model, precision),
-        tokenizer,
+        _without_paths(tokenizer),
         folder.export_path,
         config.search,
-        target_languages=config.pair.split("-")[1:],
+        target_languages=[parse_pair(config.pair).target],
         about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],
     )
 
 
-def export_and_check(config, folder, model, tokenizer, results, log):
-    """Exports, loads the export and lets it translate the examples."""
-    path = export_model(config, folder, model, tokenizer, results, "float32")
-    served = load_translator(folder.export_path)
+def check_export(path, results, log):
+    """Loads an export and lets it translate the examples of the results.
+
+    Args:
+        path: Path of the version's folder.
+        results: dict as in results.json.
+        log: Function of one line of text.
+    """
+    served = load_translator(path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
     translations = [found.text for found in served(sources)]
@@ -100,18 +115,24 @@ def served_model(model, precision="float32"):
 
 
 def _about(config, folder, model, tokenizer, results):
-    """What a card says beyond the SavedModel itself."""
+    """What a card says beyond the SavedModel itself.
+
+    A card goes with the model to others: it names files, and no folders of
+    this machine.
+    """
     figures, about = {}, {}
     if results:
         # As it was measured, which need not be as it is served.
         measured = results.get("config") or dataclasses.asdict(config)
-        figures = {name: results[name] for name in _FIGURES}
+        figures = {n: results[n] for n in _FIGURES if n in results}
         for name in ("test", "precision", "search"):
             figures[name] = measured[name]
+        figures["test"] = without_folders(figures["test"])
     if isinstance(model, Ensemble):
-        about["ensemble"] = {"mean": model.mean, "members": model.names}
+        names = [_last_names(name) for name in model.names]
+        about["ensemble"] = {"mean": model.mean, "members": names}
     fields = dataclasses.asdict(config)
-    data = {name: fields.pop(name) for name in _DATA}
+    data = {name: without_folders(fields.pop(name)) for name in _DATA}
     del fields["search"]  # the card has it, as it is served
     known = results or folder.load_results(folder.load_config()) or {}
     return {
@@ -126,3 +147,21 @@ def _about(config, folder, model, tokenizer, results):
         "configuration": fields.pop("model"),
         "training": fields,
     }
+
+
+def _last_names(path):
+    """A member of an ensemble: its folder, or its checkpoint in its folder."""
+    path = pathlib.Path(path)
+    is_checkpoint = path.parent.name in ("best", "checkpoints")
+    return "/".join(path.parts[-2:]) if is_checkpoint else path.name
+
+
+def _without_paths(tokenizer):
+    """The same tokenizer, whose model does not tell what it was trained on.
+
+    SentencePiece writes the paths of its corpus into a model.
+    """
+    model = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.model_proto)
+    for field in ("input", "model_prefix", "seed_sentencepieces_file"):
+        model.trainer_spec.ClearField(field)
+    return Tokenizer(model.SerializeToString(deterministic=True))

@@ -4,35 +4,34 @@ Every function takes a configuration or a model folder; flags are the business
 of `trainers.nmt` alone.
 """
 
-import contextlib
 import dataclasses
 import functools
 
 import tensorflow as tf
 
-from moe_keras import __version__
-from moe_keras.parallel.processes.strategies import start_workers
 from trainers.engine.checkpoints.average import average_checkpoints
-from trainers.engine.checkpoints.identity import as_json
-from trainers.engine.loop import Loop, seed_everything
 from trainers.engine.losses import (
     masked_sum,
     smoothed_cross_entropy,
     without_smoothing,
 )
-from trainers.engine.overrides import field_paths
+from trainers.engine.run import begin_run
 from trainers.engine.task import Task
 from trainers.translator import report
-from trainers.translator.corpora import (
-    check_same_corpora,
-    read_corpora,
-    tell_too_long,
-)
+from trainers.translator.corpora import read_corpora, tell_too_long
 from trainers.translator.ensembles import open_translator
-from trainers.translator.evaluation import DevEvaluation, final_figures
-from trainers.translator.fields import identity, measure
+from trainers.translator.evaluation import (
+    DevEvaluation,
+    final_figures,
+    perplexity_of,
+)
+from trainers.translator.fields import (
+    batches_identity,
+    identity,
+    score_identity,
+)
 from trainers.translator.folder import ModelFolder, build_model
-from trainers.translator.serving import export_and_check, export_model
+from trainers.translator.serving import check_export, export_model
 from trainers.translator.vocabulary import (
     given_tokenizer,
     make_tokenizer,
@@ -40,11 +39,12 @@ from trainers.translator.vocabulary import (
     with_vocabulary,
 )
 from translation.text.corpora.corpus import open_corpus
+from translation.text.corpora.references import read_references
 from translation.text.input_pipeline import training_batches
 from translation.text.special_ids import PAD_ID
 
 
-def train_and_evaluate(config, model_dir, log=print, start=start_workers):
+def train_and_evaluate(config, model_dir, log=print, options=None):
     """Trains a translator, or goes on with one, and leaves it ready to serve.
 
     Args:
@@ -52,8 +52,7 @@ def train_and_evaluate(config, model_dir, log=print, start=start_workers):
         model_dir: str or path. A folder of an earlier run of the same model is
             resumed; a finished one is only reported.
         log: Function of one line of text.
-        start: Function of `about` that makes the `Workers`; by default this
-            process trains alone.
+        options: `WorkerOptions`; by default this process trains alone.
 
     Returns:
         dict of the figures in `results.json`; empty for a worker that is not
@@ -67,57 +66,58 @@ def train_and_evaluate(config, model_dir, log=print, start=start_workers):
         TrainingError: if the loss stays other than a finite number.
         Interrupted: after SIGTERM or Ctrl-C; all is saved.
     """
-    workers = start(about=_about(config))
-    if not workers.is_chief:
-        log = _say_nothing
     folder = ModelFolder(model_dir)
-    seed_everything(config.loop.seed)  # drops TensorFlow's resources: first
-    with folder.lock() if workers.is_chief else contextlib.nullcontext():
+    corpora_fields = ("train", "dev", "test")  # may have other places
+    with begin_run(config, folder, options, log, corpora_fields) as run:
         given = None
-        if workers.is_chief:  # before anything that takes long
+        if run.is_chief:  # before anything that takes long
             given = given_tokenizer(config, folder)
             _check_folder(config, folder)
-        corpora = read_corpora(config, log)
-        with workers:
-            check_same_corpora(workers, corpora)
-            if workers.is_chief:
-                make_tokenizer(config, folder, corpora.train, given, log)
-            workers.everyones(None)  # it is there
-            config, loop = _train(config, folder, corpora, workers, log)
-        if workers.is_chief:
-            return _finish(config, folder, loop, corpora, log)
+        corpora = read_corpora(config, run.log)
+        with run.workers:
+            contents = {**corpora.contents, "dev.sha256": corpora.dev_sha256}
+            run.check_same("corpora", contents)
+            if run.is_chief:
+                make_tokenizer(config, folder, corpora.train, given, run.log)
+            run.wait()
+            tokenizer = shared_tokenizer(folder)
+            config = with_vocabulary(config, tokenizer)
+            loop = None
+            if not run.is_finished(config):
+                loop = _train(config, run, corpora, tokenizer)
+        if run.is_chief:
+            return _finish(config, folder, loop, corpora, run.log)
     return {}
 
 
 def _check_folder(config, folder):
-    """Refuses a configuration that is not the folder's.
+    """Refuses a configuration that is not the folder's, and to lose anything.
 
     Without a vocabulary there its size is not known, and nothing trained.
     """
     if folder.tokenizer_path.exists():
-        folder.check_same(with_vocabulary(config, folder.load_tokenizer()))
+        config = with_vocabulary(config, folder.load_tokenizer())
+        folder.check_same(config)
+        if folder.load_results(config):
+            return  # there is nothing left to train
+    folder.check_nothing_is_lost(needed=[folder.tokenizer_path.name])
 
 
-def _about(config):
-    """What must be the same in all workers; corpora may have other places."""
-    fields = field_paths(config)
-    for name in ("train", "dev", "test"):
-        del fields[name]
-    return as_json({**fields, "version of moe_keras": __version__})
+def evaluate(model_dir, test=None, changes=(), log=print, references=None):
+    """Perplexity, scores and routing of a trained model on a test set.
 
-
-def _say_nothing(line):
-    del line
-
-
-def evaluate(model_dir, test=None, changes=(), log=print):
-    """Perplexity, BLEU and routing of a trained model on a test set.
+    Its sources, translations and references are written to `test.*` in the
+    folder, or to `evaluated.*` if it is another test set than that of the
+    configuration.
 
     Args:
         model_dir: str or path of a folder with a trained model.
         test: str or None. A corpus; None takes that of the configuration.
         changes: List of `"field=value"`, for the fields of the search.
         log: Function of one line of text.
+        references: str or None. Further references of the test set, see
+            `read_references`; None takes those of the configuration with its
+            test set.
 
     Returns:
         dict of figures.
@@ -126,8 +126,15 @@ def evaluate(model_dir, test=None, changes=(), log=print):
     config = folder.load_config(changes)
     corpus = open_corpus(test or config.test, config.pair, "test")
     corpus.check()
+    is_own = test in (None, config.test)
+    if references is None:
+        references = config.references if is_own else ""
+    more = read_references(references, corpus)
+    keep = functools.partial(
+        folder.save_texts, "test" if is_own else "evaluated"
+    )
     model, tokenizer = folder.load_model(config)
-    results = final_figures(config, model, tokenizer, corpus, log)
+    results = final_figures(config, model, tokenizer, corpus, log, more, keep)
     report.show_results(results, log)
     return results
 
@@ -191,32 +198,19 @@ def export(
     return export_model(config, folder, model, tokenizer, results, precision)
 
 
-def _train(config, folder, corpora, workers, log):
-    """What all workers do.
-
-    Returns:
-        The config as it came out, and the `Loop`, None if all was done before.
-    """
-    tokenizer = shared_tokenizer(folder)
-    config = with_vocabulary(config, tokenizer)
-    folder.check_same(config)
-    if workers.everyones(bool(folder.load_results(config)))[0]:
-        return config, None
-    with workers.scope():
+def _train(config, run, corpora, tokenizer):
+    """What all workers do; the `Loop` at its end."""
+    with run.workers.scope():
         model = build_model(config)
-    if workers.is_chief:
-        report.show_config(config, log)
-        tell_too_long(corpora, tokenizer, config.batches, log)
-    task = _task(config, model, tokenizer, corpora, workers)
-    if workers.is_chief:
-        log(task.evaluate.about_score())
-    loop = Loop(task, config.loop, folder.path, log, workers)
-    loop.resume()
-    if workers.is_chief:  # not before it is known to be the same run
-        folder.save_config(config)
-        folder.save_filter_reports(corpora.train.reports())
+    if run.is_chief:
+        report.show_config(config, run.log)
+        tell_too_long(corpora, tokenizer, config.batches, run.log)
+    task = _task(config, model, tokenizer, corpora, run.workers)
+    loop = run.resume(task, config)
+    if run.is_chief:  # not before it is known to be the same run
+        run.folder.save_filter_reports(corpora.train.reports())
     loop.run()
-    return config, loop
+    return loop
 
 
 def _finish(config, folder, loop, corpora, log):
@@ -228,17 +222,27 @@ def _finish(config, folder, loop, corpora, log):
         report.show_next_commands(folder, log)
         return results
     model, tokenizer = folder.load_model(config)
-    results = final_figures(config, model, tokenizer, corpora.test, log)
+    results = final_figures(
+        config,
+        model,
+        tokenizer,
+        corpora.test,
+        log,
+        corpora.references,
+        functools.partial(folder.save_texts, "test"),
+    )
     results["pairs"] = {
         split: sum(part["pairs"] for part in parts)
         for split, parts in corpora.contents.items()
     }
     results["steps"] = int(loop.step)
     results["training_minutes"] = float(loop.seconds) / 60
-    report.show_results(results, log)
-    export_and_check(config, folder, model, tokenizer, results, log)
+    # Whatever becomes of the lines below, all that is to be saved is saved.
+    path = export_model(config, folder, model, tokenizer, results, "float32")
     results["config"] = dataclasses.asdict(config)
     folder.save_results(results)
+    report.show_results(results, log)
+    check_export(path, results, log)
     report.show_next_commands(folder, log)
     return results
 
@@ -250,25 +254,34 @@ def _task(config, model, tokenizer, corpora, workers):
             "targets": tokenizer.decode(batch["target_out"].numpy().tolist()),
         }
 
-    evaluated, evaluate = None, None
+    evaluated_model, evaluate, about_score = None, None, ""
     if workers.is_chief:
         if workers.strategy.num_replicas_in_sync > 1:
-            evaluated = build_model(config)
+            evaluated_model = build_model(config)
         evaluate = DevEvaluation(
-            config, evaluated or model, tokenizer, corpora.dev
+            config, evaluated_model or model, tokenizer, corpora.dev
         )
+        about_score = evaluate.about_score()
     return Task(
         model,
         functools.partial(training_loss, smoothing=config.label_smoothing),
         training_batches(corpora.train, tokenizer, config.batches),
         evaluate,
-        evaluated=evaluated,
+        about_score,
+        evaluated_model,
+        shown=_with_perplexity,
         static_shapes=config.batches.static_shapes,
         thresholds=config.verdicts,
         identity=identity(config, tokenizer, corpora.train),
-        measure=measure(config, corpora.dev_sha256),
+        score_identity=score_identity(config, corpora.dev_sha256),
+        batches_identity=batches_identity(config),
         texts=texts,
     )
+
+
+def _with_perplexity(means):
+    perplexity = perplexity_of(means["nll"])
+    return {"loss": means["loss"], "perplexity": perplexity}
 
 
 def training_loss(model, batch, smoothing):
@@ -278,4 +291,4 @@ def training_loss(model, batch, smoothing):
     mask = tf.not_equal(targets, PAD_ID)
     loss = smoothed_cross_entropy(targets, logits, smoothing)
     plain = without_smoothing(loss, targets, logits, smoothing)
-    return *masked_sum(loss, mask), masked_sum(plain, mask)[0]
+    return *masked_sum(loss, mask), {"nll": masked_sum(plain, mask)[0]}

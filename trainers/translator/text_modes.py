@@ -9,7 +9,9 @@ Formats, for `--mode=translate`:
                                              from 0, and the score
     0 ||| translation ||| -1.25 ||| 0-0 1-2  with both
 
-and for `--mode=score`, separated by tabs:
+With --prefixes a line that comes in is `source TAB prefix`.
+
+For `--mode=score`, separated by tabs:
 
     -3.1415 TAB -1.25 TAB subwords TAB log probability of each
 
@@ -17,18 +19,25 @@ Log probabilities are natural ones. The score is equation 14, by which the
 search ranks: see `translation/search/beam_options.py`.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
-import pathlib
 
+from moe_keras.paths import local_path
 from trainers.translator.ensembles import open_translator
 from trainers.translator.folder import ModelFolder
 from translation.search.score import TextScorer
 from translation.search.translate import TextTranslator
 from translation.search.word_alignment import pharaoh, word_links
-from translation.text.corpora.corpus import CorpusError, open_corpus
-from translation.text.text_files import read_lines
+from translation.text.blanks import is_blank
+from translation.text.corpora.corpus import open_corpus
+from translation.text.text_files import (
+    CorpusError,
+    is_stream,
+    read_lines,
+    whole_lines,
+)
 
 ALIGNMENTS = ("none", "hard", "soft")
 
@@ -37,6 +46,8 @@ ALIGNMENTS = ("none", "hard", "soft")
 GROUP = 2000
 # Bytes that are taken at once from standard input: what a pipe can hold.
 _CHUNK = 1 << 16
+# Names of it.
+_STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 class LineTranslator:
@@ -60,7 +71,7 @@ class LineTranslator:
 
     >>> import tempfile
     >>> from trainers.translator.folder import build_model
-    >>> from trainers.engine.overrides import with_overrides
+    >>> from trainers.engine.config.overrides import with_overrides
     >>> from trainers.translator.presets import preset
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
@@ -103,9 +114,22 @@ class LineTranslator:
         self._seen = 0
 
     def __call__(self, lines):
-        """Lines to be written for a list of str: one for each, or `n_best`."""
-        found = self._translate.n_best(lines)
+        """Translates a group of lines.
+
+        Args:
+            lines: List of str, or of `(source, prefix)`: its translations
+                begin with the prefix.
+
+        Returns:
+            List of str, the lines to be written: one for each, or `n_best`.
+        """
+        prefixes = None
+        if lines and not isinstance(lines[0], str):
+            lines, prefixes = zip(*lines, strict=True)
         first, self._seen = self._seen, self._seen + len(lines)
+        found = self._translate.n_best(
+            lines, prefixes=prefixes, first_number=first
+        )
         return [
             self._line(number, translation)
             for number, best in enumerate(found, first)
@@ -140,7 +164,7 @@ class PairScorer:
 
     >>> import tempfile
     >>> from trainers.translator.folder import build_model
-    >>> from trainers.engine.overrides import with_overrides
+    >>> from trainers.engine.config.overrides import with_overrides
     >>> from trainers.translator.presets import preset
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a dog sleeps", "le chien dort"], 280)
@@ -179,33 +203,75 @@ def line_groups(paths, stdin):
     """Lines to be translated, in groups, as they come.
 
     Args:
-        paths: List of str: files, plain or `.gz`. None: standard input.
-        stdin: File of bytes. Lines are given on as soon as they are whole,
-            and the last one when the input ends.
+        paths: List of str: files, plain or `.gz`, and pipes such as
+            `<(command)` and `/dev/stdin`; `-` is standard input. None:
+            standard input.
+        stdin: File of bytes. Its lines, and those of a pipe, are given on as
+            soon as they are whole, and the last one when the input ends.
 
     Returns:
-        Iterator over lists of str. Bytes of standard input that are not UTF-8
-        are read as U+FFFD.
+        Iterator over lists of str. Bytes of a pipe that are not UTF-8 are read
+        as U+FFFD.
 
     Raises:
         CorpusError: if there is no such file, and while it is iterated, if
-            one cannot be read.
+            one cannot be read; what came before is given first.
     """
-    if not paths:
-        return _lines_of(stdin)
-    files = [pathlib.Path(path) for path in paths]
-    for path in files:
-        if not path.is_file():
+    paths = [
+        path if path == "-" else local_path(path) for path in paths or ["-"]
+    ]
+    for path in paths:
+        if not _is_stream(path) and not path.is_file():
             raise CorpusError(f"There is no file {path}.")
-    return _in_groups(itertools.chain.from_iterable(map(read_lines, files)))
+    return _groups_of(paths, stdin)
+
+
+def prefixed_groups(groups):
+    """Splits lines into sources and prefixes, at a tab.
+
+    Args:
+        groups: Iterable of lists of str, as from `line_groups`. A line
+            without a tab has the empty prefix, which leaves its translation
+            free.
+
+    Yields:
+        Lists of `(source, prefix)`.
+
+    Raises:
+        CorpusError: at a line with several tabs; what came before is given
+            first.
+
+    Example:
+
+    >>> list(prefixed_groups([["Hello!\\tBon", "Hello!"]]))
+    [[('Hello!', 'Bon'), ('Hello!', '')]]
+    """
+    number = 0
+    for group in groups:
+        pairs = []
+        for line in group:
+            number += 1
+            columns = line.split("\t")
+            if len(columns) > 2:
+                if pairs:
+                    yield pairs
+                raise CorpusError(
+                    f"Line {number}: with --prefixes there are a source and "
+                    "how its translation begins, with a tab between; found "
+                    f"{len(columns)} columns."
+                )
+            pairs.append((columns[0], columns[1] if columns[1:] else ""))
+        yield pairs
 
 
 def pair_groups(specs, pair, stdin):
     """Pairs to be scored, in groups, as they come.
 
     Args:
-        specs: List of str: corpora, as `trainers.nmt` takes them. None:
-            standard input, source and translation with a tab between.
+        specs: List of str: corpora, as `trainers.nmt` takes them, and pipes;
+            `-` is standard input. None: standard input. Lines of a pipe are
+            source and translation with a tab between; a blank line is a pair
+            of two empty texts.
         pair: str. Languages, as en-fr.
         stdin: File of bytes.
 
@@ -213,24 +279,45 @@ def pair_groups(specs, pair, stdin):
         Iterator over lists of `(source, translation)`.
 
     Raises:
-        CorpusError: while it is iterated, at what is no pair.
+        CorpusError: if there is no such corpus, and while it is iterated, at
+            what is no pair; what came before is given first.
     """
-    if not specs:
-        return _pairs_of(stdin)
-    corpora = [open_corpus(spec, pair, "test").pairs() for spec in specs]
-    return _in_groups(itertools.chain.from_iterable(corpora))
+    opened = [
+        _pairs_of(spec, stdin)
+        if _is_stream(spec)
+        else _in_groups(open_corpus(spec, pair, "test").pairs())
+        for spec in specs or ["-"]
+    ]
+    return itertools.chain.from_iterable(opened)
 
 
-def _pairs_of(file):
-    numbers = itertools.count(1)
-    for lines in _lines_of(file):
+def _is_stream(path):
+    return path == "-" or is_stream(path)
+
+
+def _groups_of(paths, stdin):
+    """Files that follow each other are joined; pipes are not."""
+    for is_pipe, some in itertools.groupby(paths, _is_stream):
+        if is_pipe:
+            for path in some:
+                yield from _lines_of(path, stdin)
+        else:
+            lines = map(read_lines, some)
+            yield from _in_groups(itertools.chain.from_iterable(lines))
+
+
+def _pairs_of(path, stdin):
+    number = 0
+    for lines in _lines_of(path, stdin):
         pairs = []
         for line in lines:
-            number = next(numbers)
-            columns = line.split("\t")
+            number += 1
+            columns = ["", ""] if is_blank(line) else line.split("\t")
             if len(columns) != 2:
+                if pairs:
+                    yield pairs
                 raise CorpusError(
-                    f"Standard input, line {number}: there must be two "
+                    f"{_name(path)}, line {number}: there must be two "
                     "columns, source and translation with a tab between; "
                     f"found {len(columns)}."
                 )
@@ -238,22 +325,39 @@ def _pairs_of(file):
         yield pairs
 
 
-def _lines_of(file):
-    """Lists of whole lines of a file of bytes, as soon as they are there."""
-    begun = b""
-    while chunk := file.read1(_CHUNK):
-        *lines, begun = (begun + chunk).split(b"\n")
-        if lines:
-            yield [_text(line) for line in lines]
-    if begun:
-        yield [_text(begun)]
+def _lines_of(path, stdin):
+    """Lists of whole lines of a pipe, as soon as they are there."""
+    with contextlib.ExitStack() as stack:
+        file = stdin
+        if path not in _STANDARD_INPUT:
+            try:
+                file = stack.enter_context(open(path, "rb"))
+            except OSError as error:
+                raise CorpusError(
+                    f"{path} cannot be read: {error.strerror}."
+                ) from error
+        chunks = iter(lambda: file.read1(_CHUNK), b"")
+        for lines in whole_lines(chunks, _name(path)):
+            text = lines.decode("utf-8", "replace").replace("\r", "")
+            yield text.split("\n")
 
 
-def _text(line):
-    return line.replace(b"\r", b"").decode("utf-8", "replace")
+def _name(path):
+    return "Standard input" if path in _STANDARD_INPUT else path
 
 
 def _in_groups(items):
-    items = iter(items)
-    while group := list(itertools.islice(items, GROUP)):
+    """Lists of items; at an error, first of those before it."""
+    group = []
+    try:
+        for item in items:
+            group.append(item)
+            if len(group) == GROUP:
+                yield group
+                group = []
+    except CorpusError:
+        if group:
+            yield group
+        raise
+    if group:
         yield group

@@ -1,9 +1,9 @@
 """The vocabulary of a run: given, learned from its corpus, or there already."""
 
 import dataclasses
-import pathlib
 
-from trainers.translator.folder import FolderError
+from moe_keras.paths import local_path
+from trainers.engine.folder.files import FolderError
 from translation.text.tokenizer.adopted import adopt_tokenizer
 from translation.text.tokenizer.tokenizer import Tokenizer, TokenizerError
 from translation.text.tokenizer.training import train_tokenizer
@@ -21,7 +21,7 @@ def given_tokenizer(config, folder):
     path = config.tokenizer_model
     if not path or _is_gone(path, folder):
         return None
-    tokenizer = adopt_tokenizer(path)
+    tokenizer = adopt_tokenizer(path, _wanted_form(config, folder))
     if tokenizer.vocab_size != config.model.vocab_size:
         raise TokenizerError(
             f"`vocab_size` must be that of {path}, which has "
@@ -41,12 +41,21 @@ def given_tokenizer(config, folder):
     return None
 
 
+def _wanted_form(config, folder):
+    """The normal form of the vocabulary, or None if none was named."""
+    if config.normalization != "auto":
+        return config.normalization
+    if folder.tokenizer_path.exists():
+        return folder.load_tokenizer().normalization
+    return None
+
+
 def _is_gone(path, folder):
     """Whether it is the file that a run had, and is not there any more."""
     if not folder.has_config() or not folder.tokenizer_path.exists():
         return False
     is_same = folder.load_config().tokenizer_model == path
-    return is_same and not pathlib.Path(path).exists()
+    return is_same and not local_path(path).exists()
 
 
 def make_tokenizer(config, folder, corpus, given, log):
@@ -62,6 +71,7 @@ def make_tokenizer(config, folder, corpus, given, log):
         config.model.vocab_size,
         config.vocabulary_type,
         config.vocabulary_sentences,
+        normalization=_wanted_form(config, folder) or "NFC",
     )
     folder.save_tokenizer(tokenizer)
 
@@ -78,6 +88,19 @@ def shared_tokenizer(folder):
 
 
 def with_vocabulary(config, tokenizer):
-    """A small corpus may bear fewer subwords than asked for."""
+    """The configuration as the vocabulary that is there has it.
+
+    A small corpus may bear fewer subwords than asked for; and the normal form
+    of text is that of the vocabulary, if none was named.
+
+    Raises:
+        TokenizerError: if another normal form was named.
+    """
     model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    return dataclasses.replace(config, model=model)
+    here = tokenizer.normalization
+    if config.normalization not in ("auto", here):
+        raise TokenizerError(
+            f"The vocabulary brings text into normalization={here}, and "
+            f"stays so. Received: normalization={config.normalization}"
+        )
+    return dataclasses.replace(config, model=model, normalization=here)

@@ -203,6 +203,7 @@ class AttentiveLSTM(keras.layers.Layer):
             name="bias",
             shape=(gates,),
             initializer=forget_bias_initializer(True),
+            autocast=False,  # `add_bias` sums its gradient in full precision
         )
         if self.projection_dim is not None:
             self.projection_kernel = self.add_weight(

@@ -3,12 +3,12 @@
 import keras
 
 from moe_keras import FeedForwardExperts, ProjectedLSTM, SparseMoE
+from moe_keras.gating.configured import make_gate
 from translation.model.attention import (
     AdditiveAttention,
     DotAttention,
     ProductAttention,
 )
-from translation.model.gates import make_gate
 from translation.model.residual import Residual
 
 
@@ -37,8 +37,15 @@ def bidirectional_block(config, name):
     )
 
 
-def moe_block(config, name):
-    """A mixture of experts, `moe_activation` after it, in its block."""
+def moe_block(config, name, expert=None):
+    """A mixture of experts, `moe_activation` after it, in its block.
+
+    Args:
+        config: `TranslatorConfig`, or another with the same fields of experts.
+        name: str.
+        expert: As of `SparseMoE`; by default feed-forward experts with one
+            hidden layer.
+    """
     gate = make_gate(config)
     weights = {}
     if not getattr(gate, "balances_itself", False):
@@ -46,15 +53,17 @@ def moe_block(config, name):
             "importance_loss_weight": config.importance_loss_weight,
             "load_loss_weight": config.load_loss_weight,
         }
-    layer = SparseMoE(
-        config.num_experts,
-        gate=gate,
-        expert=FeedForwardExperts(
+    if expert is None:
+        expert = FeedForwardExperts(
             config.num_experts,
             config.expert_hidden_dim,
             use_bias=config.expert_bias,
             name="experts",
-        ),
+        )
+    layer = SparseMoE(
+        config.num_experts,
+        gate=gate,
+        expert=expert,
         **weights,
         capacity_factor=config.capacity_factor,
         name=f"{name}_layer",

@@ -1,10 +1,10 @@
 """The embedded corpus: everyday English with its French and German.
 
-Sentences come from the grammar in `translation/grammar/`, so there is nothing
-to download and no end to them. English decides its translations: "you" is
-formal (vous, Sie) and one man, the simple past is passé composé and Perfekt
-(but was, had, wanted: imparfait, Präteritum), and what English leaves open is
-masculine. French has a plain space before its question mark.
+Sentences come from the grammar in `translation/phrasebook/grammar/`, so there
+is nothing to download and no end to them. English decides its translations:
+"you" is formal (vous, Sie) and one man, the simple past is passé composé and
+Perfekt (but was, had, wanted: imparfait, Präteritum), and what English leaves
+open is masculine. French has a plain space before its question mark.
 
 Whether a sentence is held out depends on its English text alone, so training
 and held-out sentences are disjoint whatever their sizes and seeds.

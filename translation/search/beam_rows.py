@@ -2,28 +2,26 @@
 
 B: sentences    W: beam width, slots of a sentence    N: rows
 
-A step is expensive and is asked for open hypotheses only: not for those that
-have finished, nor for sentences that are done. Open ones stand in the first
-slots of their sentence, so that a count of rows for each sentence says it all.
-Rows of a sentence are neighbours.
+A step is expensive, so it runs on open hypotheses only: not on those that
+have finished, nor on sentences that are done. Open ones stand in the first
+slots of their sentence, so a count of rows for each sentence is enough. Rows
+of a sentence are neighbours.
 
-Counts are not adjusted every time a hypothesis ends, since the memory has to
-move with the rows; some rows are idle and their results are not looked at.
+Counts do not change every time a hypothesis ends, since the memory has to
+move with the rows; some rows are idle and their results are ignored.
 """
 
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from translation.search.beams import gather_rows
-
-# The rows are laid out anew when no more than this share of them is in use.
+# A new layout is made when no more than this share of the rows is in use.
 # Lower saves copies of the memory, higher saves work in the steps.
 IN_USE = 0.85
 
 
 class Rows(NamedTuple):
-    """A layout."""
+    """A layout of rows."""
 
     sentence: Any  # (N,) int32
     slot: Any  # (N,) int32, in the beams of the sentence
@@ -32,7 +30,7 @@ class Rows(NamedTuple):
 
 
 def rows_for(count_B):
-    """A layout with so many rows for each sentence.
+    """Lays out so many rows for each sentence.
 
     >>> rows = rows_for(tf.constant([2, 0, 1]))
     >>> rows.sentence.numpy().tolist(), rows.slot.numpy().tolist()
@@ -45,7 +43,7 @@ def rows_for(count_B):
 
 
 def next_rows(rows, open_B, memory):
-    """The layout for the next step, and the memory of its rows.
+    """Lays out the rows of the next step and moves the memory with them.
 
     Args:
         rows: `Rows` of this step.
@@ -70,11 +68,14 @@ def next_rows(rows, open_B, memory):
 
 
 def parent_rows(rows, old_rows, parent_BW):
-    """Rows `(N,)` of the step before that the rows continue.
+    """Finds the row of the last step that each row continues.
 
     Args:
         rows, old_rows: `Rows` of the next step and of this one.
         parent_BW: slot of this step that each slot of the next continues.
+
+    Returns:
+        int32 tensor `(N,)`.
     """
     at_N2 = tf.stack([rows.sentence, rows.slot], axis=1)
     count_N = tf.gather(old_rows.count, rows.sentence)
@@ -84,15 +85,22 @@ def parent_rows(rows, old_rows, parent_BW):
 
 
 def from_slots(rows, x_BW):
-    """`(N,)`: for each row the value of its slot."""
+    """Gathers for each row the value of its slot: `(N, ...)`."""
     return tf.gather_nd(x_BW, tf.stack([rows.sentence, rows.slot], axis=1))
 
 
 def to_slots(rows, x_NK, width, fill):
-    """`(B, W, K)`: for each slot the values of its row, or `fill`."""
+    """Gathers for each slot the values of its row, or `fill`: `(B, W, K)`."""
     slot_W = tf.range(width)
     row_BW = rows.first[:, tf.newaxis] + slot_W
     has_row_BW = slot_W < rows.count[:, tf.newaxis]
     row_BW = tf.where(has_row_BW, row_BW, tf.size(rows.sentence))
     filled_NK = tf.pad(x_NK, [[0, 1], [0, 0]], constant_values=fill)
     return tf.gather(filled_NK, row_BW)
+
+
+def gather_rows(nest, indices, batch_dims=0):
+    """Applies `tf.gather` to every tensor of a nest."""
+    return tf.nest.map_structure(
+        lambda x: tf.gather(x, indices, batch_dims=batch_dims), nest
+    )

@@ -5,20 +5,42 @@ N: hypotheses    S: source length    V: vocabulary    M: models
 
 import math
 
+import keras
 import tensorflow as tf
 
 MEANS = ("probabilities", "log_probabilities")
 
 
+def keras_models(translator):
+    """The Keras models behind a translator, or behind an ensemble of them.
+
+    Args:
+        translator: `TranslationModel`.
+
+    Returns:
+        List; empty for a translator that is no Keras model.
+
+    Example:
+
+    >>> keras_models(Ensemble([keras.Sequential([], name="one"), object()]))
+    [<Sequential name=one, built=False>]
+    """
+    if isinstance(translator, Ensemble):
+        return [
+            m for member in translator.members for m in keras_models(member)
+        ]
+    return [translator] if isinstance(translator, keras.Model) else []
+
+
 class Ensemble:
     """The mean of several models at each step of a search.
 
-    It is a `TranslationModel` like its members: its
+    It is a translation model like its members (see `translate.py`). Its
     memory and its state are the lists of theirs, so whatever translates,
     scores or exports one model does so with several. Each costs its own time.
 
     Args:
-        members: Sequence of `TranslationModel` with one vocabulary.
+        members: Sequence of translation models with one vocabulary.
         mean: str. What is averaged: `"probabilities"`, where each member can
             bring up what it is sure of, or `"log_probabilities"`, where each
             can rule out what it finds impossible.

@@ -19,6 +19,7 @@ from translation.search.beam_options import (
     coverage_penalty,
     length_penalty,
 )
+from translation.search.ensemble import keras_models
 from translation.search.translate import (
     MAX_SOURCE_LENGTH,
     batches_by_length,
@@ -50,7 +51,7 @@ def score_batch(translator, source_ids, target_ids, options=None):
     """Scores given translations, in the graph or outside.
 
     Args:
-        translator: `translation.search.translate.TranslationModel`.
+        translator: A translation model, see `translate.py`.
         source_ids: `(B, S)` int32, each ending in eos, padded with 0.
         target_ids: `(B, T)` int32, each ending in eos, padded with 0.
         options: `BeamOptions`, for the penalties of equation 14.
@@ -77,7 +78,7 @@ def score_batch(translator, source_ids, target_ids, options=None):
     source_mask = tf.not_equal(source_ids, PAD_ID)
     mask_BT = tf.not_equal(target_ids, PAD_ID)
     lengths_B = tf.reduce_sum(tf.cast(mask_BT, tf.int32), axis=1)
-    with monitoring.uncounted():
+    with monitoring.uncounted(*keras_models(translator)):
         log_prob_BT, alignment_BTS = _step_through(
             translator, source_ids, target_ids
         )
@@ -134,7 +135,7 @@ class TextScorer:
     Variables of the model may change between calls, as in training.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see `translate.py`.
         tokenizer: `Tokenizer`.
         options: `BeamOptions`, for the penalties of equation 14.
         max_source_length: int. Longer sources are cut to this many subwords,

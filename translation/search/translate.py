@@ -1,74 +1,61 @@
-"""From source sentences to translations: a model and a beam search.
+"""From source sentences to translations: a model and a search.
 
 B: sentences    S: source length    N: hypotheses in work
 V: vocabulary    n: translations wanted of each sentence
+
+A translation model is any object with three methods:
+
+    encode(source_ids) -> (memory, state)
+        Reads sources `(B, S)` int32, each ending in eos, padded with 0.
+        Memory and state are nests of tensors with leading dimension B: the
+        encoded sources, and the state before the first target token.
+
+    step(ids, state, memory) -> (scores, state)
+        Goes one token further. `ids` `(N,)` int32 are the last tokens of the
+        hypotheses, at first bos; rows that do not matter have pad. `scores`
+        `(N, V)` are log probabilities or logits of the next token, with a
+        static V. The new state has the structure, dtypes and trailing
+        dimensions of the old one.
+
+    alignment(state) -> (N, S)
+        Attention of the step that returned this state. Rows sum to 1 over
+        real source positions. It is a part of the state, zeros at first.
+
+Memory and state have a row for each hypothesis. The search keeps rows only
+for what is left to do, so N changes from step to step; it starts with one
+hypothesis a sentence.
 """
 
 import concurrent.futures
-import functools
 import os
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from moe_keras import monitoring
-from translation.search.beam_options import BeamOptions
-from translation.search.beam_search import beam_search
+from translation.search.beam_options import (
+    BeamOptions,
+    coverage_penalty,
+    length_penalty,
+    same_for_all,
+)
+from translation.search.beam_rows import gather_rows
+from translation.search.beam_search import Hypotheses, beam_search
+from translation.search.constraints import constraints_of
+from translation.search.ensemble import keras_models
+from translation.search.sampling import Sampling, sample
+from translation.text.blanks import is_blank
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 # Longer sources are cut to this many subwords, eos included.
 MAX_SOURCE_LENGTH = 256
 
-# Batches in work at a time: memory grows with them.
-MAX_WORKERS = 4
-
-# What makes up a blank text, whose translation is the empty string. The same
-# for Python's and for TensorFlow's `strip`.
+# What is left out around a prefix, as by `tf.strings.strip`.
 BLANKS = " \t\n\v\f\r"
 
-
-class TranslationModel(Protocol):
-    """What a model offers to be translated with; no base class is needed.
-
-    A state is any nest of tensors with a row for each hypothesis, and comes
-    back from `step` with the same structure, dtypes and trailing dimensions.
-    A memory is a nest of tensors that no step changes, with a row for each
-    hypothesis too. The search keeps rows only for what is left to do: N
-    changes from step to step, starting with one hypothesis a sentence.
-    """
-
-    def encode(self, source_ids):
-        """Reads the sources.
-
-        Args:
-            source_ids: `(B, S)` int32, each ending in eos, padded with 0.
-
-        Returns:
-            `(memory, state)`, nests of tensors with leading dimension B: the
-            encoded sources, and the state before the first target token.
-        """
-
-    def step(self, ids, state, memory):
-        """Goes one token further.
-
-        Args:
-            ids: `(N,)` int32, the last token of each hypothesis, at first
-                bos. Pad stands in rows that do not matter.
-            state: nest with leading dimension N.
-            memory: nest with leading dimension N.
-
-        Returns:
-            `(scores, state)`: log probabilities or logits of the next token,
-            `(N, V)` with a static V, and the new state.
-        """
-
-    def alignment(self, state):
-        """Attention `(N, S)` of the step that returned this state.
-
-        Rows sum to 1 over real source positions. To be found here, it has to
-        be a part of the state, in the first one as zeros.
-        """
+# Batches in work at a time: memory grows with them.
+MAX_WORKERS = 4
 
 
 class Attention(NamedTuple):
@@ -87,28 +74,45 @@ class Translation(NamedTuple):
     attention: Attention | None = None  # on request, none for a blank source
 
 
-def translate_batch(translator, source_ids, options=None, **kwargs):
+def translate_batch(
+    translator,
+    source_ids,
+    options=None,
+    *,
+    return_alignments=False,
+    sentence_options=None,
+    prefix_ids=None,
+    sampling=None,
+):
     """Translates a batch of sources, in the graph or outside.
 
-    Neither pad, bos nor unk are ever written: with byte fallback, every
-    text can be spelled without unk.
+    Pad, bos and unk are never written: with byte fallback, every text can be
+    spelled without unk.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see the top of this file.
         source_ids: `(B, S)` int32, each ending in eos, padded with 0.
         options: `BeamOptions`.
-        **kwargs: `return_alignments` and `wishes` of `beam_search`.
+        return_alignments, sentence_options, prefix_ids: As of `beam_search`.
+        sampling: `Sampling`: translations are drawn at random, as many as
+            `num_translations`, and ranked by their scores. None: searched
+            for, or drawn as `options` say, with the number of the row as
+            the second seed.
 
     Returns:
-        `translation.search.beams.Hypotheses`.
+        `translation.search.beam_search.Hypotheses`.
     """
     options = options or BeamOptions()
     source_ids = tf.convert_to_tensor(source_ids, tf.int32)
     source_mask = tf.not_equal(source_ids, PAD_ID)
     lengths_B = tf.reduce_sum(tf.cast(source_mask, tf.int32), axis=1)
-    with monitoring.uncounted():
+    if sampling is None and options.sampling:
+        sampling = sampling_of(options, tf.range(tf.size(lengths_B)))
+    run = beam_search if sampling is None else _sampled
+    more = {} if sampling is None else {"sampling": sampling}
+    with monitoring.uncounted(*keras_models(translator)):
         memory, state = translator.encode(source_ids)
-        return beam_search(
+        return run(
             translator.step,
             state,
             options.max_lengths(lengths_B),
@@ -116,11 +120,73 @@ def translate_batch(translator, source_ids, options=None, **kwargs):
             memory=memory,
             alignment=translator.alignment,
             source_mask=source_mask,
+            return_alignments=return_alignments,
+            sentence_options=sentence_options,
+            prefix_ids=prefix_ids,
             bos_id=BOS_ID,
             eos_id=EOS_ID,
             forbidden_ids=(PAD_ID, BOS_ID, UNK_ID),
-            **kwargs,
+            **more,
         )
+
+
+def sampling_of(options, numbers):
+    """`Sampling` as options say, for sentences with these numbers `(B,)`."""
+    size = tf.size(numbers)
+    seed_B = tf.fill([size], tf.constant(options.sampling_seed, tf.int64))
+    return Sampling(
+        tf.fill([size], tf.constant(options.temperature, tf.float32)),
+        tf.fill([size], options.top_k),
+        tf.fill([size], tf.constant(options.top_p, tf.float32)),
+        tf.stack([seed_B, tf.cast(numbers, tf.int64)], axis=1),
+    )
+
+
+def _sampled(
+    step,
+    state,
+    max_lengths,
+    options,
+    *,
+    alignment,
+    source_mask,
+    return_alignments,
+    sentence_options,
+    prefix_ids,
+    sampling,
+    **kwargs,
+):
+    """`sample`, with the arguments and the result of `beam_search`."""
+    sentences = sentence_options or same_for_all(options, tf.size(max_lengths))
+    drawn = sample(
+        step,
+        state,
+        max_lengths,
+        sampling,
+        count=options.num_translations,
+        constraints=constraints_of(sentences, prefix_ids),
+        alignment=alignment,
+        **kwargs,
+    )
+    alpha_B1, beta_B1 = (
+        penalty[:, tf.newaxis]
+        for penalty in (sentences.length_penalty, sentences.coverage_penalty)
+    )
+    score_Bn = drawn.log_probs / length_penalty(drawn.lengths, alpha_B1)
+    score_Bn += coverage_penalty(
+        tf.reduce_sum(drawn.alignments, axis=2),
+        source_mask[:, tf.newaxis],
+        beta_B1,
+    )
+    score_Bn, order_Bn = tf.math.top_k(score_Bn, options.num_translations)
+    drawn = gather_rows(drawn, order_Bn, batch_dims=1)
+    return Hypotheses(
+        drawn.ids,
+        score_Bn,
+        drawn.log_probs,
+        drawn.lengths,
+        drawn.alignments if return_alignments else None,
+    )
 
 
 class TextTranslator:
@@ -129,7 +195,7 @@ class TextTranslator:
     Variables of the model may change between calls, as in training.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see the top of this file.
         tokenizer: `Tokenizer`.
         options: `BeamOptions`.
         max_source_length: int. Longer sources are cut to this many subwords,
@@ -172,36 +238,67 @@ class TextTranslator:
         self.tokenizer = tokenizer
         self.max_source_length = max_source_length
         self.batch_tokens = batch_tokens
-        self._search = tf.function(
-            functools.partial(
-                translate_batch,
-                translator,
-                options=options or BeamOptions(),
-                return_alignments=alignments,
-            ),
-            input_signature=[tf.TensorSpec([None, None], tf.int32)],
-            autograph=False,
-        )
+        options = options or BeamOptions()
 
-    def __call__(self, texts, on_progress=None):
+        def search(source_ids, prefix_ids=None, numbers=None):
+            sampling = (
+                None if numbers is None else sampling_of(options, numbers)
+            )
+            return translate_batch(
+                translator,
+                source_ids,
+                options,
+                return_alignments=alignments,
+                prefix_ids=prefix_ids,
+                sampling=sampling,
+            )
+
+        def graph(*inputs):
+            return tf.function(search, input_signature=inputs, autograph=False)
+
+        ids = tf.TensorSpec([None, None], tf.int32)
+        numbers = tf.TensorSpec([None], tf.int64)
+        self._is_sampling = options.sampling
+        self._search = graph(ids)
+        self._search_from = graph(ids, ids)  # with prefixes
+        self._sample = graph(ids, ids, numbers)
+
+    def __call__(self, texts, on_progress=None, prefixes=None, first_number=0):
         """The best translation of each text, in the order of the texts.
 
         Args:
             texts: list of str. A blank one gives the empty string.
             on_progress: function `(done, total)`, called after each batch
                 with numbers of texts.
+            prefixes: list of str, or None. How the translations of each text
+                begin; the empty one leaves them free. Blanks around it are
+                left out, and it may end within a word.
+            first_number: int. Number of the first text, for sampling: it and
+                the seed decide what is drawn.
 
         Returns:
             List of `Translation`.
-        """
-        return [best[0] for best in self.n_best(texts, on_progress)]
 
-    def n_best(self, texts, on_progress=None):
+        Raises:
+            ValueError: if there are not as many prefixes as texts.
+        """
+        found = self.n_best(texts, on_progress, prefixes, first_number)
+        return [best[0] for best in found]
+
+    def n_best(self, texts, on_progress=None, prefixes=None, first_number=0):
         """All translations wanted of each text: list of lists, best first."""
+        if prefixes is not None and len(prefixes) != len(texts):
+            raise ValueError(
+                "There must be as many `prefixes` as `texts`. Received: "
+                f"{len(prefixes)} and {len(texts)}"
+            )
         found = [[Translation("", 0.0)] for _ in texts]
         sources = self._sources(texts)
+        starts = None if prefixes is None else self._starts(prefixes)
         done = len(texts) - len(sources)
-        for places, translations in self._translated(sources):
+        for places, translations in self._translated(
+            sources, starts, first_number
+        ):
             for place, best in zip(places, translations, strict=True):
                 found[place] = best
             done += len(places)
@@ -209,7 +306,7 @@ class TextTranslator:
                 on_progress(done, len(texts))
         return found
 
-    def _translated(self, sources):
+    def _translated(self, sources, starts, first_number):
         """Pairs of the places of a batch and their translations, as they come.
 
         The operations of a search are small: a batch for each core in work at
@@ -218,7 +315,18 @@ class TextTranslator:
 
         def translate(places):
             rows = [sources[place] for place in places]
-            return places, list(self._read(self._search(pad_rows(rows)), rows))
+            ids = pad_rows(rows)
+            if starts is None and not self._is_sampling:
+                found = self._search(ids)
+            else:
+                prefixes = [starts[x] if starts else [] for x in places]
+                prefix_ids = pad_rows(prefixes)
+                if self._is_sampling:
+                    numbers = np.array(places, "int64") + first_number
+                    found = self._sample(ids, prefix_ids, numbers)
+                else:
+                    found = self._search_from(ids, prefix_ids)
+            return places, list(self._read(found, rows))
 
         batches = batches_by_length(sources, self.batch_tokens)
         workers = min(MAX_WORKERS, os.cpu_count() or 1)
@@ -232,15 +340,24 @@ class TextTranslator:
 
     def _sources(self, texts):
         """Ids of the texts that are not blank, by their places."""
-        places = [i for i, text in enumerate(texts) if text.strip(BLANKS)]
-        # Lone surrogates cannot be written in UTF-8: they become "?".
-        whole = [texts[i].encode("utf-8", "replace").decode() for i in places]
+        places = [i for i, text in enumerate(texts) if not is_blank(text)]
+        encoded = self._encoded([texts[i] for i in places])
         longest = self.max_source_length - 1
-        encoded = self.tokenizer.encode(whole)
         return {
             place: [*ids[:longest], EOS_ID]
             for place, ids in zip(places, encoded, strict=True)
         }
+
+    def _starts(self, prefixes):
+        """Ids of each prefix, without eos; none for a blank one."""
+        return self._encoded(
+            ["" if is_blank(x) else x.strip(BLANKS) for x in prefixes]
+        )
+
+    def _encoded(self, texts):
+        # Lone surrogates cannot be written in UTF-8: they become "?".
+        whole = [text.encode("utf-8", "replace").decode() for text in texts]
+        return self.tokenizer.encode(whole)
 
     def _read(self, hypotheses, rows):
         """Lists of `Translation`, without hypotheses that do not exist."""
@@ -277,24 +394,6 @@ class TextTranslator:
                 strict=True,
             )
         ]
-
-
-def translate_texts(
-    translator, tokenizer, texts, options=None, on_progress=None, **kwargs
-):
-    """The best translation of each text: `TextTranslator` used once.
-
-    Args:
-        translator, tokenizer, options: as for `TextTranslator`, which also
-            takes the other keyword arguments.
-        texts: list of str.
-        on_progress: function `(done, total)`.
-
-    Returns:
-        List of `Translation(text, score)`.
-    """
-    run = TextTranslator(translator, tokenizer, options, **kwargs)
-    return run(texts, on_progress)
 
 
 def batches_by_length(sources, batch_tokens):

@@ -21,6 +21,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the operations of the subwords
 from tensorflow.core.protobuf import saved_model_pb2
 
+from moe_keras.paths import local_path
 from translation.search.translate import MAX_SOURCE_LENGTH, Translation
 from translation.serving.card import make_card, write_card
 from translation.serving.served import ServedTranslator
@@ -62,7 +63,7 @@ def export_translator(
     served = ServedTranslator(
         translator, tokenizer, options, max_source_length, target_languages
     )
-    folder = pathlib.Path(folder)
+    folder = local_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # Not a number, so that no server takes it for a version.
     partial = pathlib.Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
@@ -200,7 +201,7 @@ def load_translator(path, batch_size=64):
 
 
 def _version_path(path):
-    path = pathlib.Path(path)
+    path = local_path(path)
     if (path / "saved_model.pb").is_file():
         return path
     numbers = versions(path)

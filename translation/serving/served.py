@@ -9,18 +9,29 @@ import functools
 
 import tensorflow as tf
 
-from translation.search.beam_options import BeamOptions, Wishes, same_for_all
+from translation.search.beam_options import (
+    BeamOptions,
+    SentenceOptions,
+    same_for_all,
+)
 from translation.search.score import score_batch
-from translation.search.translate import MAX_SOURCE_LENGTH, translate_batch
+from translation.search.translate import (
+    MAX_SOURCE_LENGTH,
+    sampling_of,
+    translate_batch,
+)
+from translation.serving.string_options import (
+    sampling_options,
+    sentence_options,
+)
+from translation.text.blanks import are_blank
 from translation.text.special_ids import EOS_ID, PAD_ID
 
 # Stands where there is no score. Finite, because JSON has no infinity.
 NO_SCORE = tf.float32.min
 
-# Penalties beyond it are cut to it. They are below 2 in practice.
-MAX_PENALTY = 10.0
-
 _STRINGS = functools.partial(tf.TensorSpec, [None], tf.string)
+_INTEGERS = functools.partial(tf.TensorSpec, [None], tf.int32)
 _FLOATS = functools.partial(tf.TensorSpec, [None], tf.float32)
 
 
@@ -28,16 +39,16 @@ class ServedTranslator(tf.Module):
     """Translates string tensors.
 
     Any string has a defined result, and none depends on the others: a blank
-    one gives the empty string with score 0, a source longer than
-    `max_source_length` subwords is cut, and bytes that are not UTF-8 are
+    one (see `blanks.py`) gives the empty string with score 0, a source longer
+    than `max_source_length` subwords is cut, and bytes that are not UTF-8 are
     read as U+FFFD. An empty batch gives empty tensors.
 
     All inputs and outputs have the leading dimension B, so that a server may
     join requests. `docs/serving.md` has a table of them.
 
     Args:
-        translator: `TranslationModel`, such as a Keras
-            model or a `tf.Module`.
+        translator: A translation model (see `search/translate.py`), such as
+            a Keras model or a `tf.Module`.
         tokenizer: `Tokenizer`.
         options: `BeamOptions`. `translate` gives the best translation, the
             n-best functions as many as the beam is wide.
@@ -62,10 +73,10 @@ class ServedTranslator(tf.Module):
         # The model is no attribute: of a Keras model that is one, saving would
         # want its `call` as well.
         self._best = functools.partial(
-            translate_batch, translator, options=self._options(1)
+            translate_batch, translator, options=self._searching(1)
         )
         self._make_n_best = functools.partial(
-            _searching, translator, self._options(self.options.beam_width)
+            _searching, translator, self._searching(self.options.beam_width)
         )
         self._score = functools.partial(score_batch, translator)
         self.max_source_length = max_source_length
@@ -115,7 +126,7 @@ class ServedTranslator(tf.Module):
         coverage_penalty,
         target_language,
     ):
-        """The same, with wishes for each string.
+        """Like `translate_nbest`, with options for each string.
 
         Each of the options has B entries, or 1 that goes for all.
 
@@ -123,8 +134,8 @@ class ServedTranslator(tf.Module):
             inputs: `(B,)` string.
             beam_width: int32. At most n; zero or less stands for n. No more
                 translations than this are returned.
-            length_penalty, coverage_penalty: float32. At most `MAX_PENALTY`;
-                below zero, or NaN, stands for the penalty of `options`.
+            length_penalty, coverage_penalty: float32. At most 10; below
+                zero, or NaN, stands for the penalty of `options`.
             target_language: string. The empty one stands for the default.
                 For a language that the model does not write, there is no
                 translation.
@@ -132,26 +143,116 @@ class ServedTranslator(tf.Module):
         Returns:
             dict as `translate_nbest`.
         """
-        size = tf.shape(inputs)
-        default = same_for_all(self.options, size[0])
-        width = self.options.beam_width
-        beam_width_B = tf.broadcast_to(tf.minimum(beam_width, width), size)
-        wishes = Wishes(
-            tf.where(beam_width_B > 0, beam_width_B, width),
-            _penalty(length_penalty, default.length_penalty),
-            _penalty(coverage_penalty, default.coverage_penalty),
+        sentences = sentence_options(
+            self.options,
+            tf.size(inputs),
+            beam_width=beam_width,
+            length_penalty=length_penalty,
+            coverage_penalty=coverage_penalty,
         )
-        language_B = tf.broadcast_to(target_language, size)
-        found = self._several(inputs, wishes)
-        known = ["", *self.target_languages]
-        is_known_B1 = tf.reduce_any(
-            language_B[:, tf.newaxis] == tf.constant(known), 1, keepdims=True
+        found = self._several(inputs, sentences)
+        return self._if_known(target_language, found)
+
+    def translate_constrained(
+        self,
+        inputs,
+        beam_width,
+        length_penalty,
+        coverage_penalty,
+        target_language,
+        prefix,
+        min_length,
+        no_repeat_ngram_size,
+    ):
+        """Like `translate_with_options`, with constraints on outputs.
+
+        Args:
+            inputs, beam_width, length_penalty, coverage_penalty,
+                target_language: As of `translate_with_options`.
+            prefix: string. How the translations of a string begin; the empty
+                one leaves them free. Blanks around it are left out, and what
+                is longer than the longest translation is cut.
+            min_length: int32. Subwords of a translation at least, with eos;
+                0 for any number, below zero for that of `options`. It ends
+                at the longest translation.
+            no_repeat_ngram_size: int32. No n-gram of subwords of this size
+                comes twice; 0 for any, below zero for that of `options`.
+
+        Returns:
+            dict as `translate_nbest`.
+        """
+        size = tf.size(inputs)
+        sentences = sentence_options(
+            self.options,
+            size,
+            beam_width=beam_width,
+            length_penalty=length_penalty,
+            coverage_penalty=coverage_penalty,
+            min_length=min_length,
+            no_repeat_ngram_size=no_repeat_ngram_size,
         )
-        return {
-            "outputs": tf.where(is_known_B1, found["outputs"], ""),
-            "scores": tf.where(is_known_B1, found["scores"], NO_SCORE),
-            "lengths": tf.where(is_known_B1, found["lengths"], 0),
-        }
+        prefix_B = tf.broadcast_to(prefix, [size])
+        found = self._several(inputs, sentences, prefix_B)
+        return self._if_known(target_language, found)
+
+    def sample(
+        self,
+        inputs,
+        temperature,
+        top_k,
+        top_p,
+        seed,
+        target_language,
+        prefix,
+        min_length,
+        no_repeat_ngram_size,
+    ):
+        """Draws a translation of each string at random, see `sampling.py`.
+
+        Each of the options has B entries, or 1 that goes for all.
+
+        Args:
+            inputs: `(B,)` string.
+            temperature: float32. 0 takes the most probable subword; below
+                zero, or NaN, stands for that of `options`.
+            top_k: int32. 0 for all subwords, below zero for that of `options`.
+            top_p: float32. 1 or more for all subwords; zero or less, or NaN,
+                stands for that of `options`.
+            seed: int32. A string with the same seed and options gets the same
+                translation, whatever it shares its batch with.
+            target_language, prefix, min_length, no_repeat_ngram_size: As of
+                `translate_constrained`.
+
+        Returns:
+            dict of `outputs` `(B,)` string, `scores` `(B,)` float32,
+            `log_probs` `(B,)` float32, at temperature 1, and `lengths` `(B,)`
+            int32, in subwords with eos.
+        """
+        size = tf.size(inputs)
+        inputs = _never_empty(inputs)
+        missing = tf.size(inputs) - size
+        sentences = sentence_options(
+            self.options,
+            size,
+            min_length=min_length,
+            no_repeat_ngram_size=no_repeat_ngram_size,
+        )
+        sampling = sampling_options(
+            self.options, size, temperature, top_k, top_p, seed
+        )
+        no_number = tf.zeros([missing], tf.int64)
+        found = self._best(
+            self.source_ids(inputs),
+            prefix_ids=self._prefix_ids(tf.broadcast_to(prefix, [size])),
+            sentence_options=_joined(
+                sentences, same_for_all(self.options, missing)
+            ),
+            sampling=_joined(sampling, sampling_of(self.options, no_number)),
+        )
+        found = self._if_known(
+            target_language, self._texts(found, inputs, size)
+        )
+        return {name: values[:, 0] for name, values in found.items()}
 
     def score(self, sources, targets):
         """How probable given translations are.
@@ -225,17 +326,57 @@ class ServedTranslator(tf.Module):
         with tf.init_scope():
             return self._make_n_best()
 
-    def _several(self, inputs, wishes):
+    def _several(self, inputs, sentences, prefix_B=None):
         size = tf.size(inputs)
         inputs = _never_empty(inputs)
-        # For the blank that stands in an empty batch.
-        more = same_for_all(self.options, tf.size(inputs) - size)
-        wishes = [tf.concat(pair, 0) for pair in zip(wishes, more, strict=True)]
-        found = self._n_best(self.source_ids(inputs), *wishes)
-        return self._texts(found, inputs, size)
+        missing = tf.size(inputs) - size
+        sentences = _joined(sentences, same_for_all(self.options, missing))
+        if prefix_B is None:
+            prefix_ids = tf.zeros([tf.size(inputs), 0], tf.int32)
+        else:
+            prefix_ids = self._prefix_ids(prefix_B)
+        found = self._n_best(self.source_ids(inputs), prefix_ids, *sentences)
+        found = self._texts(found, inputs, size)
+        del found["log_probs"]
+        return found
 
-    def _options(self, count):
-        return dataclasses.replace(self.options, num_translations=count)
+    def _prefix_ids(self, prefix_B):
+        """Subwords `(B, P)`, which leave room for eos."""
+        prefix_B = _never_empty(prefix_B)
+        prefix_B = tf.where(are_blank(prefix_B), "", prefix_B)
+        ids = self.tokenizer.tokenize(tf.strings.strip(prefix_B))
+        return ids[:, : self.max_target_length - 1].to_tensor(PAD_ID)
+
+    def _if_known(self, target_language, found):
+        """What was found, where the model writes the language."""
+        size = tf.shape(found["outputs"])[:1]
+        language_B = tf.broadcast_to(target_language, size)
+        known = tf.constant(["", *self.target_languages])
+        is_known_B1 = tf.reduce_any(
+            language_B[:, tf.newaxis] == known, 1, keepdims=True
+        )
+        nothing = {
+            "outputs": "",
+            "scores": NO_SCORE,
+            "log_probs": NO_SCORE,
+            "lengths": 0,
+        }
+        return {
+            name: tf.where(is_known_B1, values, nothing[name])
+            for name, values in found.items()
+        }
+
+    def _searching(self, count):
+        """The options of a search; only `sample` draws."""
+        return dataclasses.replace(
+            self.options,
+            num_translations=count,
+            sampling=False,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            sampling_seed=0,
+        )
 
     def _texts(self, found, inputs, size):
         """Hypotheses for `inputs` as text, for the first `size` of them."""
@@ -243,29 +384,53 @@ class ServedTranslator(tf.Module):
         outputs = tf.reshape(
             self.tokenizer.detokenize(flat_ids), tf.shape(found.scores)
         )
-        blank = tf.equal(tf.strings.strip(inputs), "")[:, tf.newaxis]
+        is_blank_B1 = are_blank(inputs)[:, tf.newaxis]
         first_score = tf.one_hot(0, found.scores.shape[1], 0.0, NO_SCORE)
-        scores = tf.maximum(found.scores, NO_SCORE)
+
+        def scores(values):
+            values = tf.maximum(values, NO_SCORE)
+            return tf.where(is_blank_B1, first_score, values)[:size]
+
         return {
-            "outputs": tf.where(blank, "", outputs)[:size],
-            "scores": tf.where(blank, first_score, scores)[:size],
-            "lengths": tf.where(blank, 0, found.lengths)[:size],
+            "outputs": tf.where(is_blank_B1, "", outputs)[:size],
+            "scores": scores(found.scores),
+            "log_probs": scores(found.log_probs),
+            "lengths": tf.where(is_blank_B1, 0, found.lengths)[:size],
         }
 
     def signatures(self):
         """The functions to serve, by name, in graphs of their own."""
         strings = _STRINGS("inputs")
+        options = [
+            strings,
+            _INTEGERS("beam_width"),
+            _FLOATS("length_penalty"),
+            _FLOATS("coverage_penalty"),
+            _STRINGS("target_language"),
+        ]
+        constraints = [
+            _STRINGS("prefix"),
+            _INTEGERS("min_length"),
+            _INTEGERS("no_repeat_ngram_size"),
+        ]
         functions = {
             "serving_default": (self.translate, [strings]),
             "translate_nbest": (self.translate_nbest, [strings]),
-            "translate_with_options": (
-                self.translate_with_options,
+            "translate_with_options": (self.translate_with_options, options),
+            "translate_constrained": (
+                self.translate_constrained,
+                options + constraints,
+            ),
+            "sample": (
+                self.sample,
                 [
                     strings,
-                    tf.TensorSpec([None], tf.int32, "beam_width"),
-                    _FLOATS("length_penalty"),
-                    _FLOATS("coverage_penalty"),
+                    _FLOATS("temperature"),
+                    _INTEGERS("top_k"),
+                    _FLOATS("top_p"),
+                    _INTEGERS("seed"),
                     _STRINGS("target_language"),
+                    *constraints,
                 ],
             ),
             "score": (self.score, [_STRINGS("sources"), _STRINGS("targets")]),
@@ -297,19 +462,24 @@ class ServedTranslator(tf.Module):
 
 
 def _searching(translator, options):
-    """A search with wishes, as a graph of its own."""
+    """Traces a search with options for each sentence."""
 
-    def search(source_ids, *wishes):
+    def search(source_ids, prefix_ids, *sentences):
         return translate_batch(
-            translator, source_ids, options, wishes=Wishes(*wishes)
+            translator,
+            source_ids,
+            options,
+            prefix_ids=prefix_ids,
+            sentence_options=SentenceOptions(*sentences),
         )
 
     ids = tf.TensorSpec([None, None], tf.int32)
-    widths = tf.TensorSpec([None], tf.int32)
+    sentences = (
+        tf.TensorSpec([None], values.dtype)
+        for values in same_for_all(options, 0)
+    )
     return tf.function(
-        search,
-        input_signature=[ids, widths, _FLOATS(), _FLOATS()],
-        autograph=False,
+        search, input_signature=[ids, ids, *sentences], autograph=False
     ).get_concrete_function()
 
 
@@ -320,8 +490,7 @@ def _never_empty(strings):
     )
 
 
-def _penalty(wanted, default_B):
-    """The penalty wanted where there is one."""
-    wanted_B = tf.broadcast_to(wanted, tf.shape(default_B))
-    wanted_B = tf.where(wanted_B >= 0.0, wanted_B, default_B)  # not of NaN
-    return tf.minimum(wanted_B, MAX_PENALTY)
+def _joined(values, more):
+    """Named tuples of tensors as one, the rows of `more` behind."""
+    pairs = zip(values, more, strict=True)
+    return type(values)(*(tf.concat(pair, 0) for pair in pairs))

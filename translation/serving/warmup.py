@@ -45,16 +45,31 @@ def requests(texts=()):
         for batch in batches
     ]
     one = batches[0]
-    wishes = {
+    options = {
         "inputs": one,
         "beam_width": tf.constant([0]),
         "length_penalty": tf.constant([-1.0]),
         "coverage_penalty": tf.constant([-1.0]),
         "target_language": tf.constant([""]),
     }
+    constraints = {
+        "prefix": tf.constant(["a"]),
+        "min_length": tf.constant([3]),
+        "no_repeat_ngram_size": tf.constant([3]),
+    }
+    sampling = {
+        "inputs": one,
+        "temperature": tf.constant([0.8]),
+        "top_k": tf.constant([40]),
+        "top_p": tf.constant([0.9]),
+        "seed": tf.constant([1]),
+        "target_language": tf.constant([""]),
+    }
     return [
         *found,
-        ("translate_with_options", wishes),
+        ("translate_with_options", options),
+        ("translate_constrained", options | constraints),
+        ("sample", sampling | constraints),
         ("score", {"sources": one, "targets": one}),
         ("tokenize", {"inputs": one}),
         ("detokenize", {"ids": tf.constant([[4, 5, 2]])}),

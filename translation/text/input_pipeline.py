@@ -13,7 +13,7 @@ import itertools
 import tensorflow as tf
 
 from translation.text.batching import POOL, batch_shapes, group
-from translation.text.corpora.base import BLANK
+from translation.text.blanks import are_blank, is_blank
 from translation.text.special_ids import EOS_ID, PAD_ID
 from translation.text.text_files import CorpusError
 
@@ -74,7 +74,7 @@ class PipelineOptions:
 def training_batches(corpus, tokenizer, options):
     """Batches without end, shuffled anew in each epoch.
 
-    Pairs with an empty side or more than `options.max_length` ids are left
+    Pairs with a blank side or more than `options.max_length` ids are left
     out. Every batch is full; pairs wait in their bucket, from one epoch to
     the next if need be, until it is.
 
@@ -97,7 +97,7 @@ def training_batches(corpus, tokenizer, options):
 
     def tokenize(number, pairs):
         sources, targets = pairs
-        present_N = ~_is_empty(sources) & ~_is_empty(targets)
+        present_N = ~are_blank(sources) & ~are_blank(targets)
         rows = _rows(
             tokenizer,
             sources[present_N],
@@ -194,17 +194,13 @@ def _check_any_fits(corpus, tokenizer, options):
     """Without a pair to give, an endless dataset would search without end."""
     for source, target in corpus.pairs():
         lengths = [len(ids) + 1 for ids in tokenizer.encode([source, target])]
-        present = source.strip(BLANK) and target.strip(BLANK)
+        present = not (is_blank(source) or is_blank(target))
         if present and max(lengths) <= options.max_length:
             return
     raise CorpusError(
         f"{corpus.name} has no pair to train on: each has an empty side or "
         f"more than max_length={options.max_length} subwords."
     )
-
-
-def _is_empty(strings):
-    return tf.strings.regex_full_match(strings, f"[{BLANK}]*")
 
 
 def _lengths(tokenizer, sources, targets):

@@ -6,6 +6,7 @@ import unicodedata
 
 import numpy as np
 
+from translation.text.languages import language_of, script_of
 from translation.text.text_files import CorpusError
 
 # First words of the Unicode names of letters, and what is written with them.
@@ -40,6 +41,38 @@ _LANGUAGES = {
     "HIRAGANA": "ja",
     "KATAKANA": "ja",
 }
+# The same of scripts as tags have them (ISO 15924).
+_SCRIPTS = {
+    "Arab": "ARABIC",
+    "Armn": "ARMENIAN",
+    "Beng": "BENGALI",
+    "Cyrl": "CYRILLIC",
+    "Deva": "DEVANAGARI",
+    "Ethi": "ETHIOPIC",
+    "Geor": "GEORGIAN",
+    "Grek": "GREEK",
+    "Gujr": "GUJARATI",
+    "Guru": "GURMUKHI",
+    "Hang": "HANGUL",
+    "Hans": "CJK",
+    "Hant": "CJK",
+    "Hebr": "HEBREW",
+    "Hira": "HIRAGANA",
+    "Jpan": "CJK HIRAGANA KATAKANA",
+    "Kana": "KATAKANA",
+    "Khmr": "KHMER",
+    "Knda": "KANNADA",
+    "Kore": "HANGUL CJK",
+    "Laoo": "LAO",
+    "Latn": "LATIN",
+    "Mlym": "MALAYALAM",
+    "Mymr": "MYANMAR",
+    "Sinh": "SINHALA",
+    "Taml": "TAMIL",
+    "Telu": "TELUGU",
+    "Thai": "THAI",
+    "Tibt": "TIBETAN",
+}
 # First words of the names of letters that belong to no script, or to several.
 _OF_NO_SCRIPT = frozenset(
     (
@@ -53,11 +86,12 @@ _OF_NO_SCRIPT = frozenset(
 _BEYOND_LATIN = re.compile("[^\x00-\u024f]")
 
 
-def scripts_of(language):
+def scripts_of(tag):
     """The scripts that a language is written in.
 
     Args:
-        language: str. A code of two letters, such as `fr`.
+        tag: str. A language such as `fr`, perhaps with its script, which
+            decides, or a region: `sr-Latn`, `pt-BR`.
 
     Returns:
         frozenset of str, first words of Unicode names: `{"LATIN"}`.
@@ -70,13 +104,16 @@ def scripts_of(language):
     >>> sorted(scripts_of("ja"))
     ['CJK', 'HIRAGANA', 'KATAKANA']
     """
+    language, script = language_of(tag), script_of(tag)
+    if script in _SCRIPTS:
+        return frozenset(_SCRIPTS[script].split())
     scripts = [
         s for s, codes in _LANGUAGES.items() if language in codes.split()
     ]
     if not scripts:
         known = " ".join(_LANGUAGES.values()).split()
         raise CorpusError(
-            f"`min_script_share` needs the script of {language!r}, which is "
+            f"`min_script_share` needs the script of {tag!r}, which is "
             f"not known; leave it at 0. Known: {', '.join(sorted({*known}))}"
         )
     return frozenset(scripts)

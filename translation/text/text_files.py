@@ -1,9 +1,10 @@
 """Text files, one sentence a line, plain or compressed.
 
-Lines end with a line feed. Carriage returns are left out wherever they stand,
-as TensorFlow's own reader does, and the byte order mark that some editors
-write at the beginning of a file; everything else of a line is kept. So Python
-and the graph read the same lines.
+Lines end with a line feed. Carriage returns before it are left out, as
+TensorFlow's own reader does, and so is one within a line; a line with more of
+them is refused, for they are the line ends of an old Macintosh. The byte order
+mark that some editors write at the beginning of a file is left out too;
+everything else of a line is kept. So Python and the graph read the same lines.
 """
 
 import codecs
@@ -14,8 +15,22 @@ import zlib
 
 import tensorflow as tf
 
+from translation.text.languages import spellings
+
 _BLOCK = 1 << 13  # bytes that are read at once
 _GRAPH_BUFFER = 1 << 18  # the same in the graph, as of TextLineDataset
+_GZIP = b"\x1f\x8b"
+# The ending of one file of two.
+_LANGUAGE = (
+    r"\.(?!tsv|txt|gz)([A-Za-z]{2,3}([-_]\w{2,8})*|source|target)(\.gz)?"
+)
+_CONVERT = "is UTF-16: convert it, with iconv -f UTF-16 -t UTF-8."
+# How text does not begin.
+_NO_TEXT = {
+    _GZIP: "is compressed: unpack it, with gunzip -c, or name a file .gz.",
+    codecs.BOM_UTF16_LE: _CONVERT,
+    codecs.BOM_UTF16_BE: _CONVERT,
+}
 
 
 class CorpusError(ValueError):
@@ -27,69 +42,109 @@ def find_language(prefix, language):
 
     Args:
         prefix: str or path, up to the dot before the language.
-        language: str. Such as `en`.
+        language: str. Such as `en`, or `pt-BR`, which a file may spell in
+            other ways: see `languages.spellings`.
 
     Returns:
         `pathlib.Path`.
 
     Raises:
-        CorpusError: if there is neither; it lists the languages there are.
+        CorpusError: if there is none; it lists the languages there are.
     """
-    for ending in ("", ".gz"):
-        path = pathlib.Path(f"{prefix}.{language}{ending}")
-        if path.is_file():
-            return path
+    suffixes = spellings(language)
+    for suffix in suffixes:
+        for ending in ("", ".gz"):
+            path = pathlib.Path(f"{prefix}.{suffix}{ending}")
+            if path.is_file():
+                return path
     prefix = pathlib.Path(prefix)
+    if is_stream(prefix):
+        raise CorpusError(
+            f"{prefix} is a pipe, which can be read only once; a corpus is "
+            "read several times. Write it to files."
+        )
     if prefix.is_dir():
         raise CorpusError(
             f"{prefix} is a folder; give the start of the names of two files "
             f"in it, such as {prefix / 'train'} for train.{language}."
         )
-    beside = re.compile(re.escape(prefix.name) + r"\.([a-z]{2,3})(\.gz)?")
-    folder = prefix.parent
-    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    found = sorted({m[1] for m in map(beside.fullmatch, names) if m})
+    if prefix.is_file():
+        raise CorpusError(_of_file(prefix))
+    found = _languages_beside(prefix)
     hint = (
         f"beside it are the languages {', '.join(found)}"
         if found
-        else f"no file {prefix.name}.LANGUAGE is in {folder}"
+        else f"no file {prefix.name}.LANGUAGE is in {prefix.parent}"
     )
     raise CorpusError(
-        f"There is no file {prefix}.{language} or {prefix}.{language}.gz; "
-        f"{hint}."
+        f"There is no file {prefix}.{language} or {prefix}.{language}.gz, nor "
+        f"with {' or '.join(suffixes[1:])} for {language}; {hint}."
     )
 
 
-def read_lines(path):
+def _of_file(path):
+    """What to give in place of a single file."""
+    ending = re.search(f"{_LANGUAGE}$", path.name)
+    if ending:
+        prefix = path.with_name(path.name[: ending.start()])
+        return (
+            f"{path} is one file of two; give the start of both names, "
+            f"{prefix} for {prefix}.LANGUAGE."
+        )
+    return (
+        f"{path} is a single file; a corpus is two files PREFIX.LANGUAGE, "
+        "given as PREFIX, or one FILE.tsv with a tab between the sentences."
+    )
+
+
+def _languages_beside(prefix):
+    """What files of this prefix end in, where it looks like a language."""
+    beside = re.compile(re.escape(prefix.name) + _LANGUAGE)
+    folder = prefix.parent
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    return sorted({m[1] for m in map(beside.fullmatch, names) if m})
+
+
+def is_stream(path):
+    """Whether a path is a pipe, as of `<(command)`, or a device."""
+    path = pathlib.Path(path)
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def read_lines(path, like_graph=False):
     """Streams the lines of a file, without their ends.
 
     Args:
-        path: `pathlib.Path`. Compressed if it ends in `.gz`.
+        path: `pathlib.Path` of a file or a pipe. Compressed if it ends in
+            `.gz`.
+        like_graph: bool. Whether to refuse what TensorFlow's reader, which
+            `line_dataset` has, cannot read: zeros behind compressed data, as
+            tapes and block devices leave them.
 
     Yields:
         str.
 
     Raises:
         CorpusError: if there is no such file, or at a line that is not UTF-8,
-            or cannot be read.
+            or cannot be read, or is several lines with carriage returns for
+            ends.
     """
-    if not path.is_file():
+    if not path.is_file() and not is_stream(path):
         raise CorpusError(f"There is no file {path}.")
     number = 0  # of the lines read without fault
     try:
-        with _open(path) as file:
-            for lines in _blocks(file):
-                if not number:
-                    lines = lines.removeprefix(codecs.BOM_UTF8)
+        with open(path, "rb") as file:
+            for lines in whole_lines(_blocks(file, path, like_graph), path):
                 text = lines.decode("utf-8").replace("\r", "")
                 yield from text.split("\n")
                 number += lines.count(b"\n") + 1
     except UnicodeDecodeError as error:
-        before = lines[: error.start]
-        number += before.count(b"\n") + 1
-        byte = error.start - before.rfind(b"\n")
+        before, found, begun = lines[: error.start].rpartition(b"\n")
+        if found:
+            yield from before.decode("utf-8").replace("\r", "").split("\n")
+            number += before.count(b"\n") + 1
         raise CorpusError(
-            f"{path}, line {number}: not UTF-8 at byte {byte}. "
+            f"{path}, line {number + 1}: not UTF-8 at byte {len(begun) + 1}. "
             "Convert the file, for example with iconv."
         ) from error
     except (OSError, EOFError, zlib.error) as error:
@@ -98,23 +153,86 @@ def read_lines(path):
         ) from error
 
 
-def _open(path):
-    return (gzip.open if path.suffix == ".gz" else open)(path, "rb")
-
-
-def _blocks(file):
+def whole_lines(blocks, name):
     """Some whole lines at a time, without the last line feed.
 
     Line by line a big corpus would take three times as long.
+
+    Args:
+        blocks: Iterable of bytes.
+        name: For messages.
+
+    Yields:
+        bytes. A byte order mark at the beginning is left out.
+
+    Raises:
+        CorpusError: if the text is compressed or in UTF-16, or lines end with
+            carriage returns alone.
     """
-    rest = b""
-    while block := file.read(_BLOCK):
-        lines, found, rest_of_block = (rest + block).rpartition(b"\n")
-        rest = rest_of_block
-        if found:
-            yield lines
-    if rest:
-        yield rest
+    rest, number = [], 0  # the line that is begun; lines that are whole
+    for block in blocks:
+        lines, found, begun = block.rpartition(b"\n")
+        if not found:
+            rest.append(block)
+            continue
+        lines = b"".join([*rest, lines])
+        rest = [begun] if begun else []
+        yield _checked(lines, name, number, is_last=False)
+        number += lines.count(b"\n") + 1
+    if any(rest):
+        yield _checked(b"".join(rest), name, number, is_last=True)
+
+
+def _checked(lines, name, number, is_last):
+    """The lines, if they are text; see `whole_lines`."""
+    if number == 0:
+        for begin, fault in _NO_TEXT.items():
+            if lines.startswith(begin):
+                raise CorpusError(f"{name} {fault}")
+        lines = lines.removeprefix(codecs.BOM_UTF8)
+    if b"\r" in lines:
+        # A line may have a stray one, but a file without any line feed none.
+        most = 1 if is_last and number == 0 else 2
+        for line in lines.split(b"\n"):
+            number += 1
+            if len([part for part in line.split(b"\r") if part]) > most:
+                raise CorpusError(
+                    f"{name}, line {number}: has carriage returns in it, as if "
+                    "they ended lines; only line feeds do. Put line feeds "
+                    "there, with tr '\\r' '\\n', or take them out, with "
+                    "tr -d '\\r'."
+                )
+    return lines
+
+
+def _blocks(file, path, like_graph):
+    blocks = iter(lambda: file.read(_BLOCK), b"")
+    return _unpacked(blocks, like_graph) if path.suffix == ".gz" else blocks
+
+
+def _unpacked(blocks, like_graph):
+    """Blocks of a compressed file, which may be several, end to end."""
+    member, members = None, 0
+    for packed in blocks:
+        while packed:
+            if member is None:
+                if members and not like_graph:
+                    packed = packed.lstrip(b"\0")
+                    if not packed:
+                        break
+                if members and not packed.startswith(_GZIP[: len(packed)]):
+                    raise zlib.error(
+                        "there are other bytes behind the compressed text. "
+                        "Write it anew: gunzip -c FILE.gz | gzip > NEW.gz"
+                    )
+                member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                members += 1
+            yield member.decompress(packed)
+            packed = member.unused_data
+            if member.eof:
+                member = None
+    if member is not None:
+        raise EOFError("the compressed text has no end")
 
 
 def line_dataset(path):
@@ -125,7 +243,8 @@ def line_dataset(path):
     the same state but for the path, which is taken from here.
     """
     compression = "GZIP" if path.suffix == ".gz" else ""
-    with _open(path) as file:
+    open_it = gzip.open if path.suffix == ".gz" else open
+    with open_it(path, "rb") as file:
         is_marked = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
     def read(_):

@@ -4,10 +4,11 @@ import contextlib
 
 import tensorflow as tf
 
+from moe_keras.experts.stacked import check_takes_local, check_weights_are_split
 from moe_keras.parallel.mesh import layout_checks
 from moe_keras.parallel.mesh.at_once import made_at_once
 from moe_keras.parallel.mesh.mesh import Mesh
-from moe_keras.parallel.mesh.run import run_on_mesh
+from moe_keras.parallel.mesh.run import ExchangeDispatcher, VisitDispatcher
 from moe_keras.parallel.mesh.sharded_weight import ShardedWeight, split
 from moe_keras.placement.placement import Placement
 from moe_keras.placement.shards import mark
@@ -68,9 +69,9 @@ class MeshLayout(Placement):
             name: 1 if axis is None else shape.to_integer_list[axis]
             for name, axis in self.axes.items()
         }
-        self._homes = {}
+        self._first_device = {}  # of each part
         for device in reversed(range(self.mesh.size)):
-            self._homes[self._part(device)] = device
+            self._first_device[self._part(device)] = device
 
     @property
     def exchanges(self):
@@ -98,28 +99,28 @@ class MeshLayout(Placement):
     def _part(self, device):
         return self.part_of("experts", device), self.part_of("hidden", device)
 
-    def home_of(self, expert_part, hidden_part=0):
-        """The device where the weights of a part of the experts live.
+    def device_of_part(self, expert_part, hidden_part=0):
+        """Name of the device that has the variables of a part of the experts.
 
-        Where several devices have the same part, as with a batch split over
-        a dimension of its own, it is the first of them; the others read it.
-
-        Returns:
-            Name of the device.
+        Where several devices run the same part, as with a batch split over a
+        dimension of its own, it is the first of them; the others read it.
         """
-        return self.mesh.devices[self._homes[expert_part, hidden_part]]
+        return self.mesh.devices[self._first_device[expert_part, hidden_part]]
 
     def check(self, experts):
+        if getattr(experts, "splits", ()):
+            check_takes_local(experts)
         if self._splits_weights:
             layout_checks.experts_can_be_split(experts, self.parts)
+            check_weights_are_split(experts)
 
-    def home(self, expert, num_experts):
+    def expert_scope(self, expert, num_experts):
         if not self._splits_weights:
-            return super().home(expert, num_experts)
+            return super().expert_scope(expert, num_experts)
         sizes = {"experts": num_experts}
         layout_checks.sizes_divide(sizes, self.parts)
         part = expert * self.parts["experts"] // num_experts
-        return _building_on(self.home_of(part))
+        return _building_on(self.device_of_part(part))
 
     def add_weight(self, layer, name, draw, dims, side_by_side=1):
         if not self._splits_weights:
@@ -127,7 +128,7 @@ class MeshLayout(Placement):
         layout_checks.sizes_divide(dims, self.parts, side_by_side)
         shards = []
         for part, shard in split(dims, self.parts, side_by_side):
-            with _building_on(self.home_of(*part)):
+            with _building_on(self.device_of_part(*part)):
                 variable = layer.add_weight(
                     name=f"{name}_shard_{len(shards)}",
                     shape=shard.part_shape,
@@ -138,15 +139,9 @@ class MeshLayout(Placement):
             shards.append(variable)
         return ShardedWeight(name, shards)
 
-    def run(self, experts, tokens, routing, plan):
-        losses = len(experts.losses)
-        outputs = run_on_mesh(self, experts, tokens, routing, plan)
-        if len(experts.losses) > losses:
-            raise ValueError(
-                "Experts that call `add_loss` cannot run under a layout: the "
-                f"gradient of the loss would be lost. Received: {experts}"
-            )
-        return outputs
+    def dispatcher(self, routing, plan):
+        made = ExchangeDispatcher if self.exchanges else VisitDispatcher
+        return made(self, routing, plan)
 
 
 @contextlib.contextmanager

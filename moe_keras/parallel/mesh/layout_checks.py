@@ -208,7 +208,7 @@ def experts_can_be_split(experts, parts):
             raise ValueError(
                 f"The layout splits {name}, which {type(experts).__name__} "
                 "cannot: it must be a "
-                "`moe_keras.placement.placement.StackedExperts`, "
+                "`moe_keras.experts.stacked.StackedExperts`, "
                 "or, for experts alone, a function that makes one Keras "
                 f"layer. Received: {experts}"
             )

@@ -12,6 +12,7 @@ import functools
 
 import tensorflow as tf
 
+from moe_keras.custom_gradient import custom_gradient
 from moe_keras.parallel.mesh.mesh_tensorflow_import import mtf
 
 _placement_mesh = mtf.placement_mesh_impl
@@ -138,12 +139,12 @@ def _sum(*parts):
     return tf.add_n(parts)
 
 
-def share(tensor, home, devices):
-    """Brings a tensor to several devices; the gradients are summed at home.
+def copy_to(tensor, source, devices):
+    """Copy a tensor to several devices; the gradients are summed on its own.
 
     Args:
         tensor: Tensor.
-        home: Name of the device that it is on.
+        source: Name of the device that it is on.
         devices: List of names.
 
     Returns:
@@ -153,18 +154,20 @@ def share(tensor, home, devices):
 
     >>> weight = tf.Variable(2.0)
     >>> with tf.GradientTape() as tape:
-    ...     a, b = share(tf.convert_to_tensor(weight), "CPU:0", ["CPU:0"] * 2)
+    ...     a, b = copy_to(tf.convert_to_tensor(weight), "CPU:0", ["CPU:0"] * 2)
     ...     y = 3 * a + 4 * b
     >>> float(tape.gradient(y, weight))
     7.0
     """
 
-    if devices == [home]:
+    if devices == [source]:
         return [tensor]
-    with tf.device(home):
+    with tf.device(source):
         return list(
             _differentiate_on(
-                home, lambda one: [tf.identity(one) for _ in devices], [tensor]
+                source,
+                lambda one: [tf.identity(one) for _ in devices],
+                [tensor],
             )
         )
 
@@ -172,7 +175,7 @@ def share(tensor, home, devices):
 def _differentiate_on(device, function, tensors):
     """Calls a function whose gradient runs on a device of its own."""
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(*tensors):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(tensors)

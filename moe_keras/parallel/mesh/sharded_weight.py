@@ -5,18 +5,16 @@ E: experts    D: depth    H: hidden size
 
 import itertools
 
-import numpy as np
-import tensorflow as tf
-
-from moe_keras.placement.shards import Shard, put_together, shard_of, share_out
+from moe_keras.placement.shards import Shard
+from moe_keras.placement.split_weight import SplitWeight
 
 
-class ShardedWeight:
-    """A weight of experts in shards. Most of what a Keras variable can do.
+class ShardedWeight(SplitWeight):
+    """`SplitWeight` with a variable for each shard, on the shard's device.
 
     Args:
         name: str.
-        shards: List of Keras variables that `mark` has marked, in the order
+        variables: List of Keras variables that `mark` has marked, in the order
             of the experts, and of the hidden dimension within those.
 
     Example:
@@ -32,38 +30,6 @@ class ShardedWeight:
     >>> weight.numpy().tolist(), weight.shards[1].numpy().tolist()
     ([[3.0], [4.0]], [[4.0]])
     """
-
-    def __init__(self, name, shards):
-        self.name = name
-        self.shards = tuple(shards)
-        self.path = shard_of(shards[0]).path
-        self.shape = shard_of(shards[0]).shape
-        self.dtype = shards[0].dtype
-
-    def numpy(self):
-        """The whole weight, gathered in the memory of this process."""
-        return put_together([variable.value for variable in self.shards])
-
-    def assign(self, value):
-        """Sets all shards from a value of the whole."""
-        share_out(value, self.shards)
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.numpy(), dtype)
-
-    def __tf_tensor__(self, dtype=None, name=None):
-        """The whole, where experts are called without their `SparseMoE`."""
-        whole = tf.zeros(self.shape, self.dtype)
-        for variable in self.shards:
-            shard = shard_of(variable)
-            parts = tf.split(variable, len(shard.pieces), shard.axis)
-            for piece, part in zip(shard.pieces, parts, strict=True):
-                around = [
-                    (s.start, size - s.stop)
-                    for s, size in zip(piece, shard.shape, strict=True)
-                ]
-                whole += tf.pad(part, around)
-        return tf.cast(whole, dtype or self.dtype)
 
 
 def split(dims, parts, side_by_side=1):

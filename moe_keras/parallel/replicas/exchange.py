@@ -8,6 +8,7 @@ import itertools
 import tensorflow as tf
 from tensorflow.python.distribute import distribute_utils
 
+from moe_keras.custom_gradient import custom_gradient
 from moe_keras.placement.replicas import num_replicas
 
 # TensorFlow's strategies count their groups from 1 on.
@@ -31,7 +32,7 @@ def all_to_all(rows):
     if not rows.dtype.is_floating:
         return _all_to_all(rows)
 
-    @tf.custom_gradient
+    @custom_gradient
     def run(rows):
         return _all_to_all(rows), _all_to_all
 

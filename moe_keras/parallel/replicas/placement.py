@@ -16,20 +16,21 @@ from keras.src.backend.common.symbolic_scope import (
 )
 
 from moe_keras.dispatch import combine, dispatch
+from moe_keras.experts.stacked import (
+    StackedExperts,
+    check_takes_local,
+    check_weights_are_split,
+)
 from moe_keras.parallel.exchange import (
     expert_of_rows,
     plan_devices,
-    serve,
+    run_local_experts,
 )
 from moe_keras.parallel.mesh.at_once import made_at_once
 from moe_keras.parallel.replicas.exchange import all_to_all
 from moe_keras.parallel.replicas.weight import ReplicaWeight
-from moe_keras.placement.placement import (
-    Part,
-    Placement,
-    StackedExperts,
-    at_work,
-)
+from moe_keras.placement.local_experts import LocalExperts
+from moe_keras.placement.placement import Placement
 from moe_keras.placement.replicas import (
     gather_over_replicas,
     num_replicas,
@@ -78,9 +79,11 @@ class ReplicaPlacement(Placement):
         if not isinstance(experts, StackedExperts):
             raise ValueError(
                 "To be shared out to replicas, experts must be a "
-                "`moe_keras.placement.placement.StackedExperts`, such as "
+                "`moe_keras.experts.stacked.StackedExperts`, such as "
                 f"`FeedForwardExperts`. Received: {experts}"
             )
+        check_takes_local(experts)
+        check_weights_are_split(experts)
 
     def add_weight(self, layer, name, draw, dims, side_by_side=1):
         num_experts, *rest = dims.values()
@@ -106,34 +109,66 @@ class ReplicaPlacement(Placement):
                 shard.assign(tf.stack(drawn))
         return weight
 
-    def run(self, experts, tokens, routing, plan):
-        if tokens.shape[0] == 0 or in_symbolic_scope():
-            # A model is being built, for which no weight is needed.
-            depth = experts.compute_output_shape((None, tokens.shape[-1]))[-1]
-            return tf.zeros([tf.shape(tokens)[0], depth], tokens.dtype)
+    def dispatcher(self, routing, plan):
+        if routing.gate.shape[0] == 0 or in_symbolic_scope():
+            return _NoDispatcher()
         if num_replicas() == 1:
-            return super().run(experts, tokens, routing, plan)
-        return self._exchange_and_run(experts, tokens, routing, plan)
+            return super().dispatcher(routing, plan)
+        return ReplicaDispatcher(self._number, routing, plan)
 
-    def _exchange_and_run(self, experts, tokens_nD, routing, plan):
-        each = plan.counts.shape[0] // self._number
+
+class ReplicaDispatcher:
+    """`Dispatcher` whose rows travel to the replicas of their experts.
+
+    Args:
+        number: int. R.
+        routing: `Routing` of the tokens of this replica.
+        plan: `DispatchPlan` of it. Only which choices have a slot counts.
+    """
+
+    def __init__(self, number, routing, plan):
+        self._each = plan.counts.shape[0] // number
+        self._gate = routing.gate
         expert_nK = tf.where(plan.choices_with_slot(), routing.expert_index, -1)
-        places = _places_needed(expert_nK, each, self._number)
-        plan = plan_devices(expert_nK, each, self._number, places)
-        whom = all_to_all(expert_of_rows(expert_nK, plan))
-        rows = all_to_all(dispatch(tokens_nD, plan))
-        part = Part(
-            tensors={
-                id(weight): tf.convert_to_tensor(weight.variable)
-                for weight in vars(experts).values()
-                if isinstance(weight, ReplicaWeight)
+        places = _places_needed(expert_nK, self._each, number)
+        self._plan = plan_devices(expert_nK, self._each, number, places)
+        self._expert_of_row = all_to_all(expert_of_rows(expert_nK, self._plan))
+
+    def dispatch(self, tokens):
+        return all_to_all(dispatch(tokens, self._plan))
+
+    def run(self, experts, rows):
+        local = LocalExperts(
+            weights={
+                name: tf.convert_to_tensor(weight.variable)
+                for name, weight in experts.expert_weights.items()
             },
-            first_expert=replica_index() * each,
-            num_experts=each,
+            first_expert=replica_index() * self._each,
+            num_experts=self._each,
         )
-        with at_work(part):
-            results = serve(experts, rows, whom[:, None])
-        return combine(all_to_all(results), plan, routing.gate)
+        return run_local_experts(
+            experts, local, rows, self._expert_of_row[:, None]
+        )
+
+    def combine(self, results):
+        return combine(all_to_all(results), self._plan, self._gate)
+
+
+class _NoDispatcher:
+    """`Dispatcher` of a model that is being built: only shapes matter.
+
+    Replicas' weights cannot be read there.
+    """
+
+    def dispatch(self, tokens):
+        return tokens
+
+    def run(self, experts, tokens):
+        depth = experts.compute_output_shape((None, tokens.shape[-1]))[-1]
+        return tf.zeros([tf.shape(tokens)[0], depth], tokens.dtype)
+
+    def combine(self, results):
+        return results
 
 
 def _first_expert(shard):

@@ -11,19 +11,17 @@ E: experts    R: replicas
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.placement.replicas import replica_index, sum_over_replicas
-from moe_keras.placement.shards import (
-    Shard,
-    mark,
-    put_together,
-    raw,
-    shard_of,
-    share_out,
+from moe_keras.placement.replicas import (
+    num_replicas,
+    replica_index,
+    sum_over_replicas,
 )
+from moe_keras.placement.shards import Shard, mark, raw, shard_of
+from moe_keras.placement.split_weight import SplitWeight
 
 
-class ReplicaWeight:
-    """Most of what a Keras variable can do, for the whole weight.
+class ReplicaWeight(SplitWeight):
+    """`SplitWeight` of which each replica of a strategy has a shard.
 
     Args:
         variable: Keras variable `(E / R, ...)`, made under the scope of a
@@ -46,11 +44,8 @@ class ReplicaWeight:
     """
 
     def __init__(self, variable, strategy):
+        super().__init__(variable.name, [variable])
         self.variable = variable
-        self.name, self.path = variable.name, variable.path
-        self.dtype = variable.dtype
-        number = strategy.num_replicas_in_sync
-        self.shape = (number * variable.shape[0], *variable.shape[1:])
         mark_copies(variable, variable.path, strategy)
 
     @property
@@ -58,34 +53,18 @@ class ReplicaWeight:
         """The variables of the replicas of this process."""
         return copies_of(self.variable)
 
-    def numpy(self):
-        """The whole weight, gathered in the memory of this process.
-
-        Raises:
-            ValueError: if other processes have parts of it.
-        """
-        self._check_all_are_here("read")
-        return put_together(self.shards)
-
-    def assign(self, value):
-        """Sets the parts that are here from a value of the whole."""
-        share_out(value, self.shards)
-
-    def __array__(self, dtype=None, copy=None):
-        del copy  # it always is one
-        return np.asarray(self.numpy(), dtype)
-
-    def __tf_tensor__(self, dtype=None, name=None):
-        """The whole, where experts are called outside of replicas."""
-        self._check_all_are_here("computed with")
-        shards = [tf.convert_to_tensor(shard) for shard in self.shards]
-        return tf.cast(tf.concat(shards, 0), dtype or self.dtype)
-
-    def _check_all_are_here(self, what):
+    def check_is_whole(self, verb):
+        if num_replicas() > 1:
+            raise ValueError(
+                f"{self.path} cannot be {verb} within a replica, which has "
+                f"{self.variable.shape[0]} of its {self.shape[0]} experts. In "
+                f"`call` of the experts take `self.read({self.name!r}, local)` "
+                "with the `local` of the call."
+            )
         here = sum(shard.shape[0] for shard in self.shards)
         if here < self.shape[0]:
             raise ValueError(
-                f"{self.path} cannot be {what} outside of replicas: this "
+                f"{self.path} cannot be {verb} outside of replicas: this "
                 f"process has {here} of its {self.shape[0]} experts. Use a "
                 "checkpoint, or a model without a strategy."
             )

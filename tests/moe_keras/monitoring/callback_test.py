@@ -119,7 +119,8 @@ def test_model_is_saved_as_it_would_be_unwatched(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(data()), model(data()))
-    assert loaded.layers[0].watch is None
+    (observer,) = loaded.layers[0].observers
+    assert observer is loaded.layers[0].monitor
 
 
 def test_replicas_count_together(two_replicas):

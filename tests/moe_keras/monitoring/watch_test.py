@@ -20,8 +20,9 @@ def watched_layer(**kwargs):
     layer.build((None, D))
     # Feature i asks for expert i: each token's largest feature chooses.
     layer.gate.gate_kernel.assign(np.eye(D, E) * 100.0)
-    layer.watch = LayerWatch(layer)
-    return layer
+    watch = LayerWatch(layer)
+    layer.observers.add(watch)
+    return layer, watch
 
 
 def tokens(*largest):
@@ -32,13 +33,13 @@ def tokens(*largest):
 
 class LayerWatchTest(tf.test.TestCase):
     def test_training_steps_are_added_up_and_others_are_not(self):
-        layer = watched_layer()
+        layer, watch = watched_layer()
         layer(tokens(0, 1), training=True)
         layer(tokens(0, 0, 2), training=True)
         layer(tokens(1, 1, 1), training=False)
-        with uncounted():
+        with uncounted(layer):
             layer(tokens(1, 1, 1), training=True)
-        counts = layer.watch.close()
+        counts = watch.close()
         self.assertEqual(counts.tokens, 5)
         self.assertEqual(counts.load.sum(), 2 * 5)
         # Every token also takes a second expert; nobody's first is 3.
@@ -46,25 +47,25 @@ class LayerWatchTest(tf.test.TestCase):
         self.assertAllClose(counts.importance.sum(), 5.0)
 
     def test_closing_begins_anew(self):
-        layer = watched_layer()
+        layer, watch = watched_layer()
         layer(tokens(0, 1), training=True)
-        layer.watch.close()
+        watch.close()
         layer(tokens(2), training=True)
-        self.assertEqual(layer.watch.close().tokens, 1)
-        self.assertEqual(layer.watch.close().tokens, 0)
+        self.assertEqual(watch.close().tokens, 1)
+        self.assertEqual(watch.close().tokens, 0)
 
     def test_padding_counts_nowhere(self):
-        layer = watched_layer()
+        layer, watch = watched_layer()
         mask = tf.constant([True, False, False])
         layer(tokens(0, 1, 2), mask=mask, training=True)
-        counts = layer.watch.close()
+        counts = watch.close()
         self.assertEqual(counts.tokens, 1)
         self.assertEqual(counts.load.sum(), 2)
 
     def test_noise_and_gap_are_sums_over_tokens(self):
-        layer = watched_layer()
+        layer, watch = watched_layer()
         layer(tokens(0, 1), training=True)
-        figures = layer.watch.close().figures
+        figures = watch.close().figures
         # The noise kernel is zero: softplus(0) = log 2 for each of 2 tokens.
         self.assertAllClose(figures["noise"], 2 * np.log(2))
         # Clean logits 100, 10, 10, 0: the second and the third are equal.
@@ -72,7 +73,7 @@ class LayerWatchTest(tf.test.TestCase):
         layer.gate.gate_kernel.assign(np.diag([4.0, 2.0, 1.0, 0.0])[:D])
         layer(tf.ones((2, D)), training=True)
         # Now 4, 2, 1, 0: from the second to the third it is 1, twice.
-        self.assertAllClose(layer.watch.close().figures["gap"], 2.0)
+        self.assertAllClose(watch.close().figures["gap"], 2.0)
 
     def test_figures_of_other_gates_become_means_over_tokens(self):
         mask = tf.constant([True, True, True, True, False])
@@ -92,49 +93,47 @@ class LayerWatchTest(tf.test.TestCase):
             layer = SparseMoE(E, hidden_dim=5, gate=gate)
             layer.build((None, D))
             gate.gate_kernel.assign(np.zeros((D, E)))
-            layer.watch = LayerWatch(layer)
+            watch = LayerWatch(layer)
+            layer.observers.add(watch)
             for _ in range(2):
                 layer(tokens(0, 1, 2, 0, 0), mask=mask, training=True)
-            window = measure("moe", 2, 2, **layer.watch.close()._asdict())
+            window = measure("moe", 2, 2, **watch.close()._asdict())
             self.assertEqual(window.tokens, 8)
             self.assertAllClose(window.figures, figures)
 
     def test_share_of_changed_first_choices(self):
-        layer = watched_layer()
+        layer, watch = watched_layer()
         layer(tokens(0, 0, 1, 2), training=True)
-        self.assertIsNone(layer.watch.close().changed_share)
+        self.assertIsNone(watch.close().changed_share)
         # Feature 1 now asks for expert 3: one of the four tokens changes.
         kernel = np.eye(D, E) * 100.0
         kernel[1] = [0.0, 0.0, 0.0, 100.0]
         layer.gate.gate_kernel.assign(kernel)
         layer(tokens(1, 1, 1, 0), training=True)
-        self.assertAllClose(layer.watch.close().changed_share, 1 / 4)
+        self.assertAllClose(watch.close().changed_share, 1 / 4)
         # The next probe is the second window's: nothing has changed since.
         layer(tokens(0), training=True)
-        self.assertAllClose(layer.watch.close().changed_share, 0.0)
+        self.assertAllClose(watch.close().changed_share, 0.0)
 
     def test_probe_is_the_first_batch_of_a_window_spread_out(self):
-        layer = watched_layer()
+        layer, watch = watched_layer()
         rows = np.zeros((3 * PROBE_TOKENS, D), "float32")
         rows[:, 0] = np.arange(len(rows))
         mask = np.arange(len(rows)) < 2 * PROBE_TOKENS
         layer(tf.constant(rows), mask=tf.constant(mask), training=True)
         layer(tokens(1), training=True)
-        probe = layer.watch._probe.numpy()
+        probe = watch._probe.numpy()
         self.assertAllEqual(probe[:, 0], np.arange(PROBE_TOKENS) * 3)
         expected = np.arange(PROBE_TOKENS) * 3 < 2 * PROBE_TOKENS
-        self.assertAllEqual(layer.watch._is_token, expected)
+        self.assertAllEqual(watch._is_token, expected)
 
     def test_graph_counts_as_eager_does(self):
-        layer = watched_layer()
+        layer, watch = watched_layer()
         step = tf.function(lambda x: layer(x, training=True), autograph=False)
         for _ in range(3):
             step(tokens(0, 1))
-        self.assertEqual(layer.watch.close().tokens, 6)
+        self.assertEqual(watch.close().tokens, 6)
 
     def test_layer_that_is_not_built_is_refused(self):
         with self.assertRaisesRegex(ValueError, "must be built before"):
             LayerWatch(SparseMoE(E, k=2, hidden_dim=5))
-
-    def test_unwatched_layer_has_no_watch(self):
-        self.assertIsNone(SparseMoE(E, k=2, hidden_dim=5).watch)

@@ -95,6 +95,26 @@ class EqualsKerasTest(testing.TestCase):
             models[1](padded), models[0](padded), atol=1e-6, rtol=1e-5
         )
 
+    def test_bidirectional_with_states(self):
+        inputs = keras.Input((5, 4))
+        wrapped = [
+            keras.layers.Bidirectional(
+                layer(6, return_sequences=True, return_state=True)
+            )
+            for layer in (keras.layers.LSTM, ProjectedLSTM)
+        ]
+        models = [keras.Model(inputs, wrap(inputs)) for wrap in wrapped]
+        models[1].set_weights(models[0].get_weights())
+        for use in (
+            lambda number: models[number](SEQUENCE),
+            lambda number: wrapped[number](SEQUENCE, mask=MASK),
+        ):
+            theirs, ours = use(0), use(1)
+            self.assertEqual(len(ours), 5)  # outputs, h and c of both ways
+            for one, other in zip(ours[1:], theirs[1:], strict=True):
+                self.assertAllClose(one, other, atol=1e-6, rtol=1e-5)
+        self.assertAllClose(models[1](SEQUENCE)[0], models[0](SEQUENCE)[0])
+
     def test_initial_weights_are_drawn_alike(self):
         layer = built(ProjectedLSTM(6))
         gram = layer.recurrent_kernel @ keras.ops.transpose(
@@ -186,30 +206,95 @@ class ProjectedLSTMTest(testing.TestCase):
         self.assertAllEqual(outputs._keras_mask, [[True, True, False]])
         self.assertAllClose(outputs[0, 2], np.zeros(6))
 
+    def test_nan_in_masked_steps_is_in_no_output_and_no_gradient(self):
+        spoilt = np.where(MASK[:, :, None], SEQUENCE, np.nan)
+        expected = np.where(MASK[:, :, None], SEQUENCE, 0.0)
+        layer = built(ProjectedLSTM(6, projection_dim=3))
+        variables = [weight.value for weight in layer.trainable_weights]
+
+        def results(sequence):
+            sequence = tf.constant(sequence, "float32")
+            with tf.GradientTape() as tape:
+                tape.watch(sequence)
+                y = layer(sequence, mask=MASK)
+            return [y, *tape.gradient(y, [sequence, *variables])]
+
+        for one, other in zip(results(spoilt), results(expected), strict=True):
+            self.assertAllEqual(one, other)
+
+    def test_no_time_steps_give_the_initial_state(self):
+        for backwards in (False, True):
+            layer = built(
+                ProjectedLSTM(
+                    6,
+                    projection_dim=3,
+                    return_sequences=True,
+                    return_state=True,
+                    go_backwards=backwards,
+                )
+            )
+            variables = [weight.value for weight in layer.trainable_weights]
+            state = [tf.ones((3, 3)), 2 * tf.ones((3, 6))]
+
+            def run(x, layer=layer, variables=variables, state=state):
+                with tf.GradientTape() as tape:
+                    y, h, c = layer(x, initial_state=state)
+                    loss = sum(tf.reduce_sum(part) for part in (y, h, c))
+                return y, h, c, tape.gradient(loss, variables)
+
+            unknown = tf.function(
+                run, input_signature=[tf.TensorSpec([None, None, 4])]
+            )
+            for call in (run, tf.function(run), unknown):
+                y, h, c, gradients = call(tf.zeros((3, 0, 4)))
+                self.assertEqual(y.shape, (3, 0, 3))
+                self.assertAllEqual(h, state[0])
+                self.assertAllEqual(c, state[1])
+                for gradient in gradients:
+                    self.assertAllEqual(gradient, np.zeros(gradient.shape))
+
+    def test_bias_gradient_of_many_rows_is_summed_in_float32(self):
+        # 20,000 equal rows: the gradient is 20,000 times that of one.
+        x = np.ones((20_000, 1, 4), "float32")
+        for policy in ("mixed_float16", "mixed_bfloat16"):
+            layer = built(ProjectedLSTM(6, dtype=policy))
+            gradients = []
+            for rows in (x[:1], x):
+                with tf.GradientTape() as tape:
+                    y = tf.cast(layer(rows), "float32")
+                gradients.append(tape.gradient(y, layer.bias.value))
+            self.assertEqual(gradients[1].dtype, "float32")
+            self.assertAllClose(gradients[1], 20_000 * gradients[0], rtol=1e-4)
+
     def test_static_shapes_compile_and_agree(self):
         layer = built(ProjectedLSTM(6, projection_dim=3))
 
-        def loss_and_gradients(x):
+        def loss_and_gradients(x, mask):
             with tf.GradientTape() as tape:
-                loss = tf.reduce_sum(layer(x, mask=MASK) ** 2)
+                loss = tf.reduce_sum(layer(x, mask=mask) ** 2)
             variables = [weight.value for weight in layer.trainable_weights]
             return loss, tape.gradient(loss, variables)
 
+        arguments = tf.constant(SEQUENCE), tf.constant(MASK)
         static = tf.function(loss_and_gradients, autograph=False)
         dynamic = tf.function(
             loss_and_gradients,
-            input_signature=[tf.TensorSpec([None, None, 4])],
+            input_signature=[
+                tf.TensorSpec([None, None, 4]),
+                tf.TensorSpec([None, None], "bool"),
+            ],
             autograph=False,
         )
-        text = str(static.get_concrete_function(SEQUENCE).graph.as_graph_def())
-        self.assertIn("_XlaMustCompile", text)
-        self.assertNotIn(
-            "_XlaMustCompile",
-            str(dynamic.get_concrete_function().graph.as_graph_def()),
-        )
+
+        def is_compiled(function, *arguments):
+            graph = function.get_concrete_function(*arguments).graph
+            return "_XlaMustCompile" in str(graph.as_graph_def())
+
+        self.assertEqual(is_compiled(static, *arguments), True)
+        self.assertEqual(is_compiled(dynamic), False)
         for one, other in zip(
-            tf.nest.flatten(static(SEQUENCE)),
-            tf.nest.flatten(dynamic(SEQUENCE)),
+            tf.nest.flatten(static(*arguments)),
+            tf.nest.flatten(dynamic(*arguments)),
             strict=True,
         ):
             self.assertAllClose(one, other, atol=1e-5, rtol=1e-5)

@@ -14,6 +14,19 @@ def test_equal_score_is_not_better():
     assert int(best.evaluations_since) == 1
 
 
+def test_lower_perplexity_decides_between_equal_scores():
+    best = BestScore()
+    assert best.add(0.0, perplexity=50.0)
+    assert best.add(0.0, perplexity=40.0)
+    assert not best.add(0.0, perplexity=40.0)
+    assert not best.add(0.0, perplexity=45.0)
+    assert int(best.evaluations_since) == 2
+    assert not best.add(0.0, perplexity=math.nan)
+    # A better score is better whatever its perplexity.
+    assert best.add(0.1, perplexity=math.nan)
+    assert best.add(0.1, perplexity=90.0)
+
+
 def test_better_score_begins_the_count_anew():
     best = BestScore()
     for score in (1.0, 0.5, 0.7, 2.0):

@@ -12,16 +12,7 @@ from trainers.engine.interruption import (
     sigterm_raises,
 )
 
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """Handlers as a shell in the foreground leaves them."""
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("foreground")
 
 
 @pytest.mark.parametrize("number, code", [("SIGINT", 130), ("SIGTERM", 143)])

@@ -26,7 +26,9 @@ def test_bad_batch_is_left_out_named_and_kept(tmp_path):
     loop, _, lines = run_loop(
         CONFIG, tmp_path, batches=Batches(bad=(2, 4)), texts=texts
     )
-    assert int(loop.optimizer.iterations) == 6 and loop.batches.number == 8
+    assert (
+        int(loop.optimizer.iterations) == 6 and loop.batches.state.number == 8
+    )
     path = tmp_path / "bad_steps/step-3-bad-1.npz"
     assert any("loss of step 3 is nan" in x and str(path) in x for x in lines)
     saved = np.load(path)

@@ -34,6 +34,26 @@ def test_score_that_is_not_a_number_is_not_the_best(tmp_path):
     assert [s.step for s in best_folder(tmp_path).stored()] == [6]
 
 
+def test_lower_perplexity_is_the_best_of_equal_scores(tmp_path):
+    # Evaluations after steps 3 and 6; those after 9 and 12 follow a stop.
+    found = ((0.0, 50.0), (0.0, 40.0), (0.0, 45.0), (0.0, 30.0))
+    figures = [{"score": s, "perplexity": p} for s, p in found]
+    run_loop(CONFIG, tmp_path, evaluate=_one_of(figures[:2]))
+    assert _best_steps(tmp_path) == [6]
+    longer = dataclasses.replace(CONFIG, steps=12)
+    run_loop(longer, tmp_path, evaluate=_one_of(figures[2:]))
+    assert _best_steps(tmp_path) == [12]
+
+
+def _one_of(figures):
+    figures = iter(figures)
+    return lambda check: next(figures)
+
+
+def _best_steps(folder):
+    return [stored.step for stored in best_folder(folder).stored()]
+
+
 def test_patience_ends_training_and_outlives_it(tmp_path):
     config = dataclasses.replace(
         CONFIG, steps=100, evaluate_every=2, patience=2
@@ -64,10 +84,12 @@ def test_patience_counts_on_after_a_stop(tmp_path, save_every):
 
 
 def test_other_measure_begins_the_search_for_the_best_anew(tmp_path):
-    run_loop(CONFIG, tmp_path, (8.0, 9.0), measure={"dev": "a", "beam": 5})
+    run_loop(
+        CONFIG, tmp_path, (8.0, 9.0), score_identity={"dev": "a", "beam": 5}
+    )
     longer = dataclasses.replace(CONFIG, steps=9)
     loop, _, lines = run_loop(
-        longer, tmp_path, (2.0, 1.0), measure={"dev": "b", "beam": 5}
+        longer, tmp_path, (2.0, 1.0), score_identity={"dev": "b", "beam": 5}
     )
     assert any("begins anew" in line for line in lines)
     # What is there is measured first, then what follows.
@@ -78,9 +100,14 @@ def test_other_measure_begins_the_search_for_the_best_anew(tmp_path):
 
 
 def test_same_measure_goes_on(tmp_path):
-    run_loop(CONFIG, tmp_path, measure={"penalty": float("inf"), "n": (1, 2)})
+    run_loop(
+        CONFIG, tmp_path, score_identity={"penalty": float("inf"), "n": (1, 2)}
+    )
     longer = dataclasses.replace(CONFIG, steps=9)
     _, _, lines = run_loop(
-        longer, tmp_path, (0.5,), measure={"penalty": float("inf"), "n": (1, 2)}
+        longer,
+        tmp_path,
+        (0.5,),
+        score_identity={"penalty": float("inf"), "n": (1, 2)},
     )
     assert not any("anew" in line for line in lines)

@@ -62,6 +62,7 @@ def test_checkpoint_of_another_run_is_refused_by_its_fields(tmp_path):
     assert str(error.value).endswith("configuration: depth (there 4, now 8).")
 
 
+@pytest.mark.usefixtures("foreground")
 @pytest.mark.parametrize("moment", ["evaluating", "training"])
 def test_stop_is_no_loss(tmp_path, moment):
     whole, _, _ = run_loop(CONFIG, tmp_path / "whole")

@@ -12,8 +12,8 @@ from small_loop import CONFIG, Batches, run_loop, small_loop
 from moe_keras import SparseMoE
 from moe_keras.monitoring import WindowFile
 from trainers.engine.checkpoints.recent import training_folder
+from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.loop import Loop
-from trainers.engine.loop_config import LoopConfig
 
 
 def test_trains_logs_and_evaluates_on_time(tmp_path):
@@ -51,6 +51,19 @@ def test_batches_that_forget_their_place_are_refused(tmp_path):
 def test_only_the_last_checkpoints_are_kept(tmp_path):
     run_loop(dataclasses.replace(CONFIG, keep_checkpoints=2), tmp_path)
     assert [s.step for s in training_folder(tmp_path).stored()] == [4, 6]
+
+
+def test_there_is_a_checkpoint_before_the_first_evaluation(tmp_path):
+    seen = []
+
+    def evaluate(check):
+        seen.append([s.step for s in training_folder(tmp_path).stored()])
+        return {"score": 1.0}
+
+    rare = dataclasses.replace(CONFIG, save_every=100)
+    run_loop(rare, tmp_path, evaluate=evaluate)
+    assert seen == [[0], [0]]
+    assert [s.step for s in training_folder(tmp_path).stored()] == [6]
 
 
 def test_stops_when_the_minutes_are_used_up(tmp_path):

@@ -2,13 +2,13 @@
 
 import pytest
 
-from trainers.engine.loop_config import LoopConfig
+from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.loss_scale import GROW_EVERY, LossScale
-from trainers.engine.train_step import StepFigures
+from trainers.engine.train_step import StepResult
 
 INF, NAN = float("inf"), float("nan")
-GOOD = StepFigures(1.0, 8.0, 2.0, True, 1.0)
-OVERFLOW = StepFigures(1.0, 8.0, INF, False, 1.0)
+GOOD = StepResult(1.0, 8.0, 2.0, True)
+OVERFLOW = StepResult(1.0, 8.0, INF, False)
 
 
 def test_halves_where_the_gradient_overflows_and_not_below_one():
@@ -21,7 +21,7 @@ def test_halves_where_the_gradient_overflows_and_not_below_one():
 
 def test_loss_that_is_not_finite_is_not_the_fault_of_the_factor():
     loss_scale = LossScale(4.0)
-    assert not loss_scale.was_too_large(StepFigures(NAN, 8.0, NAN, False, NAN))
+    assert not loss_scale.was_too_large(StepResult(NAN, 8.0, NAN, False))
     assert float(loss_scale.factor) == 4.0
 
 

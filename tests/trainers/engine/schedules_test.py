@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.engine.loop_config import LoopConfig
+from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.schedules import SCHEDULES, Schedule
 
 

@@ -32,14 +32,14 @@ def start():
     """Starts a command as a shell in the foreground does."""
     started = []
 
-    def run(command):
+    def run(command, interrupt=signal.SIG_DFL):
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, interrupt),
         )
         started.append(process)
         return process
@@ -67,6 +67,14 @@ def test_both_signals_save_and_the_same_command_goes_on(
     wait_for(again, f"Resuming after step {first}.")
     wait_for(again, f"step {first + 1}/")
     assert end_by("SIGTERM", 143, again, tmp_path / "run") > first
+
+
+def test_sigterm_saves_where_ctrl_c_is_ignored(command, start, tmp_path):
+    process = start(command(FAR), interrupt=signal.SIG_IGN)  # as under nohup
+    wait_for(process, "step 3/")
+    process.send_signal(signal.SIGINT)
+    wait_for(process, "step 5/")
+    end_by("SIGTERM", 143, process, tmp_path / "run")
 
 
 def end_by(name, code, process, folder):

@@ -5,8 +5,8 @@ import pytest
 from model_folders import SENTENCES, make_folder, random_model
 
 from trainers.engine.checkpoints.files import CheckpointError
+from trainers.engine.folder.files import FolderError
 from trainers.translator.ensembles import open_translator
-from trainers.translator.folder import FolderError
 
 
 @pytest.fixture(scope="module")

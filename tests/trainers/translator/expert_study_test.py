@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from moe_keras.monitoring import routing_layers
+from trainers.engine.config.overrides import with_overrides
 from trainers.engine.loop import seed_everything
-from trainers.engine.overrides import with_overrides
 from trainers.translator.expert_study import route_corpus, study_experts
 from trainers.translator.folder import ModelFolder, build_model
 from trainers.translator.presets import NmtConfig

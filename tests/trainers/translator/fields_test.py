@@ -6,7 +6,7 @@ import re
 import pytest
 
 import trainers
-from trainers.engine.overrides import field_paths
+from trainers.engine.config.overrides import field_paths
 from trainers.translator.presets import NmtConfig
 
 PAGE = pathlib.Path(trainers.__file__).parents[1] / "docs/training.md"

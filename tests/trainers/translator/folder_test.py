@@ -2,19 +2,17 @@
 
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import pytest
 
 from trainers.engine.checkpoints.identity import agree
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.overrides import with_overrides
+from trainers.engine.folder.files import FolderError
 from trainers.translator import folder as model_folder
-from trainers.translator.fields import identity, measure
-from trainers.translator.folder import FolderError, ModelFolder, build_model
+from trainers.translator.fields import identity, score_identity
+from trainers.translator.folder import ModelFolder, build_model
 from trainers.translator.presets import NmtConfig
 from translation.model.config import TranslatorConfig
 from translation.text.tokenizer.tokenizer import Tokenizer
@@ -48,6 +46,14 @@ def test_nothing_is_made_before_something_is_saved(tmp_path):
     folder.check_same(CONFIG)
     assert folder.load_results(CONFIG) is None
     assert not (tmp_path / "runs").exists()
+
+
+def test_home_is_expanded_and_a_url_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ModelFolder("~/run").save_config(CONFIG)
+    assert (tmp_path / "run/config.json").exists()
+    with pytest.raises(FolderError, match="no URLs.*'gs://bucket/run'"):
+        ModelFolder("gs://bucket/run")
 
 
 def test_folder_without_configuration_names_the_way_out(tmp_path):
@@ -132,80 +138,6 @@ def test_interrupted_write_leaves_the_old_vocabulary(folder):
     assert Tokenizer.load(folder.tokenizer_path).vocab_size
 
 
-# Holds the lock, as a training run in another process, until it is killed.
-HOLDER = """
-import fcntl, sys
-file = open(sys.argv[1], "a+")
-fcntl.flock(file, fcntl.LOCK_EX)
-file.write("process 77 on far-away\\n")
-file.flush()
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_folder_that_another_process_trains_in_is_refused(folder):
-    command = [sys.executable, "-c", HOLDER, str(folder.path / "lock")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as holder:
-        assert holder.stdout.readline() == b"held\n"
-        message = "one is in use by process 77 on far-away. Wait for it, or"
-        with pytest.raises(FolderError, match=message):
-            with folder.lock():
-                pass
-        holder.kill()
-        holder.wait()
-        with folder.lock():  # went with the process, leaving its file
-            assert (
-                f"process {os.getpid()} on"
-                in (folder.path / "lock").read_text()
-            )
-
-
-def test_lock_is_given_back_even_after_an_error(folder):
-    with pytest.raises(KeyError):
-        with folder.lock():
-            raise KeyError
-    with folder.lock():
-        with pytest.raises(FolderError, match="is in use by process"):
-            with ModelFolder(folder.path).lock():
-                pass
-
-
-def test_folder_made_for_a_lock_alone_goes_with_it(tmp_path):
-    folder = ModelFolder(tmp_path / "run")
-    with pytest.raises(KeyError):
-        with folder.lock():
-            raise KeyError
-    assert not folder.path.exists()
-    with folder.lock():
-        folder.save_config(CONFIG)
-    with folder.lock():
-        pass
-    assert folder.load_config() == CONFIG
-
-
-def test_lock_that_was_taken_away_meanwhile_is_none(tmp_path, monkeypatch):
-    folder = ModelFolder(tmp_path / "run")
-    flock = model_folder.fcntl.flock
-
-    def late(file, how):
-        flock(file, how)
-        (tmp_path / "run/lock").unlink()  # by the one that had it
-
-    monkeypatch.setattr(model_folder.fcntl, "flock", late)
-    with pytest.raises(FolderError, match="is in use by"):
-        with folder.lock():
-            pass
-
-
-def test_folder_that_cannot_be_made_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(FolderError, match="cannot be written to: Not a dir"):
-        with ModelFolder(tmp_path / "file/run").lock():
-            pass
-
-
 def test_identity_leaves_out_where_the_corpus_is(folder):
     fields = identity(CONFIG)
     assert fields["model.depth"] == 4 and fields["pair"] == "en-fr"
@@ -216,20 +148,23 @@ def test_identity_leaves_out_where_the_corpus_is(folder):
         folder.check_same(moved)
 
 
-def test_measure_is_the_dev_corpus_and_the_search():
-    fields = measure(CONFIG, "01")
+def test_score_depends_on_the_dev_corpus_and_the_search():
+    fields = score_identity(CONFIG, "01")
     for change in ("dev=other", "dev_sentences=3", "beam_width=2"):
-        assert measure(with_overrides(CONFIG, [change]), "01") != fields
+        assert score_identity(with_overrides(CONFIG, [change]), "01") != fields
     for change in ("test=other", "steps=9", "learning_rate=0.1"):
-        assert measure(with_overrides(CONFIG, [change]), "01") == fields
+        assert score_identity(with_overrides(CONFIG, [change]), "01") == fields
 
 
-def test_place_of_the_dev_corpus_is_no_part_of_the_measure():
-    fields = measure(CONFIG, "01")
-    assert agree(measure(with_overrides(CONFIG, ["dev=moved"]), "01"), fields)
-    assert not agree(measure(CONFIG, "02"), fields)
+def test_place_of_the_dev_corpus_does_not_change_the_score():
+    fields = score_identity(CONFIG, "01")
+    assert agree(
+        score_identity(with_overrides(CONFIG, ["dev=moved"]), "01"), fields
+    )
+    assert not agree(score_identity(CONFIG, "02"), fields)
     assert not agree(
-        measure(with_overrides(CONFIG, ["dev_sentences=3"]), "01"), fields
+        score_identity(with_overrides(CONFIG, ["dev_sentences=3"]), "01"),
+        fields,
     )
 
 
@@ -297,7 +232,7 @@ def test_folder_without_vocabulary_names_the_file(folder):
 def test_only_the_search_of_a_trained_model_can_be_changed(folder):
     changed = folder.load_config(["beam_width=7"])
     assert changed.search.beam_width == 7
-    with pytest.raises(FolderError, match="only the search .*beam_width"):
+    with pytest.raises(FolderError, match="only these fields .*beam_width"):
         folder.load_config(["dropout=0.5"])
 
 

@@ -4,8 +4,6 @@ There are noise and dropout, which do not depend on the layout. Tolerance:
 1e-5, because sums in another order differ in float32.
 """
 
-import functools
-
 import keras
 import pytest
 import small_workers
@@ -18,8 +16,10 @@ from moe_keras.parallel.processes.strategies import start_workers
 from moe_keras.parallel.processes.workers import Workers
 from moe_keras.parallel.replicas.placement import ReplicaPlacement
 from moe_keras.parallel.replicas.weight import copies_of
+from trainers.engine import run as engine_run
+from trainers.engine.config.overrides import with_overrides
 from trainers.engine.loop import Loop
-from trainers.engine.overrides import with_overrides
+from trainers.engine.worker_options import WorkerOptions
 from trainers.translator import task as translation_task
 from translation.serving.export import load_translator
 
@@ -103,13 +103,13 @@ def test_a_translator_of_two_devices_is_served_like_any_other(
         loops.append(Loop(*arguments))
         return loops[-1]
 
-    monkeypatch.setattr(translation_task, "Loop", keep_loop)
-    on_two = functools.partial(start_workers, devices="2", **how)
+    monkeypatch.setattr(engine_run, "Loop", keep_loop)
+    on_two = WorkerOptions(devices="2", **how)
     results, served = [], []
-    for name, start in (("two", on_two), ("one", start_workers)):
+    for name, options in (("two", on_two), ("one", WorkerOptions())):
         results.append(
             translation_task.train_and_evaluate(
-                config, tmp_path / name, lambda line: None, start
+                config, tmp_path / name, lambda line: None, options
             )
         )
         served.append(load_translator(tmp_path / name / "export/1"))

@@ -10,9 +10,9 @@ from small_runs import PAIRS, SMALL, write_corpora
 from trainers.engine.checkpoints.best import best_folder
 from trainers.engine.checkpoints.files import CheckpointError
 from trainers.engine.checkpoints.recent import training_folder
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.overrides import with_overrides
+from trainers.engine.folder.files import FolderError
 from trainers.translator import task as translation_task
-from trainers.translator.folder import FolderError
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +76,49 @@ def test_best_score_and_patience_move_with_the_data(moved):
     assert config["train"] == str(moved / "train")
 
 
+def test_other_batches_are_taken_after_running_out_of_memory(moved):
+    lines = []
+    loop = train(
+        moved, "steps=3", "tokens_per_batch=32", scores=(2.0,), log=lines.append
+    )
+    assert int(loop.step) == 3
+    assert "Resuming after step 2." in lines
+    assert any(
+        "batches.tokens_per_batch (there 64, now 32). They begin anew" in line
+        for line in lines
+    )
+    config = json.loads((moved / "run/config.json").read_text())
+    assert config["batches"]["tokens_per_batch"] == 32
+
+
+def test_best_weights_without_checkpoints_are_not_replaced(moved):
+    shutil.rmtree(moved / "run/checkpoints")
+    before = contents(moved / "run")
+    with pytest.raises(FolderError) as error:
+        train(moved, "steps=3", scores=(2.0, 3.0))
+    for said in ("step-1 (score 9.0)", "--init_from=", "move best/ away"):
+        assert said in str(error.value)
+    assert contents(moved / "run") == before
+    shutil.rmtree(moved / "run/best")  # now nothing can be lost
+    assert int(train(moved, "steps=1", scores=(2.0,)).step) == 1
+
+
+def test_checkpoints_without_their_vocabulary_are_refused(moved):
+    (moved / "run/tokenizer.model").unlink()
+    before = contents(moved / "run")
+    with pytest.raises(FolderError, match="tokenizer.model is missing. Put it"):
+        train(moved, "steps=3")
+    assert contents(moved / "run") == before
+
+
+def contents(folder):
+    return {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
 def test_vocabulary_may_be_named_where_it_is_the_same(moved):
     given = shutil.copy(moved / "run/tokenizer.model", moved / "given.model")
     config = json.loads((moved / "run/config.json").read_text())
@@ -98,8 +141,9 @@ def spoil(model, target):
 
 def test_other_content_is_refused_and_the_field_named(moved):
     before = (moved / "run/config.json").read_text()
+    twice = f"{moved / 'train'}@1,{moved / 'train'}@1"
     with pytest.raises(CheckpointError, match=r"train.weights \(there None"):
-        train(moved, f"train={moved / 'train'}@1", "steps=3")
+        train(moved, f"train={twice}", "steps=3")
     write_corpora(moved, [*PAIRS, ("a cat", "un chat")])
     with pytest.raises(
         CheckpointError, match=r"train.pairs \(there \[4\], now \[5\]\)"

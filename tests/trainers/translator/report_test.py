@@ -10,7 +10,7 @@ from absl import flags
 
 from moe_keras import SparseMoE
 from trainers import nmt
-from trainers.engine.overrides import field_paths
+from trainers.engine.config.overrides import field_paths
 from trainers.translator import report
 from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import preset

@@ -2,11 +2,13 @@
 
 import dataclasses
 import hashlib
+import json
 
 import keras
 import numpy as np
 import pytest
 from model_folders import make_folder
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from trainers.translator import serving
 from trainers.translator.ensembles import open_translator
@@ -17,6 +19,7 @@ from translation.model.config import TranslatorConfig
 from translation.search.beam_options import BeamOptions
 from translation.search.score import score_batch
 from translation.search.translate import translate_batch
+from translation.text.tokenizer.tokenizer import Tokenizer
 
 CONFIG = NmtConfig(
     model=TranslatorConfig(
@@ -97,8 +100,8 @@ class TestCard:
     def card(self, tmp_path, monkeypatch):
         """What an export of some members says of itself."""
 
-        def about(*members):
-            folder = make_folder(tmp_path / "model", seeds=(1, 2))
+        def about(*members, **fields):
+            folder = make_folder(tmp_path / "model", seeds=(1, 2), **fields)
             monkeypatch.setattr(
                 serving, "export_translator", lambda *_, about, **__: about
             )
@@ -113,11 +116,36 @@ class TestCard:
 
     def test_an_ensemble_names_its_members(self, card):
         folder, _, told = card("last:2")
-        steps = [folder.path / f"checkpoints/step-{n}" for n in (1, 2)]
         assert told["ensemble"] == {
             "mean": "probabilities",
-            "members": list(map(str, steps)),
+            "members": ["checkpoints/step-1", "checkpoints/step-2"],
         }
+        _, _, told = card(str(folder.path), f"{folder.path}/.")
+        assert told["ensemble"]["members"] == ["model", "model"]
+
+    def test_it_names_files_without_their_folders(self, card):
+        _, _, told = card(
+            train="/home/me/a@2,/home/me/b.tsv@1",
+            dev="~/dev",
+            test="tfds:x/en-fr:test",
+            tokenizer_model="/home/me/given.model",
+        )
+        data = told["data"]
+        assert (data["train"], data["dev"]) == ("a@2,b.tsv@1", "dev")
+        assert data["test"] == "tfds:x/en-fr:test"
+        assert data["tokenizer_model"] == "given.model"
+        assert "/home/me" not in json.dumps(told) and "~" not in str(data)
+
+    def test_vocabulary_forgets_the_paths_of_its_corpus(self, tmp_path):
+        tokenizer = make_folder(tmp_path / "model").load_tokenizer()
+        proto = ModelProto.FromString(tokenizer.model_proto)
+        proto.trainer_spec.input.append("/home/me/corpus.txt")
+        proto.trainer_spec.model_prefix = "/home/me/vocabulary"
+        named = Tokenizer(proto.SerializeToString())
+        served = serving._without_paths(named)
+        assert b"/home/me" in named.model_proto
+        assert b"/home/me" not in served.model_proto
+        assert served.encode(["a dog"]) == named.encode(["a dog"])
 
     def test_every_field_of_the_configuration_is_there(self, card):
         folder, config, told = card()

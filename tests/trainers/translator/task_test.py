@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -11,11 +12,12 @@ from small_runs import PAIRS, SMALL, write_corpora
 from trainers.engine.bad_steps import TrainingError
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.recent import training_folder
-from trainers.engine.overrides import with_overrides
+from trainers.engine.config.overrides import with_overrides
+from trainers.engine.folder.files import FolderError
 from trainers.translator import task as translation_task
 from trainers.translator.evaluation import DevEvaluation
-from trainers.translator.fields import measure
-from trainers.translator.folder import FolderError, ModelFolder
+from trainers.translator.fields import score_identity
+from trainers.translator.folder import ModelFolder
 from trainers.translator.text_modes import LineTranslator
 from translation.serving.export import load_translator
 from translation.text.corpora.corpus import open_corpus
@@ -42,6 +44,11 @@ def trained(config, tmp_path_factory):
     lines = []
     results = translation_task.train_and_evaluate(config, folder, lines.append)
     return folder, lines, results
+
+
+def skip_export(monkeypatch):
+    for name in ("export_model", "check_export"):
+        monkeypatch.setattr(translation_task, name, lambda *_: None)
 
 
 def test_main_job_shows_what_it_does(trained):
@@ -71,6 +78,20 @@ def test_main_job_leaves_all_that_is_needed_later(trained):
         assert list((folder / name).iterdir())
 
 
+@pytest.mark.slow
+def test_all_is_saved_before_the_first_line_of_the_results(config, tmp_path):
+    folder = tmp_path / "model"
+
+    def log(line):
+        if line.startswith("  source"):  # as a stream that cannot show it
+            raise UnicodeEncodeError("ascii", line, 0, 1, "no such character")
+
+    with pytest.raises(UnicodeEncodeError):
+        translation_task.train_and_evaluate(config, folder, log)
+    assert (folder / "export/1/saved_model.pb").exists()
+    assert json.loads((folder / "results.json").read_text())["steps"] == 2
+
+
 def test_second_run_says_that_it_is_done(trained, config):
     folder, _, results = trained
     lines = []
@@ -85,11 +106,29 @@ def test_more_steps_resume(trained, config, tmp_path, monkeypatch):
     folder = tmp_path / "moved"
     shutil.copytree(trained[0], folder)
     longer = with_overrides(config, ["steps=3"])
-    monkeypatch.setattr(translation_task, "export_and_check", lambda *_: None)
+    skip_export(monkeypatch)
     lines = []
     results = translation_task.train_and_evaluate(longer, folder, lines.append)
     assert "Resuming after step 2." in lines
     assert results["steps"] == 3
+
+
+def test_export_tells_no_path_of_this_machine(trained, corpora):
+    files = [p for p in (trained[0] / "export/1").rglob("*") if p.is_file()]
+    assert {"card.json", "saved_model.pb"} <= {file.name for file in files}
+    places = (corpora, trained[0], pathlib.Path(translation_task.__file__))
+    for file in files:
+        for place in places:
+            assert str(place).encode() not in file.read_bytes(), file
+
+
+def test_finished_run_needs_no_checkpoints(trained, config, tmp_path):
+    folder = tmp_path / "moved"
+    shutil.copytree(trained[0], folder)
+    shutil.rmtree(folder / "checkpoints")
+    lines = []
+    translation_task.train_and_evaluate(config, folder, lines.append)
+    assert f"{folder} is done: 2 steps." in lines
 
 
 def test_other_sizes_in_the_same_folder_are_refused(trained, config):
@@ -192,7 +231,7 @@ def test_dev_search_may_be_greedy(trained, config):
         for c in (greedy, narrow)
     ]
     assert found[0] == found[1]
-    assert measure(greedy, "") != measure(loaded, "")
+    assert score_identity(greedy, "") != score_identity(loaded, "")
 
 
 def test_bad_batch_is_kept_with_its_sentences(
@@ -241,9 +280,7 @@ class TestCorporaOfARun:
 
     @pytest.fixture
     def changes(self, corpora, tmp_path, monkeypatch):
-        monkeypatch.setattr(
-            translation_task, "export_and_check", lambda *_: None
-        )
+        skip_export(monkeypatch)
         lines = (f"{source}\t{target}\n" for source, target in PAIRS)
         noisy = tmp_path / "noisy.tsv"
         noisy.write_text("".join(lines) + "same\tsame\n")
@@ -272,9 +309,7 @@ class TestCorporaOfARun:
 
     @pytest.mark.slow
     def test_a_given_vocabulary(self, trained, config, tmp_path, monkeypatch):
-        monkeypatch.setattr(
-            translation_task, "export_and_check", lambda *_: None
-        )
+        skip_export(monkeypatch)
         path = tmp_path / "given.model"
         shutil.copy(trained[0] / "tokenizer.model", path)
         size = ModelFolder(trained[0]).load_config().model.vocab_size

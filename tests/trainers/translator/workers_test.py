@@ -171,12 +171,16 @@ def test_two_workers_equal_one_device(two_workers, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_two_workers_in_bfloat16(bfloat16, tmp_path, monkeypatch):
-    """To 0.002 of one device, of which Adam moves a weight by up to 0.09."""
+    """To 0.01 of one device, of which Adam moves a weight by up to 0.09.
+
+    A rounding of bfloat16 is 2^-8 of a number, and how many there are in a
+    sum depends on the processor: one with AVX512_BF16 adds products in pairs.
+    """
     two = _train_undisturbed(
         tmp_path, 2, layout="experts:replica", precision="mixed_bfloat16"
     )
     largest, compared = _compare_with_one_device(two, tmp_path, monkeypatch)
-    assert compared > 40 and largest < 2e-3
+    assert compared > 40 and largest < 1e-2
 
 
 @pytest.mark.slow

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
+from translation.phrasebook import corpus as module
 from translation.phrasebook.corpus import (
     Sentence,
     is_held_out,
     phrasebook,
     stream,
 )
-from translation.phrasebook.corpus import corpus as module
 from translation.phrasebook.grammar.lexicon.nouns import NOUNS
 
 SAMPLE = phrasebook(4000, seed=7) + phrasebook(500, seed=7, held_out=True)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from markov_tables import BOS, EOS, Markov, compiled_search, outputs
 
-from translation.search.beam_options import BeamOptions, Wishes
+from translation.search.beam_options import BeamOptions, SentenceOptions
 
 OPTIONS = [
     BeamOptions(600, 4, length_penalty=0.0, coverage_penalty=0.0),
@@ -144,30 +144,38 @@ class TestIndependence:
         )
 
 
-class TestWishes:
+class TestSentenceOptions:
     """Sentences of one batch that differ in what they ask for."""
 
     WIDTHS = [4, 1, 3, 2, 4, 3]
     ALPHAS = [0.9, 0.0, 0.6, 1.0, 0.2, 0.9]
     BETAS = [0.3, 0.0, 0.0, 0.5, 1.0, 0.2]
+    LEAST = [0, 3, 5, 0, 4, 9]
+    NGRAMS = [0, 2, 0, 1, 3, 2]
 
     @pytest.mark.parametrize("early_stop", [True, False])
     def test_each_gets_what_a_search_of_its_own_would_give(self, early_stop):
         longest = np.array([5, 9, 30, 7, 12, 60], "int32")
         model = Markov([3, 4, 6, 2, 5, 9], vocabulary=12, seed=4)
-        wishes = Wishes(
+        sentences = SentenceOptions(
             tf.constant(self.WIDTHS),
             tf.constant(self.ALPHAS),
             tf.constant(self.BETAS),
+            tf.constant(self.LEAST),
+            tf.constant(self.NGRAMS),
         )
         search = compiled_search.__wrapped__(
-            12, BeamOptions(4, 3, early_stop=early_stop), wishes=wishes
+            12,
+            BeamOptions(4, 3, early_stop=early_stop),
+            sentence_options=sentences,
         )
         found = search(model.table, model.attention, model.mask, longest)
         for sentence, width in enumerate(self.WIDTHS):
             count = min(width, 3)
             options = BeamOptions(
-                width, count, self.ALPHAS[sentence], self.BETAS[sentence]
+                *(width, count, self.ALPHAS[sentence], self.BETAS[sentence]),
+                min_length=self.LEAST[sentence],
+                no_repeat_ngram_size=self.NGRAMS[sentence],
             )
             alone = model.search(options, longest, [sentence])
             assert outputs(found, sentence)[:count] == outputs(alone, 0)

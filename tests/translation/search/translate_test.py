@@ -1,15 +1,18 @@
 """Texts through a model that is a table of next subwords."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from table_model import Table
 
 from translation.search.beam_options import BeamOptions
+from translation.search.score import TextScorer
 from translation.search.translate import (
     TextTranslator,
     batches_by_length,
     translate_batch,
-    translate_texts,
 )
 from translation.text.special_ids import EOS_ID
 from translation.text.tokenizer.training import train_tokenizer
@@ -58,23 +61,23 @@ class Echo(tf.Module):
         return state["alignment"]
 
 
-class TestTranslateTexts:
+class TestTextTranslator:
     def test_the_echo_says_every_text_again_in_order(self, tokenizer):
         texts = [*SENTENCES, "cat", "dog dog dog dog dog", "Größe 3 €"]
-        found = translate_texts(
-            Echo(tokenizer.vocab_size), tokenizer, texts, batch_tokens=20
-        )
+        found = TextTranslator(
+            Echo(tokenizer.vocab_size), tokenizer, batch_tokens=20
+        )(texts)
         assert [translation.text for translation in found] == texts
         assert all(-np.inf < x.score < 0 for x in found)
 
     def test_a_blank_text_stays_empty(self, tokenizer):
-        texts = ["", "a cat", " \t\n", ""]
-        found = translate_texts(Echo(tokenizer.vocab_size), tokenizer, texts)
-        assert [x.text for x in found] == ["", "a cat", "", ""]
-        assert [x.score for x in found[2:]] == [0.0, 0.0]
+        texts = ["", "a cat", " \t\n", "\u3000\u00a0", "\ufeff\u200b"]
+        found = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)(texts)
+        assert [x.text for x in found] == ["", "a cat", "", "", ""]
+        assert [x.score for x in found[2:]] == [0.0, 0.0, 0.0]
 
     def test_no_texts_give_no_translations(self, tokenizer):
-        assert translate_texts(Echo(300), tokenizer, []) == []
+        assert TextTranslator(Echo(300), tokenizer)([]) == []
 
     def test_batch_mates_change_neither_text_nor_score(self, tokenizer):
         run = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)
@@ -86,8 +89,8 @@ class TestTranslateTexts:
             np.testing.assert_allclose(alone.score, expected.score, rtol=1e-5)
 
     def test_odd_characters_fail_no_one(self, tokenizer):
-        texts = ["a\0b", "a cat", "😀 dog", "\x07\x1b", "\ud800 dog"]
-        found = translate_texts(Echo(tokenizer.vocab_size), tokenizer, texts)
+        texts = ["a\0b", "a cat", "😀 dog", "\x07\x1b.", "\ud800 dog"]
+        found = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)(texts)
         assert [x.text for x in found] == [*texts[:4], "? dog"]
 
     def test_a_long_source_is_cut(self, tokenizer):
@@ -100,13 +103,10 @@ class TestTranslateTexts:
 
     def test_progress_counts_up_to_all_texts(self, tokenizer):
         seen = []
-        translate_texts(
-            Echo(tokenizer.vocab_size),
-            tokenizer,
-            [*SENTENCES, ""],
-            batch_tokens=1,
-            on_progress=lambda done, total: seen.append((done, total)),
+        run = TextTranslator(
+            Echo(tokenizer.vocab_size), tokenizer, batch_tokens=1
         )
+        run([*SENTENCES, ""], lambda done, total: seen.append((done, total)))
         assert seen == [(2, 5), (3, 5), (4, 5), (5, 5)]
 
     def test_n_best_come_in_order_of_score(self, tokenizer):
@@ -130,8 +130,90 @@ class TestTranslateTexts:
     def test_scores_that_are_not_numbers_give_an_empty_text(self, tokenizer):
         model = Echo(tokenizer.vocab_size)
         model.sureness.assign(np.nan)
-        (found,) = translate_texts(model, tokenizer, ["dog"])
+        (found,) = TextTranslator(model, tokenizer)(["dog"])
         assert found == ("", -np.inf, None)
+
+
+class TestPrefixes:
+    def test_each_translation_begins_with_its_prefix(self, tokenizer):
+        run = TextTranslator(
+            Echo(tokenizer.vocab_size),
+            tokenizer,
+            BeamOptions(4, 3),
+            batch_tokens=20,
+        )
+        prefixes = ["the ca", "", " oh, dog \n", "\u00a0"]
+        found = run.n_best([*SENTENCES[:3], "oh"], prefixes=prefixes)
+        for best, start in zip(
+            found, ["the ca", "", "oh, dog", ""], strict=True
+        ):
+            assert len(best) == 3
+            assert all(x.text.startswith(start) for x in best)
+        free = run.n_best(SENTENCES[:3])
+        assert [x.text for x in found[1]] == [x.text for x in free[1]]
+
+    def test_scores_are_those_of_given_translations(self, tokenizer):
+        model = Echo(tokenizer.vocab_size)
+        run = TextTranslator(model, tokenizer, BeamOptions(4))
+        prefixes = ["a dog", "a cat", "a small"]
+        found = run(SENTENCES[:3], prefixes=prefixes)
+        texts = [x.text for x in found]
+        scored = TextScorer(model, tokenizer)(SENTENCES[:3], texts)
+        np.testing.assert_allclose(
+            [x.score for x in found], [x.score for x in scored], rtol=1e-4
+        )
+
+    def test_other_numbers_of_prefixes_are_refused(self, tokenizer):
+        run = TextTranslator(Echo(tokenizer.vocab_size), tokenizer)
+        with pytest.raises(ValueError, match="Received: 1 and 2"):
+            run(["a", "b"], prefixes=["a"])
+
+
+DRAWING = BeamOptions(1, 4, sampling=True)
+
+
+def drawing(tokenizer, seed):
+    options = dataclasses.replace(DRAWING, sampling_seed=seed)
+    model = Table(tokenizer.vocab_size)
+    return TextTranslator(
+        model, tokenizer, options, batch_tokens=20, alignments=True
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn(tokenizer):
+    """A translator at random, and four draws of each sentence."""
+    run = drawing(tokenizer, seed=3)
+    return run, run.n_best(SENTENCES)
+
+
+class TestSampling:
+    def test_a_number_and_the_seed_decide_what_is_drawn(self, drawn, tokenizer):
+        run, together = drawn
+        for place, expected in enumerate(together):
+            [alone] = run.n_best([SENTENCES[place]], first_number=place)
+            assert [x.text for x in alone] == [x.text for x in expected]
+        [other] = run.n_best([SENTENCES[0]], first_number=9)
+        assert [x.text for x in other] != [x.text for x in together[0]]
+        [other] = drawing(tokenizer, seed=4).n_best(SENTENCES[:1])
+        assert [x.text for x in other] != [x.text for x in together[0]]
+
+    def test_draws_are_ranked_and_have_attention(self, drawn):
+        for source, best in zip(SENTENCES, drawn[1], strict=True):
+            scores = [x.score for x in best]
+            assert len(best) == 4 and scores == sorted(scores, reverse=True)
+            assert len({x.text for x in best}) > 1
+            for found in best:
+                weights = found.attention.weights
+                assert len(weights) == len(found.attention.target)
+                np.testing.assert_allclose(weights.sum(1), 1.0, rtol=1e-5)
+                assert "".join(found.attention.source[:-1]) == (
+                    "▁" + source.replace(" ", "▁")
+                )
+
+    def test_prefixes_begin_what_is_drawn(self, drawn):
+        found = drawn[0].n_best(SENTENCES[:2], prefixes=["oh d", ""])
+        assert all(x.text.startswith("oh d") for x in found[0])
 
 
 class TestTranslateBatch:

@@ -219,6 +219,13 @@ class TestTrainingBatches:
         dataset = training_batches(corpus, TOKENIZER, OPTIONS)
         assert set(first_rows(dataset, 40)) == {pairs[0], pairs[5]}
 
+    def test_blank_sides_are_left_out(self, tmp_path):
+        path = tmp_path / "x.tsv"
+        lines = ["a\tb", "\u00a0\tb", "a\t\u3000\u200b", "\ufeff\t\u2028"]
+        path.write_text("\n".join(lines), encoding="utf-8")
+        dataset = training_batches(TsvCorpus(path), TOKENIZER, OPTIONS)
+        assert set(first_rows(dataset, 20)) == {("a", "b")}
+
     def test_nothing_to_train_on_is_an_error(self, tmp_path):
         corpus = make_corpus(tmp_path, [(0, 3), (15, 3)])
         with pytest.raises(CorpusError, match="no pair.*max_length=16"):

@@ -4,6 +4,7 @@ import logging
 import math
 import pathlib
 
+from trainers.engine.best_score import is_better
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.files import (
     CheckpointFolder,
@@ -14,6 +15,9 @@ from trainers.engine.checkpoints.identity import agree, check_identity
 
 class BestCheckpoints:
     """Keeps the best few of what it is given, in `MODEL_DIR/best/`.
+
+    What was kept by another measure, and so cannot be compared, is renamed to
+    `step-N.earlier`, and stays.
 
     Args:
         model_dir: str or path.
@@ -41,7 +45,7 @@ class BestCheckpoints:
         self._keep = keep
         self._about = about
 
-    def save(self, step, score, is_best, write):
+    def save(self, step, score, is_best, write, perplexity=math.inf):
         """Keeps a model if it is the best, or among the `keep` best.
 
         Args:
@@ -50,20 +54,30 @@ class BestCheckpoints:
             is_best: bool. Whether it is the best in any case.
             write: Function that writes its weights, such as
                 `tf.train.Checkpoint.write`.
+            perplexity: float, lower is better, between equal scores.
 
         Raises:
             CheckpointError: if the disk does not take it.
         """
-        rivals = self._rivals(step)
+        new = score, -perplexity
+        rivals = self._rivals(step, new)
         full = len(rivals) >= self._keep
-        lowest = rivals[-self._keep].about["score"] if full else -math.inf
-        if not is_best and not score > lowest:
+        lowest = rank(rivals[-self._keep]) if full else (-math.inf, 0.0)
+        if not is_best and not is_better(new, lowest):
             return
-        new = self._folder.write(step, write, {**self._about, "score": score})
+        about = {**self._about, "score": score}
+        if perplexity < math.inf:  # which JSON does not have
+            about["perplexity"] = perplexity
+        written = self._folder.write(step, write, about)
         beside = rivals[max(0, len(rivals) + 1 - self._keep) :]
-        staying = {stored.path for stored in (new, *beside)}
+        # A better one that the run does not remember, since it has gone back
+        # to an earlier checkpoint, is never deleted.
+        better = [stored for stored in rivals if is_better(rank(stored), new)]
+        staying = {stored.path for stored in (written, *beside, *better)}
         for stored in self._folder.stored():
-            if stored.path not in staying:
+            if not self._is_comparable(stored):
+                self._folder.set_aside(stored, "earlier")
+            elif stored.path not in staying:
                 self._folder.remove(stored)
 
     def verified_score(self, log):
@@ -73,7 +87,8 @@ class BestCheckpoints:
             log: Function of one line of text.
 
         Returns:
-            float. The best score of those that are left, -inf if none is.
+            `(score, perplexity)` of the best that is left, floats; the score
+            is -inf if none is, and the perplexity inf if it is not known.
         """
         for stored in self._folder.stored():
             try:
@@ -81,18 +96,27 @@ class BestCheckpoints:
             except DamagedCheckpoint as error:
                 self._folder.set_aside(stored)
                 log(f"{error} This checkpoint is set aside.")
-        left = [stored.about["score"] for stored in self._rivals(step=None)]
-        return max(left, default=-math.inf)
+        left = [rank(stored) for stored in self._rivals()]
+        score, minus_perplexity = max(left, default=(-math.inf, -math.inf))
+        return score, -minus_perplexity
 
-    def _rivals(self, step):
-        """What was kept by the same measure, with the best one last."""
+    def _rivals(self, step=None, new=(math.inf, math.inf)):
+        """What was kept by the same measure, with the best one last.
+
+        One of the same `step` that is no better than the rank of the `new`
+        one is to be replaced, since the step was reached once more.
+        """
         return [
             stored
             for stored in by_score(self._folder.stored())
-            if agree(stored.about.get("measure", {}), self._about["measure"])
+            if self._is_comparable(stored)
             and "score" in stored.about  # which a torn manifest cannot tell
-            and stored.step != step  # reached once more: replaced
+            and (stored.step != step or is_better(rank(stored), new))
         ]
+
+    def _is_comparable(self, stored):
+        there = stored.about.get("measure", {})
+        return agree(there, self._about["measure"])
 
 
 def best_folder(model_dir):
@@ -110,9 +134,16 @@ def by_score(checkpoints):
         checkpoints,
         key=lambda stored: (
             agree(stored.about.get("measure", {}), latest),
-            stored.about.get("score", -math.inf),
+            rank(stored),
         ),
     )
+
+
+def rank(stored):
+    """Score and minus perplexity of a checkpoint: the higher, the better."""
+    about = stored.about
+    perplexity = about.get("perplexity", math.inf)
+    return about.get("score", -math.inf), -perplexity
 
 
 def load_best(model_dir, model, identity=None):

@@ -10,6 +10,9 @@ from moe_keras.parallel.replicas.weight import gather_pieces, gather_whole
 from moe_keras.placement.shards import Whole, shard_of, whole_variables
 from trainers.engine.checkpoints.files import CheckpointError
 
+# Variables that checkpoints of earlier versions lack: they stay as they are.
+_ADDED = ["best_perplexity"]
+
 
 def weights_by_path(model):
     """The weights of a Keras model for `tf.train.Checkpoint`, by name.
@@ -115,12 +118,13 @@ class TrainingState:
         beside = whole_variables(optimizer.variables)
         self._sums = SumsOfReplicas(_states(model), model.distribute_strategy)
         self.weights = tf.train.Checkpoint(model=weights)
-        self.everything = tf.train.Checkpoint(
-            model=weights,
-            states=self._sums.to_save,
-            optimizer=beside,
+        self._parts = {
+            "model": weights,
+            "states": self._sums.to_save,
+            "optimizer": beside,
             **others,
-        )
+        }
+        self.everything = tf.train.Checkpoint(**self._parts)
         average = others.get("average", {"averages": []})["averages"]
         self._wholes = [
             whole
@@ -143,13 +147,18 @@ class TrainingState:
             for whole in self._wholes:
                 whole.pieces_elsewhere.clear()
 
-    def read(self, stored):
+    def read(self, stored, without=()):
         """Restores everything from a `Stored` checkpoint.
+
+        Args:
+            stored: `Stored`.
+            without: Names of `others` that stay as they are.
 
         Raises:
             CheckpointError: if it does not fit.
         """
-        read(self.everything, stored)
+        parts = {n: x for n, x in self._parts.items() if n not in without}
+        read(tf.train.Checkpoint(**parts), stored)
         self._sums.share_out()
 
 
@@ -170,6 +179,8 @@ def read(checkpoint, stored):
         return
     except AssertionError as error:
         missing = sorted(re.findall(r"<tf.Variable '([^':]+)", str(error)))
+        if missing == _ADDED:
+            return
         reason = f"it has no {', '.join(missing)}"
     except (ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0].rstrip(".")

@@ -163,11 +163,22 @@ class CheckpointFolder:
         for name, written in files.items():
             _compare(stored.path / name, written)
 
-    def set_aside(self, stored):
-        """Renames a damaged checkpoint so that it no longer counts as one."""
-        target = stored.path.with_name(f"{stored.path.name}.damaged")
-        shutil.rmtree(target, ignore_errors=True)
-        stored.path.rename(target)
+    def set_aside(self, stored, why="damaged"):
+        """Renames a checkpoint so that it no longer counts as one.
+
+        Args:
+            stored: `Stored`.
+            why: str. Stands behind its name from now on.
+
+        Returns:
+            Its new path.
+        """
+        name = f"{stored.path.name}.{why}"
+        target, number = stored.path.with_name(name), 1
+        while target.exists():
+            number += 1
+            target = stored.path.with_name(f"{name}-{number}")
+        return stored.path.rename(target)
 
     def remove(self, stored):
         """Deletes a checkpoint; half deleted, it does not count as one."""

@@ -16,17 +16,27 @@ def check_identity(stored, identity):
     Raises:
         CheckpointError: naming the fields that differ.
     """
-    there, here = stored.about["identity"], as_json(identity)
-    differing = [
-        f"{name} (there {there[name]!r}, now {here[name]!r})"
-        for name in sorted({*there} & {*here})
-        if there[name] != here[name]
-    ]
+    differing = differences(stored.about["identity"], as_json(identity))
     if differing:
         raise CheckpointError(
             f"{stored.path} is a checkpoint of another configuration: "
-            f"{', '.join(differing)}."
+            f"{differing}."
         )
+
+
+def differences(there, here):
+    """Names the fields that both have and that differ; an empty str if none.
+
+    Example:
+
+    >>> differences({"depth": 4, "old": 1}, {"depth": 8, "new": 2})
+    'depth (there 4, now 8)'
+    """
+    return ", ".join(
+        f"{name} (there {there[name]!r}, now {here[name]!r})"
+        for name in sorted({*there} & {*here})
+        if there[name] != here[name]
+    )
 
 
 def agree(fields, others):

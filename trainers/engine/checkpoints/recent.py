@@ -1,5 +1,6 @@
 """The last states of training, and the way back to them after a stop."""
 
+import math
 import pathlib
 
 from trainers.engine.checkpoints.best import BestCheckpoints
@@ -9,7 +10,12 @@ from trainers.engine.checkpoints.files import (
     CheckpointFolder,
     DamagedCheckpoint,
 )
-from trainers.engine.checkpoints.identity import agree, as_json, check_identity
+from trainers.engine.checkpoints.identity import (
+    agree,
+    as_json,
+    check_identity,
+    differences,
+)
 
 
 class Checkpoints:
@@ -29,7 +35,10 @@ class Checkpoints:
         measure: dict. What a score was measured on. Scores of different
             measures are not compared.
         log: Function of one line of text.
-        **state: Everything else that training has to remember.
+        data: dict. What the place in the data belongs to, field by field: with
+            other values, all but `batches` is restored.
+        **state: Everything else that training has to remember; `batches` is
+            the iterator that keeps the place in the data.
     """
 
     def __init__(
@@ -42,9 +51,14 @@ class Checkpoints:
         identity=None,
         measure=None,
         log=print,
+        data=None,
         **state,
     ):
-        about = {"identity": identity or {}, "measure": measure or {}}
+        about = {
+            "identity": identity or {},
+            "measure": measure or {},
+            "data": data or {},
+        }
         self._keep = keep
         self._about = as_json(about)
         self._log = log
@@ -62,20 +76,28 @@ class Checkpoints:
     def save(self, step):
         """Saves the state of training; the oldest one beyond `keep` goes.
 
+        That of step 0, in which nothing is trained, goes at the first other.
+
         Raises:
             CheckpointError: if the disk does not take it.
         """
         write = self._state.everything.write
         self._training.write(step, write, self._about)
-        for stored in self._training.stored()[: -self._keep]:
-            self._training.remove(stored)
+        saved = self._training.stored()
+        for stored in saved[:-1]:
+            if stored.step == 0 or stored not in saved[-self._keep :]:
+                self._training.remove(stored)
 
-    def save_best(self, step, score, is_best):
+    def save_best(self, step, score, is_best, perplexity=math.inf):
         """Keeps the weights if they are the best; see `BestCheckpoints`."""
-        self._best.save(step, score, is_best, self._state.weights.write)
+        write = self._state.weights.write
+        self._best.save(step, score, is_best, write, perplexity)
 
     def best_score_left(self):
-        """Best score whose weights are whole; see `BestCheckpoints`."""
+        """Best score whose weights are whole, and its perplexity.
+
+        See `BestCheckpoints.verified_score`.
+        """
         return self._best.verified_score(self._log)
 
     def restore(self):
@@ -131,13 +153,25 @@ class Checkpoints:
         """
         for stored in self._training.stored():
             if stored.path.name == name:
-                self._state.read(stored)
+                self._read(stored)
                 there, here = stored.about["measure"], self._about["measure"]
                 return stored.step, agree(there, here)
         raise CheckpointError(
             f"There is no {name} in {self._training.path}, though the chief "
             "sees it: all workers must have the same folder under this path."
         )
+
+    def _read(self, stored):
+        """Restores a checkpoint; without the place if the batches differ."""
+        # Earlier versions had these fields among those of the identity.
+        there = {**stored.about["identity"], **stored.about.get("data", {})}
+        differing = differences(there, self._about["data"])
+        self._state.read(stored, without=("batches",) if differing else ())
+        if differing:
+            self._log(
+                f"The batches are others than before: {differing}. They begin "
+                "anew, with the first epoch; all else goes on."
+            )
 
 
 def training_folder(model_dir):

@@ -4,9 +4,10 @@ A meaning is chosen once and put into words three times:
 
 - `lexicon/`: the dictionary, one entry a line, three languages side by side.
 - `meaning.py`: the tree that says what a sentence means.
-- `english.py`, `french.py`, `german.py`: the word order of a language, and
-  `utterance`, which says a whole sentence; beside them `*_nominals.py` (noun
-  phrases), `*_verbs.py` (verbs) and `*_forms.py` (inflection, elision).
+- `english.py`, `french.py`, `german.py`: `utterance` says a whole sentence;
+  beside them `*_clauses.py` (word order, noun phrases), `*_nominals.py`
+  (nouns), `*_verbs.py`, `*_verb_groups.py` (verbs) and `*_forms.py`
+  (inflection, elision).
 - `compose/`: chooses meanings; `usage.py` says which words go together.
 
 Example:

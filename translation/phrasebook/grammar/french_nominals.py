@@ -1,17 +1,12 @@
-"""French noun phrases: articles, adjectives and their places, relatives."""
+"""French nouns: agreement, adjectives and their places, "du" and "des"."""
 
-from translation.phrasebook.grammar import (
-    french,  # a noun may hold a clause again
-)
 from translation.phrasebook.grammar import french_forms as form
 from translation.phrasebook.grammar.french_verbs import IL, ILS
 from translation.phrasebook.grammar.lexicon.numerals import NUMERALS
 from translation.phrasebook.grammar.meaning import (
-    Adverbial,
     Gap,
     Name,
     NounPhrase,
-    Pair,
     Pronoun,
 )
 
@@ -30,59 +25,6 @@ def agreement(meaning):
         return IL, meaning.female, False
     feminine = agreement(meaning.first)[1] and agreement(meaning.second)[1]
     return ILS, feminine, True
-
-
-def nominal(meaning, negated=False, after_de=False, stressed=False):
-    """Tokens of a nominal, before elision.
-
-    `negated`: an object after "pas"; `after_de`: after the preposition "de".
-    """
-    if isinstance(meaning, NounPhrase):
-        return noun_phrase(meaning, negated, after_de)
-    if isinstance(meaning, Pronoun):
-        return [form.PRONOUNS[meaning.english][4 if stressed else 0]]
-    if isinstance(meaning, Name):
-        return [meaning.text]
-    if isinstance(meaning, Pair):
-        first = nominal(meaning.first, negated, after_de)
-        return [*first, "et", *nominal(meaning.second, negated, after_de)]
-    return []
-
-
-def prepositional(phrase):
-    """An adverbial, or a preposition with its nominal: au marché.
-
-    "À" stands before the definite article only: dans une gare.
-    """
-    if isinstance(phrase, Adverbial):
-        return [phrase.french]
-    preposition, inner = phrase.preposition.french, phrase.nominal
-    after_de = preposition.rpartition(" ")[2] == "de"
-    tokens = nominal(inner, after_de=after_de, stressed=True)
-    return form.contract(preposition, tokens)
-
-
-def noun_phrase(phrase, negated, after_de):
-    """Tokens with the article: le, des, and "de" where negation asks it."""
-    tokens = core(phrase)
-    kind = phrase.determiner
-    if phrase.number and kind == "bare":
-        pass
-    elif kind == "bare" and after_de:
-        pass  # besoin d'argent
-    elif kind == "bare":
-        tokens = indefinite(phrase, tokens, negated)
-    elif kind == "a" and negated:
-        tokens = ["de", *tokens]
-    else:
-        feminine = phrase.noun.french_gender == "f"
-        article = form.determiner(kind, feminine, phrase.plural, tokens[0])
-        tokens = [article, *tokens]
-    if phrase.owner:
-        tokens += form.contract("de", nominal(phrase.owner))
-    if phrase.relative:
-        tokens += relative(phrase.relative)
-    return tokens
 
 
 def indefinite(phrase, tokens, reduced):
@@ -118,15 +60,3 @@ def core(phrase):
     if phrase.contents:
         tokens += ["de", *core(phrase.contents)]
     return tokens
-
-
-def relative(meaning):
-    """ "qui" for the subject, "que" for the object, "à qui" after "à"."""
-    clause = meaning.clause
-    if isinstance(clause.subject, Gap):
-        pronoun = ["qui"]
-    elif clause.verb.french_object == "à":
-        pronoun = ["à", "qui"]
-    else:
-        pronoun = ["que"]
-    return [*pronoun, *french.clause(clause)]

@@ -5,19 +5,20 @@ import itertools
 import json
 from typing import NamedTuple
 
+from translation.text.blanks import is_blank
 from translation.text.corpora.reservoir import reservoir
 from translation.text.text_files import CorpusError
 
-# A sentence of these alone counts as empty.
-BLANK = " \t\v\f"
+# Around a sentence, these are no characters of it.
+MARGIN = " \t\v\f"
 
 
 class CorpusSize(NamedTuple):
     """What `check` found."""
 
-    # Sentence pairs, those with an empty side included.
+    # Sentence pairs, those with a blank side included.
     pairs: int
-    # Pairs with an empty side: left out of training, kept in evaluation.
+    # Pairs with a blank side: left out of training, kept in evaluation.
     empty: int
 
 
@@ -96,10 +97,9 @@ class Corpus:
         """
         pairs = empty = characters = 0
         for source, target in self.pairs():
-            lengths = len(source.strip(BLANK)), len(target.strip(BLANK))
             pairs += 1
-            empty += not all(lengths)
-            characters += sum(lengths)
+            empty += is_blank(source) or is_blank(target)
+            characters += len(source.strip(MARGIN)) + len(target.strip(MARGIN))
         if pairs == empty:
             found = f"{pairs} empty lines" if pairs else "no lines"
             raise CorpusError(

@@ -5,27 +5,40 @@ both alike; only the phrasebook, which is made up as it goes, is held in
 memory. `check` reads a corpus once, before anything costly begins, and says
 in one line what is wrong with it.
 
-How lines are read: `text_files.py`; what all corpora have in common:
-`base_corpus.py`; several of them: `joined_corpus.py`.
+How lines are read: `text_files.py`; what all corpora share: `base.py`; several
+of them: `joined.py`.
 """
 
 import functools
 import itertools
 import pathlib
 import re
+import shlex
 
 import tensorflow as tf
 
+from moe_keras.paths import local_path
 from translation.phrasebook.corpus import phrasebook
 from translation.text.corpora.base import Corpus
 from translation.text.corpora.filtered import FilteredCorpus
 from translation.text.corpora.joined import JoinedCorpus, MixedCorpus
 from translation.text.corpora.pair_filters import FilterOptions, PairFilters
+from translation.text.corpora.specs import (
+    check_weights,
+    escaped,
+    hints,
+    parse_spec,
+)
 from translation.text.corpora.tfds import TfdsCorpus
-from translation.text.languages import PHRASEBOOK_LANGUAGES, parse_pair
+from translation.text.languages import (
+    PHRASEBOOK_LANGUAGES,
+    language_of,
+    parse_pair,
+)
 from translation.text.text_files import (
     CorpusError,
     find_language,
+    is_stream,
     line_dataset,
     read_lines,
 )
@@ -66,8 +79,8 @@ class TextCorpus(Corpus):
 
     def pairs(self):
         sources, targets = (
-            read_lines(self.source_path),
-            read_lines(self.target_path),
+            read_lines(self.source_path, like_graph=True),
+            read_lines(self.target_path, like_graph=True),
         )
         for number, (source, target) in enumerate(
             itertools.zip_longest(sources, targets)
@@ -111,16 +124,22 @@ class TsvCorpus(Corpus):
         self.name = str(path)
         self.path = pathlib.Path(path)
         if not self.path.is_file():
-            raise CorpusError(f"There is no file {path}.")
+            raise CorpusError(
+                f"{path} is a pipe, which can be read only once; a corpus is "
+                "read several times. Write it to a file."
+                if is_stream(path)
+                else f"There is no file {path}."
+            )
 
     def pairs(self):
-        for number, line in enumerate(read_lines(self.path), start=1):
+        lines = read_lines(self.path, like_graph=True)
+        for number, line in enumerate(lines, start=1):
             columns = line.split("\t")
             if len(columns) != 2:
                 raise CorpusError(
                     f"{self.path}, line {number}: there must be two columns, "
                     f"source and target with a tab between; "
-                    f"found {len(columns)}."
+                    f"found {len(columns)}.{_way_round(self.path, columns)}"
                 )
             yield columns[0], columns[1]
 
@@ -135,11 +154,23 @@ class TsvCorpus(Corpus):
         return line_dataset(self.path).batch(256).map(split).unbatch()
 
 
+def _way_round(path, columns):
+    """What to do about a file with more columns, as a sentence."""
+    if len(columns) < 3:
+        return ""
+    read = "zcat" if path.suffix == ".gz" else "cat"
+    file = shlex.quote(str(path))
+    return (
+        " If the sentences are in the first two, take these: "
+        f"{read} {file} | cut -f1,2 > pairs.tsv"
+    )
+
+
 class PhrasebookCorpus(Corpus):
-    """Sentences made by the grammar of `phrasebook.py`.
+    """Sentences made by the grammar of `translation/phrasebook/`.
 
     Args:
-        pair: str. Any two of en, fr, de, such as `en-fr`.
+        pair: str or `LanguagePair`. Any two of en, fr, de, such as `en-fr`.
         split: `"train"`, or `"dev"` or `"test"`: sentences whose English
             is in neither of the other two.
         size: int. Number of sentence pairs.
@@ -152,12 +183,19 @@ class PhrasebookCorpus(Corpus):
     def __init__(self, pair, split, size=None, seed=0):
         self.name = f"the phrasebook ({split})"
         self.pair = parse_pair(pair)
-        for language in self.pair:
+        codes = [language_of(tag) for tag in self.pair]
+        for language in codes:
             if language not in PHRASEBOOK_LANGUAGES:
                 raise CorpusError(
                     f"The phrasebook has no language {language!r}; "
                     f"it has {', '.join(PHRASEBOOK_LANGUAGES)}."
                 )
+        if codes[0] == codes[1]:
+            raise CorpusError(
+                f"The phrasebook says everything once in {codes[0]!r}: a pair "
+                f"of two languages is needed. Received: pair={pair}"
+            )
+        self._fields = [PHRASEBOOK_LANGUAGES[code] for code in codes]
         self.split = split
         self.size = _PHRASEBOOK_SIZES[split] if size is None else size
         if self.size < 1:
@@ -176,7 +214,7 @@ class PhrasebookCorpus(Corpus):
             sentences = phrasebook(
                 2 * self.size, seed=self.seed, held_out=True
             )[self.split == "test" :: 2]
-        source, target = (PHRASEBOOK_LANGUAGES[code] for code in self.pair)
+        source, target = self._fields
         return [(getattr(s, source), getattr(s, target)) for s in sentences]
 
     def pairs(self):
@@ -198,13 +236,15 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
             - `phrasebook` or `phrasebook:SIZE`: sentences of our own.
             - `FILE.tsv` or `FILE.tsv.gz`: source, tab, target.
             - `tfds:NAME/CONFIG` or `tfds:NAME/CONFIG:SPLIT`: a dataset of
-              tensorflow-datasets, see `tfds_corpus.py`.
+              tensorflow-datasets, see `tfds.py`.
             - any other, such as `data/train`: the prefix of two files
-              `data/train.en` and `data/train.fr`, each plain or `.gz`.
+              `data/train.en` and `data/train.fr`, each plain or `.gz`; of one
+              language twice, `data/train.source` and `data/train.target`.
 
             Of a training corpus each may end in `@WEIGHT`: `a@0.7,b@0.3`
             mixes them so that 7 in 10 pairs are of `a`. Without weights they
-            follow each other.
+            follow each other. A comma or an `@` of a name has a backslash
+            before it.
         pair: str. Such as `en-fr`: from English into French.
         split: `"train"`, `"dev"` or `"test"`: which sentences of the
             phrasebook. Files are what they are.
@@ -232,50 +272,54 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
             f"`split` must be one of {', '.join(SPLITS)}. "
             f"Received: split={split!r}"
         )
-    parts = [_weighted(part) for part in spec.split(",") if part.strip()]
-    if not parts:
-        raise CorpusError(
-            "`spec` must name a corpus: phrasebook, a file.tsv, or the prefix "
-            f"of two text files. Received: spec={spec!r}"
-        )
-    corpora = [_open_one(name, languages, split, seed) for name, _ in parts]
+    parts = parse_spec(spec)
+    check_weights(parts, spec, split)
+    corpora = [
+        _open_part(part, parts, languages, split, seed) for part in parts
+    ]
     if filters and filters != FilterOptions():
         rules = PairFilters(filters, languages)
         corpora = [FilteredCorpus(corpus, rules) for corpus in corpora]
-    weights = [weight for _, weight in parts if weight is not None]
-    if weights:
-        _check_weights(weights, spec, split)
-        return MixedCorpus(corpora, weights)
+    if parts[0].weight is not None:
+        return MixedCorpus(corpora, [part.weight for part in parts])
     return corpora[0] if len(corpora) == 1 else JoinedCorpus(corpora)
 
 
-def _weighted(part):
-    """Name and weight of `NAME@WEIGHT`; the weight may be missing."""
-    match = re.fullmatch(r"(.+)@(\d+\.?\d*|\.\d+)", part.strip())
-    return (match[1], float(match[2])) if match else (part.strip(), None)
+def _open_part(part, parts, languages, split, seed):
+    """Opens a corpus of a spec; an error says what else it may have meant."""
+    try:
+        corpus = _open_one(part.name, languages, split, seed)
+    except CorpusError as error:
+        raise CorpusError(f"{error}{hints(part, parts)}") from error
+    if part.weight is not None:
+        _check_is_weight(part, languages)
+    return corpus
 
 
-def _check_weights(weights, spec, split):
-    if split != "train":
-        raise CorpusError(
-            f"Weights such as @{weights[0]:g} are for training alone; the "
-            f"{split} corpus is read once from end to end. Received: {spec}"
-        )
-    named = sum(bool(part.strip()) for part in spec.split(","))
-    if len(weights) < named or not min(weights) > 0:
-        raise CorpusError(
-            "Give every corpus a weight above 0, as a@0.7,b@0.3, or none "
-            f"of them. Received: {spec}"
-        )
+def _check_is_weight(part, languages):
+    """Refuses `news@2019` where both `news` and `news@2019` are corpora."""
+    try:
+        other = _open_one(part.whole_name, languages, "train", 0).name
+    except CorpusError:
+        return
+    raise CorpusError(
+        f"There are corpora {part.name} and {other}: {part.written} may be "
+        f"the first with a weight, or the second; {escaped(part)}, or "
+        "rename one of them."
+    )
 
 
 def _open_one(spec, languages, split, seed):
     generated = re.fullmatch(r"phrasebook(?::(\d+))?", spec)
     if generated:
         size = int(generated[1]) if generated[1] else None
-        return PhrasebookCorpus(str(languages), split, size, seed)
+        return PhrasebookCorpus(languages, split, size, seed)
     if spec.startswith("tfds:"):
         return TfdsCorpus(spec, languages, split)
+    try:
+        path = local_path(spec)
+    except ValueError as error:
+        raise CorpusError(str(error)) from error
     if spec.endswith((".tsv", ".tsv.gz")):
-        return TsvCorpus(spec)
-    return TextCorpus(spec, *languages)
+        return TsvCorpus(path)
+    return TextCorpus(path, *languages.suffixes)

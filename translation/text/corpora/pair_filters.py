@@ -10,7 +10,8 @@ import operator
 
 import numpy as np
 
-from translation.text.corpora.base import BLANK
+from translation.text.blanks import is_blank
+from translation.text.corpora.base import MARGIN
 from translation.text.corpora.seen import SeenPairs
 from translation.text.languages import parse_pair
 from translation.text.scripts import is_foreign, scripts_of
@@ -93,7 +94,7 @@ class PairFilters:
             self._rules["two sides alike"] = _is_identical
         if options.min_script_share:
             share = options.min_script_share
-            scripts = [scripts_of(code) for code in parse_pair(str(pair))]
+            scripts = [scripts_of(code) for code in parse_pair(pair)]
             reason = f"under {share:.0%} of letters in the language's script"
             self._rules[reason] = functools.partial(_is_foreign, share, scripts)
         self._seen = SeenPairs() if options.drop_duplicates else None
@@ -189,7 +190,7 @@ class _Chunk:
         # By functions of C alone, since it is done for every pair.
         sides = zip(*pairs, strict=True)
         self.sources, self.targets = (
-            list(map(str.strip, side, itertools.repeat(BLANK)))
+            list(map(str.strip, side, itertools.repeat(MARGIN)))
             for side in sides
         )
         source_N, target_N = (
@@ -202,7 +203,12 @@ class _Chunk:
 
 
 def _is_empty(chunk):
-    return chunk.shorter_N == 0
+    """Whether a side is blank: a length above 0 may be of blanks alone."""
+    is_blank_N = [
+        is_blank(source) or is_blank(target)
+        for source, target in zip(chunk.sources, chunk.targets, strict=True)
+    ]
+    return np.array(is_blank_N, bool)
 
 
 def _is_long(limit, chunk):

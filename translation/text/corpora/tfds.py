@@ -14,6 +14,7 @@ import re
 import numpy as np
 
 from translation.text.corpora.base import Corpus
+from translation.text.languages import spellings
 from translation.text.text_files import CorpusError
 
 # What other corpora are asked for, in the words of the library.
@@ -64,7 +65,7 @@ class TfdsCorpus(Corpus):
                 f"{self.name}: cannot read the split {self._split!r}; there "
                 f"are {splits}."
             ) from error
-        source, target = self._pair
+        source, target = _columns(self._builder.info.features, self._pair)
         return rows.map(lambda row: (row[source], row[target]))
 
     def pairs(self):
@@ -97,7 +98,12 @@ def _prepared(spec, name, pair):
             f"{_first_line(error)}"
         ) from error
     languages = sorted(builder.info.features or {})
-    if not {*pair} <= {*languages}:
+    if pair.source == pair.target:
+        raise CorpusError(
+            f"{spec} has every sentence once in {pair.source}: a pair of two "
+            f"languages is needed. Received: pair={pair}"
+        )
+    if None in _columns(languages, pair):
         raise CorpusError(
             f"{spec} has no {pair} sentences; it has {', '.join(languages)}."
         )
@@ -109,6 +115,14 @@ def _prepared(spec, name, pair):
             f"prepared: {_first_line(error)}"
         ) from error
     return builder
+
+
+def _columns(features, pair):
+    """The feature of each language, or None, however the dataset spells it."""
+    return [
+        next((name for name in spellings(tag) if name in features), None)
+        for tag in pair
+    ]
 
 
 def _first_line(error):

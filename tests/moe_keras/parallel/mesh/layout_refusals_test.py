@@ -10,9 +10,9 @@ from moe_keras.parallel import MeshLayout
 
 
 class AddsLoss(moe_keras.FeedForwardExperts):
-    def call(self, inputs, **kwargs):
+    def call(self, inputs, counts=None, local=None, training=False):
         self.add_loss(tf.reduce_sum(inputs))
-        return super().call(inputs, **kwargs)
+        return super().call(inputs, counts, local, training)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from small_moe import DEPTH, LAYOUTS, layout_named
 from tensorflow.python.framework import ops
 
 from moe_keras import GatedFeedForwardExperts
-from moe_keras.parallel.mesh.mesh import Mesh, share
+from moe_keras.parallel.mesh.mesh import Mesh, copy_to
 from moe_keras.parallel.mesh.mesh_tensorflow_import import mtf
 from moe_keras.placement.shards import shard_of, whole_variables
 
@@ -79,7 +79,7 @@ def test_gradients_of_what_is_shared_are_summed_at_home():
     with tf.device(DEVICES[1]):
         weight = tf.Variable(2.0)
     with tf.GradientTape() as tape:
-        copies = share(tf.convert_to_tensor(weight), DEVICES[1], DEVICES[:3])
+        copies = copy_to(tf.convert_to_tensor(weight), DEVICES[1], DEVICES[:3])
         loss = 3 * copies[0] + 4 * copies[2]
     gradient = tape.gradient(loss, weight)
     assert float(gradient) == 7 and gradient.device.endswith("CPU:1")

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_checkpoints import Stack, small_checkpoints, small_stack
 
+from trainers.engine.best_score import BestScore
 from trainers.engine.checkpoints.best import load_best
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.engine.checkpoints.files import CheckpointError
@@ -53,3 +55,21 @@ def test_two_weights_of_one_name_are_refused():
     model(np.ones((1, 3), "float32"))
     with pytest.raises(ValueError, match="have the path 'same/kernel'"):
         weights_by_path(model)
+
+
+class FormerBest(tf.Module):
+    """What a checkpoint of an earlier version has of the best score."""
+
+    def __init__(self):
+        super().__init__(name="best_score")
+        self.score = tf.Variable(4.0, dtype=tf.float64)
+        self.evaluations_since = tf.Variable(2, dtype=tf.int64)
+
+
+def test_checkpoint_without_the_perplexity_of_the_best_is_read(tmp_path):
+    small_checkpoints(tmp_path, best=FormerBest()).save(7)
+    best = BestScore()
+    restored = small_checkpoints(tmp_path, best=best).restore()
+    assert restored == (7, True)
+    assert (float(best.score), int(best.evaluations_since)) == (4.0, 2)
+    assert best.add(4.0, perplexity=9.0)

@@ -1,6 +1,7 @@
 """The way back to the last states of training, when some are damaged."""
 
 import pytest
+import tensorflow as tf
 from small_checkpoints import small_checkpoints, small_stack, tear
 
 from trainers.engine.checkpoints.best import load_best
@@ -36,6 +37,33 @@ def test_nothing_whole_is_no_reason_to_start_from_nothing(tmp_path):
 def test_nothing_saved_is_told(tmp_path):
     assert small_checkpoints(tmp_path).restore() is None
     assert load_best(tmp_path, small_stack(0)[0]) is None
+
+
+def test_untrained_state_goes_when_there_is_a_trained_one(tmp_path):
+    checkpoints = small_checkpoints(tmp_path, keep=3)
+    kept = []
+    for step in (0, 2, 4):
+        checkpoints.save(step)
+        stored = training_folder(tmp_path).stored()
+        kept.append([each.step for each in stored])
+    assert kept == [[0], [2], [2, 4]]
+
+
+@pytest.mark.parametrize("field", ["data", "identity"])  # earlier versions
+def test_other_batches_begin_anew_and_all_else_goes_on(tmp_path, field):
+    fields = {"tokens": 64, "length": 9}
+    batches, step = tf.Variable(7), tf.Variable(3)
+    state = {"batches": batches, "step": step}
+    small_checkpoints(tmp_path, **{field: fields}, **state).save(3)
+    lines = []
+    for now, place in ({"tokens": 64, "new": 1}, 7), ({"tokens": 32}, 0):
+        batches.assign(0)
+        step.assign(0)
+        again = small_checkpoints(tmp_path, data=now, log=lines.append, **state)
+        assert again.restore() == (3, True)
+        assert (int(step), int(batches)) == (3, place)
+    (line,) = lines
+    assert "tokens (there 64, now 32). They begin anew" in line
 
 
 def test_folder_may_move(tmp_path):

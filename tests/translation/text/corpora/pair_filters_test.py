@@ -21,8 +21,8 @@ def run(options, *chunks, pair="en-fr"):
     [
         (
             FilterOptions(),
-            [("a", "b"), ("", "b"), ("a", " \t"), ("a", "b")],
-            [True, False, False, True],
+            [("a", "b"), ("", "b"), ("a", " \t"), ("a", "b"), ("\u3000", "b")],
+            [True, False, False, True, False],
             "an empty side",
         ),
         (

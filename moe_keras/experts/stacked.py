@@ -1,0 +1,172 @@
+"""Base class of layers that stack the weights of E experts.
+
+E: experts    C: slots of an expert    D: depth    S: slots of all experts
+"""
+
+import inspect
+
+import keras
+import tensorflow as tf
+
+from moe_keras.placement.placement import current_placement
+from moe_keras.placement.split_weight import SplitWeight, whole_tensor
+
+
+class StackedExperts(keras.layers.Layer):
+    """Layer whose weights have a dimension for the experts, the first one.
+
+    A subclass makes its weights with `add_expert_weight` in `build`, takes
+    them with `read` in `call`, and hands `read` its argument `local`. Then it
+    runs on one device, under a `MeshLayout` and under a `ReplicaPlacement`
+    alike: in parts it is called with a `LocalExperts`, and reads the tensors
+    of those experts by the names of the weights. Weights of another kind are
+    refused there, while the layer is built.
+
+    `.keras` and `.weights.h5` files hold the weights whole, whatever the
+    placement was.
+
+    Subclasses have an attribute `num_experts`. If `supports_segments` is True
+    they take `(S, D)` with `counts (E,)` as well as `(E, C, D)`.
+
+    Example:
+
+    >>> class ScaledExperts(StackedExperts):
+    ...     def __init__(self, num_experts, **kwargs):
+    ...         super().__init__(**kwargs)
+    ...         self.num_experts = num_experts
+    ...
+    ...     def build(self, input_shape):
+    ...         def draw(expert, shape, dtype):
+    ...             return tf.fill(shape, tf.cast(expert + 1, dtype))
+    ...         self.scale = self.add_expert_weight(
+    ...             "scale", draw, depth=input_shape[-1]
+    ...         )
+    ...
+    ...     def call(self, inputs, local=None):
+    ...         return inputs * self.read("scale", local)[:, None]
+    >>> ScaledExperts(3)(tf.ones((3, 1, 1))).numpy().ravel().tolist()
+    [1.0, 2.0, 3.0]
+    """
+
+    splits = ("experts", "hidden")  # dimensions that a placement may split
+    _expert_weights = ()  # pairs of name and weight, in the order of making
+
+    def add_expert_weight(self, name, draw, side_by_side=1, **dims):
+        """Make a weight; arguments as for `Placement.add_weight`.
+
+        The dimension "experts" is added in front.
+        """
+        dims = {"experts": self.num_experts, **dims}
+        weight = current_placement().add_weight(
+            self, name, draw, dims, side_by_side
+        )
+        self._expert_weights = (*self._expert_weights, (name, weight))
+        return weight
+
+    @property
+    def expert_weights(self):
+        """dict of the weights by name: Keras variables, or `SplitWeight`s."""
+        return dict(self._expert_weights)
+
+    def read(self, name, local, once=False, cast=True):
+        """Take the tensor of a weight.
+
+        Args:
+            name: str. As given to `add_expert_weight`.
+            local: `LocalExperts` that `call` got, or None for all experts.
+            once: bool. Whether it is added after the sum over hidden units,
+                as an output bias: see `LocalExperts.only_once`.
+            cast: bool. Whether to cast it to the dtype of the computation.
+
+        Returns:
+            Tensor, for the experts of `local`.
+        """
+        if local is None:
+            tensor = whole_tensor(self.expert_weights[name])
+        else:
+            tensor = local.weights[name]
+            tensor = local.only_once(tensor) if once else tensor
+        return tf.cast(tensor, self.compute_dtype) if cast else tensor
+
+    def save_own_variables(self, store):
+        for number, weight in enumerate(self.expert_weights.values()):
+            store[str(number)] = keras.ops.convert_to_numpy(weight)
+
+    def load_own_variables(self, store):
+        weights = self.expert_weights.values()
+        if len(store.keys()) != len(weights):
+            raise ValueError(
+                f"{self.name} has {len(weights)} weights. "
+                f"Received: {len(store.keys())} in the file."
+                + ("" if self.built else " Build the layer before loading.")
+            )
+        for number, weight in enumerate(weights):
+            weight.assign(store[str(number)])
+
+
+def check_takes_local(experts):
+    """Raise a ValueError if a layer would not hear which experts to run.
+
+    Args:
+        experts: Layer that has an attribute `splits`.
+    """
+    signature = inspect.signature(experts.call)
+    # Not among `**kwargs`: Keras refuses to mix it with the tensors in there.
+    if "local" not in signature.parameters:
+        raise ValueError(
+            "To run on several devices, the `call` of experts must take an "
+            "argument `local`, by this name, and hand it to `read` (see "
+            "`StackedExperts`). "
+            f"Received: {type(experts).__name__}.call{signature}"
+        )
+
+
+def check_weights_are_split(experts):
+    """Raise a ValueError if a stacked layer has weights that no one splits.
+
+    Args:
+        experts: Built layer.
+    """
+    if not isinstance(experts, StackedExperts):
+        return
+    split = {
+        id(variable)
+        for weight in experts.expert_weights.values()
+        for variable in getattr(weight, "variables", [weight])
+    }
+    others = [w.path for w in experts.weights if id(w) not in split]
+    if others:
+        raise ValueError(
+            "To be split over devices, experts must make all their weights "
+            "with `add_expert_weight`, or a device would compute with those of "
+            f"other experts. Received, made otherwise: {', '.join(others)}"
+        )
+
+
+def run_in_parts(experts, run):
+    """Call `run()`, in which experts run as a `LocalExperts`.
+
+    Args:
+        experts: Layer of experts.
+        run: Function without arguments.
+
+    Returns:
+        What `run` returns.
+
+    Raises:
+        ValueError: If experts with split weights read a variable of their
+            own: it is that of other experts, or on another device.
+    """
+    weights = getattr(experts, "expert_weights", {}).values()
+    if not any(isinstance(weight, SplitWeight) for weight in weights):
+        return run()
+    with tf.GradientTape() as tape:
+        results = run()
+    read = [variable.name for variable in tape.watched_variables()]
+    if read:
+        raise ValueError(
+            f"{type(experts).__name__} is split over devices and must take "
+            "its weights by `self.read(name, local)`, with the `local` of its "
+            f"call. It has read: {', '.join(read)}"
+        )
+    return results

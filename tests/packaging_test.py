@@ -1,0 +1,56 @@
+"""What is installed: every module, and the file that says it has types."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import pytest
+
+import moe_keras
+
+ROOT = pathlib.Path(moe_keras.__file__).parents[1]
+PACKAGES = ("moe_keras", "translation", "language_model", "trainers")
+SOURCES = {
+    path.relative_to(ROOT)
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+}
+
+
+def test_every_folder_of_modules_is_a_package():
+    folders = {path.parent for path in SOURCES}
+    assert len(folders) > 20  # the checkout is what is looked at
+    missing = [
+        str(folder)
+        for folder in sorted(folders)
+        if folder / "__init__.py" not in SOURCES
+    ]
+    assert not missing
+
+
+@pytest.fixture
+def built(tmp_path):
+    """The folder with wheel and sdist of a copy of the checkout."""
+    for name in ("setup.py", "README.md", "LICENSE", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package,
+            tmp_path / package,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    subprocess.run([sys.executable, "-m", "build"], cwd=tmp_path, check=True)
+    return tmp_path / "dist"
+
+
+@pytest.mark.slow  # an environment of its own is made for the build
+def test_wheel_and_sdist_hold_every_module(built):
+    expected = {*map(str, SOURCES), "moe_keras/py.typed"}
+    (wheel,) = built.glob("*.whl")
+    assert not expected - set(zipfile.ZipFile(wheel).namelist())
+    (sdist,) = built.glob("*.tar.gz")
+    names = tarfile.open(sdist).getnames()
+    assert not expected - {name.partition("/")[2] for name in names}

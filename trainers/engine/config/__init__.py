@@ -1,0 +1,1 @@
+"""The configuration of a run: its fields, named presets, changes, files."""

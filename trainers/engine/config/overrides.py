@@ -1,0 +1,92 @@
+"""Fields of a configuration, changed by text as `--set FIELD=VALUE` has it."""
+
+import dataclasses
+import typing
+
+from moe_keras.settings import read_value, split_setting
+
+
+def with_overrides(config, overrides):
+    """Changes fields, also those of the nested configs.
+
+    Fields that only go together are changed together, in any order.
+
+    Args:
+        config: A frozen dataclass, with frozen dataclasses as fields.
+        overrides: List of `"field=value"`; a field of a nested config may be
+            named alone (`num_experts=32`) or in full
+            (`model.num_experts=32`).
+
+    Returns:
+        A new config.
+
+    Raises:
+        ValueError: for an unknown field, listing those that there are, or
+            for a value that does not fit the field.
+
+    Example:
+
+    >>> from trainers.translator.presets import NmtConfig
+    >>> config = with_overrides(NmtConfig(), ["num_experts=32", "pair=en-de"])
+    >>> config.model.num_experts, config.pair
+    (32, 'en-de')
+    """
+    paths = field_paths(config)
+    by_name = {path.split(".")[-1]: path for path in paths}
+    texts = {}
+    for override in overrides:
+        name, text = split_setting(override)
+        path = name if name in paths else by_name.get(name)
+        if text is None or path is None:
+            raise ValueError(
+                f"`--set` takes FIELD=VALUE with a known field. Received: "
+                f"{override!r}. Known fields: {', '.join(sorted(by_name))}"
+            )
+        texts[path] = text
+    return _replaced(config, texts)
+
+
+def field_paths(config, prefix=""):
+    """Dotted names of all fields that hold a value, with those values.
+
+    >>> from trainers.translator.presets import NmtConfig
+    >>> field_paths(NmtConfig())["model.vocab_size"]
+    4000
+    """
+    paths = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            paths |= field_paths(value, f"{prefix}{field.name}.")
+        else:
+            paths[f"{prefix}{field.name}"] = value
+    return paths
+
+
+def field_types(config):
+    """Types that each field of a config takes, by name; dicts of tuples.
+
+    Args:
+        config: Dataclass, or a value of it.
+
+    >>> from translation.search.beam_options import BeamOptions
+    >>> field_types(BeamOptions)["prune"]
+    (<class 'float'>, <class 'NoneType'>)
+    """
+    kind = config if isinstance(config, type) else type(config)
+    hints = typing.get_type_hints(kind)
+    return {
+        name: typing.get_args(hints[name]) or (hints[name],) for name in hints
+    }
+
+
+def _replaced(config, texts, prefix=""):
+    """The config with fields read from texts, by dotted name."""
+    changed = {}
+    for name, kinds in field_types(config).items():
+        value, path = getattr(config, name), prefix + name
+        if path in texts:
+            changed[name] = read_value(f"`{name}`", texts[path], kinds)
+        elif any(text.startswith(f"{path}.") for text in texts):
+            changed[name] = _replaced(value, texts, f"{path}.")
+    return dataclasses.replace(config, **changed)

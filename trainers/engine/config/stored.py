@@ -1,0 +1,106 @@
+"""Configurations in files, and what may change from one run to the next."""
+
+import dataclasses
+
+from trainers.engine.config.overrides import field_paths, field_types
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigRules:
+    """What the engine has to know of one kind of configuration.
+
+    Fields are named as `--set` names them, `model.depth`; a name that ends
+    with a dot stands for all fields below it.
+
+    Example:
+
+    >>> from trainers.engine.config.loop_config import LoopConfig
+    >>> rules = ConfigRules(LoopConfig, fixed=("optimizer", "seed"))
+    >>> rules.fixed_fields(LoopConfig())
+    {'optimizer': 'adam', 'seed': 1}
+    """
+
+    kind: type  # the frozen dataclass
+    fixed: tuple[str, ...] = ()  # fields that cannot change in one folder
+    open: tuple[str, ...] = ()  # fields that a trained model leaves open
+    # Fields of earlier versions, by their own names, which are passed over in
+    # a file: some always, others only where they are empty or zero.
+    former: tuple[str, ...] = ()
+    former_if_empty: tuple[str, ...] = ()
+    # What earlier versions did where a field of `kind` is missing that has
+    # another default: pairs of name and value.
+    before: tuple[tuple[str, object], ...] = ()
+
+    def fixed_fields(self, config):
+        """Fields that make a run, as a dict by dotted name."""
+        return fields_of(config, self.fixed)
+
+    def open_fields(self, config):
+        """Fields that a trained model leaves open, by dotted name."""
+        return fields_of(config, self.open)
+
+    def read(self, values):
+        """Makes the configuration that a `config.json` holds.
+
+        Fields that an older version lacked have their defaults, or what it
+        did.
+
+        Args:
+            values: What JSON has: a nest of dicts, as `dataclasses.asdict`
+                makes.
+
+        Returns:
+            A value of `kind`.
+
+        Raises:
+            ValueError: if it is none, or of a version with other fields.
+
+        Example:
+
+        >>> from trainers.engine.config.loop_config import LoopConfig
+        >>> rules = ConfigRules(LoopConfig, former=("momentum",))
+        >>> rules.read({"steps": 7, "momentum": 0.9}).steps
+        7
+        """
+        if isinstance(values, dict):
+            values = {**dict(self.before), **values}
+        return _as_dataclass(self, self.kind, values)
+
+
+def fields_of(config, names):
+    """The fields whose dotted names begin with one of those, as a dict."""
+    fields = field_paths(config)
+    return {n: fields[n] for n in fields if n.startswith(tuple(names))}
+
+
+def _as_dataclass(rules, kind, values):
+    """Rebuilds a nest of frozen dataclasses from a nest of dicts."""
+    if not isinstance(values, dict):
+        raise ValueError(
+            "config.json is no configuration of a model: there must be fields "
+            f"of {kind.__name__}. Received: {values!r}"
+        )
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    unused = [name for name in rules.former_if_empty if not values.get(name)]
+    former = {*rules.former, *unused}
+    values = {name: values[name] for name in values if name not in former}
+    unknown = sorted(set(values) - set(defaults))
+    if unknown:
+        raise ValueError(
+            f"config.json has fields that this version does not know: "
+            f"{', '.join(unknown)}. It was written by another version."
+        )
+    read = {}
+    for name, value in values.items():
+        kinds = field_types(kind)[name]
+        if dataclasses.is_dataclass(defaults[name]):
+            read[name] = _as_dataclass(rules, type(defaults[name]), value)
+            continue
+        read[name] = tuple(value) if isinstance(value, list) else value
+        if not isinstance(
+            read[name], (*kinds, int) if float in kinds else kinds
+        ):
+            raise ValueError(
+                f"config.json has a {name} that is none. Received: {value!r}"
+            )
+    return kind(**read)

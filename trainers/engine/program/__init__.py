@@ -1,0 +1,1 @@
+"""What every program needs: flags, their modes, exit codes."""

@@ -1,0 +1,64 @@
+"""Which flags of a program go with which of its modes.
+
+Importing it imports no TensorFlow: a wrong flag is refused at once.
+"""
+
+import dataclasses
+
+from absl import app, flags
+
+TRAINING = "train_and_evaluate"  # the mode that every program has
+
+# Flags of `define_worker_flags`, which only training takes.
+WORKER_FLAGS = (
+    *("strategy", "devices", "cluster", "index"),
+    *("layout", "mesh_shape"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What a program takes in each of its modes."""
+
+    modes_of_flag: dict  # modes that accept each mode-specific flag
+    modes_of_paths: tuple[str, ...] = ()  # and arguments that are no flags
+    needs: dict = dataclasses.field(  # flags that need another one
+        default_factory=lambda: {"index": "cluster"}
+    )
+
+    def check(self, mode, paths=()):
+        """Refuses what a mode would pass over: it is a mistake.
+
+        Args:
+            mode: str, that of `--mode`.
+            paths: List of str, the arguments that are no flags.
+
+        Raises:
+            app.UsageError: naming the flag, and the modes that take it.
+        """
+        used = {
+            f"--{name}": modes
+            for name, modes in self.modes_of_flag.items()
+            if _is_given(name)
+        }
+        if paths:
+            used[f"arguments {' '.join(paths)}"] = self.modes_of_paths
+        for flag, modes in used.items():
+            if mode not in modes:
+                raise app.UsageError(
+                    f"--mode={mode} does not take {flag}; "
+                    f"{', '.join(modes)} does."
+                )
+        for flag, needed in self.needs.items():
+            if _is_given(flag) and not _is_given(needed):
+                raise app.UsageError(f"--{flag} goes with --{needed} alone.")
+        folder_is_given = _is_given("preset") and _is_given("model_dir")
+        if mode != TRAINING and folder_is_given:
+            raise app.UsageError(
+                f"--mode={mode} takes the configuration of --model_dir; leave "
+                "out --preset."
+            )
+
+
+def _is_given(flag):
+    return flags.FLAGS[flag].present

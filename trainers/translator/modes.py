@@ -1,0 +1,146 @@
+"""The modes of `trainers.nmt`: from its flags to the functions that work."""
+
+import functools
+import sys
+
+from trainers.engine.config.presets import preset_named
+from trainers.engine.program.body import run_body
+from trainers.engine.program.usage import TRAINING
+from trainers.engine.worker_options import WorkerOptions
+from trainers.translator import task as translation_task
+from trainers.translator.expert_study import study_experts
+from trainers.translator.folder import ModelFolder
+from trainers.translator.presets import PRESETS
+from trainers.translator.text_modes import (
+    LineTranslator,
+    PairScorer,
+    line_groups,
+    pair_groups,
+    prefixed_groups,
+)
+from translation.text.languages import parse_pair
+
+_say = functools.partial(print, flush=True)
+
+
+def run(mode, paths, flags):
+    """Runs the program in one of its modes.
+
+    Args:
+        mode: str, one of `trainers.translator.usage.MODES`.
+        paths: List of str, the arguments that are no flags.
+        flags: Object with the values of all flags of `trainers.nmt` as
+            attributes.
+
+    Raises:
+        SystemExit: as `run_body`.
+    """
+    body = functools.partial(_run, mode, paths, flags)
+    run_body(body, flags.threads_per_operation)
+
+
+def _run(mode, paths, flags):
+    if mode == TRAINING:
+        _train(flags)
+        return
+    model_dir = flags.model_dir or _usual_folder(flags, _config(flags))
+    _check_pair(model_dir, flags.pair)
+    MODES[mode](model_dir, paths, flags)
+
+
+def _train(flags):
+    config = _config(flags)
+    translation_task.train_and_evaluate(
+        config,
+        flags.model_dir or _usual_folder(flags, config),
+        _say,
+        WorkerOptions.of_flags(flags),
+    )
+
+
+def _config(flags):
+    names = ("pair", "train", "dev", "test", "references")
+    given = {name: getattr(flags, name) for name in names}
+    overrides = [f"{name}={text}" for name, text in given.items() if text]
+    return preset_named(PRESETS, flags.preset, overrides + flags.set)
+
+
+def _usual_folder(flags, config):
+    return f"runs/{flags.preset}-{config.pair}"
+
+
+def _check_pair(model_dir, pair):
+    """A trained model has its languages."""
+    trained = ModelFolder(model_dir).load_config().pair
+    if pair is not None and str(parse_pair(pair)) != trained:
+        raise ValueError(
+            f"The model in {model_dir} translates {trained}. "
+            f"Received: --pair={pair}"
+        )
+
+
+def _evaluate(model_dir, _, flags):
+    translation_task.evaluate(
+        model_dir, flags.test, flags.set, _say, flags.references
+    )
+
+
+def _translate(model_dir, paths, flags):
+    groups = line_groups(paths, sys.stdin.buffer)  # what is missing comes first
+    if flags.prefixes:
+        groups = prefixed_groups(groups)
+    translate = LineTranslator(
+        model_dir,
+        flags.set,
+        flags.ensemble,
+        flags.ensemble_mean,
+        flags.n_best,
+        flags.alignments,
+    )
+    _filter(translate, groups)
+
+
+def _score(model_dir, paths, flags):
+    pair = ModelFolder(model_dir).load_config().pair
+    groups = pair_groups(paths, pair, sys.stdin.buffer)
+    score = PairScorer(
+        model_dir, flags.set, flags.ensemble, flags.ensemble_mean
+    )
+    _filter(score, groups)
+
+
+def _filter(function, groups):
+    """Writes what comes out for each group before it reads on."""
+    for group in groups:
+        lines = "".join(f"{line}\n" for line in function(group))
+        sys.stdout.buffer.write(lines.encode())
+        sys.stdout.buffer.flush()
+
+
+def _export(model_dir, _, flags):
+    path = translation_task.export(
+        model_dir,
+        flags.set,
+        flags.ensemble,
+        flags.ensemble_mean,
+        flags.export_precision,
+    )
+    _say(path)
+
+
+def _average(model_dir, _, flags):
+    translation_task.average(model_dir, flags.average_of, _say)
+
+
+def _experts(model_dir, _, flags):
+    study_experts(model_dir, flags.test, flags.labels, _say)
+
+
+MODES = {
+    "evaluate": _evaluate,
+    "translate": _translate,
+    "score": _score,
+    "export": _export,
+    "average": _average,
+    "experts": _experts,
+}

@@ -1,0 +1,36 @@
+"""The modes of `trainers.nmt`, and which of its flags go with which.
+
+Importing it imports no TensorFlow: a wrong flag is refused at once.
+"""
+
+from trainers.engine.program.usage import TRAINING, WORKER_FLAGS, Usage
+
+_FILTERS = ("translate", "score")
+_READERS = (*_FILTERS, "export")
+MODES = (TRAINING, "evaluate", *_READERS, "average", "experts")
+USAGE = Usage(
+    modes_of_flag={
+        **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
+        "test": (TRAINING, "evaluate", "experts"),
+        "references": (TRAINING, "evaluate"),
+        "set": (TRAINING, "evaluate", *_READERS),
+        "ensemble": _READERS,
+        "ensemble_mean": _READERS,
+        "n_best": ("translate",),
+        "prefixes": ("translate",),
+        "alignments": ("translate",),
+        "average_of": ("average",),
+        "labels": ("experts",),
+        "export_precision": ("export",),
+    },
+    modes_of_paths=_FILTERS,
+    needs={"index": "cluster", "ensemble_mean": "ensemble"},
+)
+
+# Values of flags, which the modules that take them know as well: a test
+# compares them (tests/trainers/nmt_test.py).
+_PRESETS = ("phrasebook", "multi30k", "wmt14")
+PRESETS = (*_PRESETS, *(f"{name}_dense" for name in _PRESETS))
+PRECISIONS = ("float32", "bfloat16")
+ALIGNMENTS = ("none", "hard", "soft")
+MEANS = ("probabilities", "log_probabilities")
