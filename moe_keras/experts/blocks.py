@@ -68,7 +68,10 @@ def feed_forward_blocks(rows, counts, weights, activation, recompute=False):
 
     @custom_gradient
     def run(rows, *weights):
-        outputs, kept = _forward(blocks, rows, weights, inside, recompute)
+        inputs = (rows, weights)
+        if recompute:  # an eager tape would keep the hidden layer after all
+            inputs = tf.nest.map_structure(tf.stop_gradient, inputs)
+        outputs, kept = _forward(blocks, *inputs, inside, recompute)
 
         def backward(d_outputs):
             return _backward(blocks, rows, weights, inside, kept, d_outputs)

@@ -47,7 +47,8 @@ class ChosenExperts:
     >>> from moe_keras.hub.family import Choice, ExpertBank
     >>> scale_EDH = tf.reshape([1.0, 2.0, 3.0], (3, 1, 1))
     >>> bank = ExpertBank((scale_EDH,), tf.ones((3, 1, 1)), tf.nn.relu)
-    >>> choice = Choice(expert=[[2, 0], [1, 2]], gate=[[0.5, 0.5], [1.0, 0.0]])
+    >>> expert_NK = tf.constant([[2, 0], [1, 2]])
+    >>> choice = Choice(expert_NK, gate=tf.constant([[0.5, 0.5], [1.0, 0.0]]))
     >>> ChosenExperts()(tf.ones((2, 1)), choice, bank).numpy().tolist()
     [[2.0], [2.0]]
     """
