@@ -6,9 +6,8 @@ import time
 
 import tensorflow as tf
 
-from moe_keras import monitoring
 from trainers.engine.losses import masked_sum, smoothed_cross_entropy
-from trainers.translator import report
+from trainers.engine.routing_table import reset_routing, routing_figures
 from trainers.translator.progress import TranslationProgress
 from translation.search.translate import TextTranslator
 from translation.text.bleu import choose_tokenizer, corpus_bleu, corpus_chrf
@@ -198,8 +197,7 @@ def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
             log(f"Wrote {', '.join(map(str, written))}")
         except OSError as error:  # the figures matter more
             log(f"The translations could not be written: {error}")
-    for layer in monitoring.routing_layers(model):
-        layer.reset_routing_statistics()
+    reset_routing(model)
     no_bleu = dataclasses.replace(
         config, dev_sentences=0, dev_score="perplexity"
     )
@@ -217,8 +215,5 @@ def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
                 pairs[:EXAMPLES], hypotheses, strict=False
             )
         ],
-        "routing": {
-            layer.name: report.routing_figures(layer)
-            for layer in monitoring.routing_layers(model)
-        },
+        "routing": routing_figures(model),
     }

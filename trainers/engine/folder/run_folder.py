@@ -53,9 +53,11 @@ class RunFolder:
     >>> folder.save_config(LoopConfig(steps=7))
     >>> folder.load_config().steps
     7
-    >>> folder.check_same(LoopConfig(seed=2))
-    Traceback (most recent call last):
-    trainers.engine.folder.files.FolderError: ...seed (there 1, now 2)...
+    >>> try:
+    ...     folder.check_same(LoopConfig(seed=2))
+    ... except FolderError as error:
+    ...     "seed (there 1, now 2)" in str(error)
+    True
     """
 
     def __init__(self, path, rules):
