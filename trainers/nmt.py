@@ -104,6 +104,20 @@ flags.DEFINE_enum(
     "What --mode=translate adds after |||: links of words as 0-0 1-2, source "
     "first (hard), or the attention between all subwords, as JSON (soft).",
 )
+flags.DEFINE_enum(
+    "long_lines",
+    "cut",
+    usage.LONG_LINES,
+    "What becomes of lines with over --max_source_length subwords, which are "
+    "named on standard error: cut translates their beginning, split all of "
+    "it, in parts that end where sentences do, and refuse ends the program.",
+)
+flags.DEFINE_integer(
+    "max_source_length",
+    256,
+    "Subwords of a line that are translated at once, end mark included.",
+    lower_bound=2,
+)
 flags.DEFINE_list(
     "ensemble",
     [],

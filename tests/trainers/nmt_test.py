@@ -17,8 +17,9 @@ from trainers.translator import modes, usage
 from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import PRESETS, NmtConfig
 from trainers.translator.serving import PRECISIONS
-from trainers.translator.text_modes import ALIGNMENTS
+from trainers.translator.text_modes import ALIGNMENTS, LONG_LINES
 from translation.search.ensemble import MEANS
+from translation.search.translate import MAX_SOURCE_LENGTH
 
 
 def _run(*arguments, python=sys.executable, **kwargs):
@@ -142,6 +143,8 @@ def test_flags_take_what_the_modules_take():
     assert usage.PRECISIONS == PRECISIONS
     assert usage.ALIGNMENTS == ALIGNMENTS
     assert usage.MEANS == MEANS
+    assert usage.LONG_LINES == LONG_LINES
+    assert flags.FLAGS["max_source_length"].default == MAX_SOURCE_LENGTH
     assert set(usage.MODES) == {TRAINING, *modes.MODES}
 
 

@@ -11,13 +11,12 @@ from trainers.translator import task as translation_task
 from trainers.translator.expert_study import study_experts
 from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import PRESETS
-from trainers.translator.text_modes import (
-    LineTranslator,
-    PairScorer,
+from trainers.translator.text_input import (
     line_groups,
     pair_groups,
     prefixed_groups,
 )
+from trainers.translator.text_modes import LineTranslator, PairScorer
 from translation.text.languages import parse_pair
 
 _say = functools.partial(print, flush=True)
@@ -96,6 +95,8 @@ def _translate(model_dir, paths, flags):
         flags.ensemble_mean,
         flags.n_best,
         flags.alignments,
+        flags.long_lines,
+        flags.max_source_length,
     )
     _filter(translate, groups)
 
@@ -104,7 +105,11 @@ def _score(model_dir, paths, flags):
     pair = ModelFolder(model_dir).load_config().pair
     groups = pair_groups(paths, pair, sys.stdin.buffer)
     score = PairScorer(
-        model_dir, flags.set, flags.ensemble, flags.ensemble_mean
+        model_dir,
+        flags.set,
+        flags.ensemble,
+        flags.ensemble_mean,
+        flags.max_source_length,
     )
     _filter(score, groups)
 
@@ -124,6 +129,7 @@ def _export(model_dir, _, flags):
         flags.ensemble,
         flags.ensemble_mean,
         flags.export_precision,
+        flags.max_source_length,
     )
     _say(path)
 

@@ -38,6 +38,7 @@ from trainers.translator.vocabulary import (
     shared_tokenizer,
     with_vocabulary,
 )
+from translation.search.translate import MAX_SOURCE_LENGTH
 from translation.text.corpora.corpus import open_corpus
 from translation.text.corpora.references import read_references
 from translation.text.input_pipeline import training_batches
@@ -177,6 +178,7 @@ def export(
     members=(),
     mean="probabilities",
     precision="float32",
+    max_source_length=MAX_SOURCE_LENGTH,
 ):
     """Writes a new version of the SavedModel.
 
@@ -185,6 +187,8 @@ def export(
         changes: List of `"field=value"`, for the fields of the search.
         members, mean: An ensemble, see `ensembles.open_translator`.
         precision: str. `float32` or `bfloat16`, of weights and products.
+        max_source_length: int. Subwords of a source, end mark included, that
+            are translated.
 
     Returns:
         Path of the version's folder.
@@ -195,7 +199,15 @@ def export(
     if not members:  # an ensemble has not been measured
         results = folder.load_results(folder.load_config())
     model, tokenizer = open_translator(folder, config, members, mean)
-    return export_model(config, folder, model, tokenizer, results, precision)
+    return export_model(
+        config,
+        folder,
+        model,
+        tokenizer,
+        results,
+        precision,
+        max_source_length,
+    )
 
 
 def _train(config, run, corpora, tokenizer):

@@ -19,6 +19,8 @@ USAGE = Usage(
         "n_best": ("translate",),
         "prefixes": ("translate",),
         "alignments": ("translate",),
+        "long_lines": ("translate",),
+        "max_source_length": _READERS,
         "average_of": ("average",),
         "labels": ("experts",),
         "export_precision": ("export",),
@@ -33,4 +35,5 @@ _PRESETS = ("phrasebook", "multi30k", "wmt14")
 PRESETS = (*_PRESETS, *(f"{name}_dense" for name in _PRESETS))
 PRECISIONS = ("float32", "bfloat16")
 ALIGNMENTS = ("none", "hard", "soft")
+LONG_LINES = ("cut", "split", "refuse")
 MEANS = ("probabilities", "log_probabilities")
