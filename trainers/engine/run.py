@@ -61,7 +61,7 @@ class Run:
 
     def wait(self):
         """Waits until all workers are here."""
-        self.workers.everyones(None)
+        self.workers.all_gather(None)
 
     def check_same(self, name, value):
         """Refuses workers that hold different data.
@@ -73,7 +73,7 @@ class Run:
         Raises:
             ClusterError: naming what differs.
         """
-        for index, other in enumerate(self.workers.everyones(value)):
+        for index, other in enumerate(self.workers.all_gather(value)):
             if other != value:
                 raise ClusterError(
                     f"All workers must have the same {name}. Received: "
@@ -83,7 +83,7 @@ class Run:
     def is_finished(self, config):
         """Whether the folder has the results of this configuration."""
         mine = self.is_chief and bool(self.folder.load_results(config))
-        return self.workers.everyones(mine)[0]
+        return self.workers.all_gather(mine)[0]
 
     def has_begun(self):
         """Whether there is a checkpoint to go on from.
@@ -116,6 +116,8 @@ class Run:
         if self.is_chief:
             self.folder.check_nothing_is_lost()
         self.folder.check_same(config)
+        if self.is_chief:
+            self.folder.check_nothing_is_lost()
         loop = Loop(task, config.loop, self.folder.path, self.log, self.workers)
         loop.resume()
         if self.is_chief:
