@@ -40,8 +40,8 @@ class BatchOptions:
     time_steps: int = 32  # T: ids of a row; of the longest line in lines mode
     window: int = 16  # W: batches in which a row goes on with its own text
     by_lines: bool = False  # each line in a row of its own, with padding
-    shuffle_buffer: int = 0  # lines in memory to draw from; 0 keeps the order
-    shuffle_seed: int = 0  # of the order of lines, new in each epoch
+    shuffle_buffer: int = 2000  # texts, or lines, in memory to draw from
+    shuffle_seed: int = 0  # of their order, new in each epoch
 
     def __post_init__(self):
         for name in ("rows", "time_steps", "window"):
@@ -57,18 +57,21 @@ class BatchOptions:
         return self.rows * self.time_steps
 
 
-def running_batches(lines, tokenizer, options):
+def running_batches(lines, tokenizer, options, shuffled=False):
     """Batches of running text, as long as there are lines.
 
-    A window of W batches is W * T consecutive ids for each row: row b of one
-    batch goes on in row b of the next, until the window ends and `begins`
-    says that the next text is another. What does not fill the last window is
-    left out: repeat the lines for training.
+    The ids of all lines are cut into texts of W * T. A row of a batch is T
+    ids of one text, and goes on in the same row of the next batch, until W
+    batches have used their texts up and `begins` says that others follow.
+    What fills no text, and texts that fill no batch, are left out: repeat the
+    lines for training.
 
     Args:
         lines: `tf.data.Dataset` of strings. Empty lines are left out.
         tokenizer: `Tokenizer` or `WordVocabulary`.
         options: `BatchOptions`.
+        shuffled: bool. Whether texts are drawn from `shuffle_buffer` of them,
+            so that a batch holds text from many places.
 
     Returns:
         `tf.data.Dataset` of dicts: `ids (B, T)` int32, what the model reads;
@@ -96,22 +99,26 @@ def running_batches(lines, tokenizer, options):
             "targets": tf.concat([ids, ends], 1).values,
         }
 
-    def windows(flat_ids):
-        """`(B T W)` ids to `(W, B, T)`: row b has a text of its own."""
+    def in_steps(texts):
+        """`(B, W T)` ids to `(W, B, T)`."""
 
         def cut(ids):
-            ids = tf.reshape(ids, [rows, window, steps])
-            return tf.transpose(ids, [1, 0, 2])
+            return tf.transpose(
+                tf.reshape(ids, [rows, window, steps]), [1, 0, 2]
+            )
 
-        batches = {name: cut(ids) for name, ids in flat_ids.items()}
+        batches = {name: cut(ids) for name, ids in texts.items()}
         return {**batches, "begins": tf.equal(tf.range(window), 0)}
 
     ids = untuned(lines).batch(_CHUNK).map(flat)
-    ids = ids.rebatch(rows * steps * window, drop_remainder=True)
-    return ids.map(windows).unbatch().prefetch(4)
+    texts = ids.rebatch(steps * window, drop_remainder=True)
+    if shuffled and options.shuffle_buffer:
+        texts = texts.shuffle(options.shuffle_buffer, options.shuffle_seed)
+    batches = texts.batch(rows, drop_remainder=True).map(in_steps)
+    return batches.unbatch().prefetch(4)
 
 
-def line_batches(lines, tokenizer, options):
+def line_batches(lines, tokenizer, options, shuffled=False):
     """Batches of sentences, each in a row of its own.
 
     Sentences are put beside others of about their length; a batch has about
@@ -123,6 +130,7 @@ def line_batches(lines, tokenizer, options):
             are kept.
         tokenizer: `Tokenizer` or `WordVocabulary`.
         options: `BatchOptions`.
+        shuffled: bool. Whether lines are drawn from `shuffle_buffer` of them.
 
     Returns:
         `tf.data.Dataset` of dicts: `ids (B, T)` and `targets (B, T)` int32,
@@ -137,6 +145,8 @@ def line_batches(lines, tokenizer, options):
 
     lengths = [*range(8, options.time_steps, 8), options.time_steps]
     sizes = [max(1, options.tokens_per_batch // length) for length in lengths]
+    if shuffled and options.shuffle_buffer:
+        lines = lines.shuffle(options.shuffle_buffer, options.shuffle_seed)
     rows = untuned(lines).batch(_CHUNK).map(rows_of).unbatch()
     rows = rows.map(lambda row, length: row[:length])
     batches = rows.bucket_by_sequence_length(

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from translation.model.gate_options import parse_options
-from translation.model.gates import GATES
+from moe_keras.gating.configured import check_gate
 
 LAYERS = ("lstm", "moe")
 
@@ -47,8 +46,7 @@ class LanguageModelConfig:
         object.__setattr__(self, "layers", tuple(self.layers))
         self._check_layers()
         self._check_sizes()
-        self._check_experts()
-        parse_options(self.gate_options, GATES[self.gate].layer)
+        check_gate(self)
 
     def _check_layers(self):
         unknown = [kind for kind in self.layers if kind not in LAYERS]
@@ -71,31 +69,6 @@ class LanguageModelConfig:
             raise ValueError(
                 "`dropout` must be at least 0 and below 1. "
                 f"Received: dropout={self.dropout}"
-            )
-
-    def _check_experts(self):
-        if self.gate not in GATES:
-            raise ValueError(
-                f"`gate` must be one of {', '.join(GATES)}. "
-                f"Received: gate={self.gate!r}"
-            )
-        if self.experts_per_token > self.num_experts:
-            raise ValueError(
-                "`experts_per_token` must not exceed `num_experts`. Received: "
-                f"experts_per_token={self.experts_per_token}, "
-                f"num_experts={self.num_experts}"
-            )
-        groups, chosen = self.expert_groups, self.groups_per_token
-        experts, k = self.num_experts, self.experts_per_token
-        if self.gate == "hierarchical" and (
-            chosen > groups or experts % groups or k % chosen
-        ):
-            raise ValueError(
-                "`expert_groups` must divide `num_experts`, and "
-                "`groups_per_token` must divide `experts_per_token` and not "
-                f"exceed `expert_groups`. Received: expert_groups={groups}, "
-                f"num_experts={experts}, groups_per_token={chosen}, "
-                f"experts_per_token={k}"
             )
 
     @property

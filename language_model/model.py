@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from language_model.config import LanguageModelConfig
+from language_model.softmax import full_nll
 from moe_keras import ProjectedLSTM
 from translation.model.embedding import SubwordEmbedding
 from translation.model.layers import moe_block
@@ -62,12 +63,13 @@ class LanguageModel(keras.Model):
         )
 
     def build(self, input_shape=None):
-        if not self.body.built:
-            self.body.build(input_shape)
-            self.body.built = True
-        if not self.softmax.built:
-            self.softmax.build()
-            self.softmax.built = True
+        self._build_once()
+
+    def _build_once(self):
+        for layer in (self.body, self.softmax):
+            if not layer.built:
+                layer.build()
+                layer.built = True
 
     def call(self, ids, state=None, training=False):
         outputs, _ = self.body(ids, state=state, training=training)
@@ -82,7 +84,23 @@ class LanguageModel(keras.Model):
         Returns:
             Tensor `(B, T, D)` and the state behind the last subword.
         """
+        self._build_once()
         return self.body(ids, state=state, training=training)
+
+    def nll(self, outputs, targets, chunk=None):
+        """Negative log likelihoods of targets by the full softmax.
+
+        Args:
+            outputs: Tensor `(N, D)`, of `features`.
+            targets: int32 tensor `(N,)`.
+            chunk: int or None. So many tokens at a time, see `full_nll`.
+
+        Returns:
+            Tensor `(N,)`, in nats.
+        """
+        kernel = ops.cast(self.softmax.table, outputs.dtype)
+        bias = ops.convert_to_tensor(self.softmax.bias)
+        return full_nll(outputs, targets, kernel, bias, chunk)
 
     def initial_state(self, batch_size):
         """The state before any text: a list of `[h, c]` for each LSTM."""
@@ -98,6 +116,7 @@ class LanguageModel(keras.Model):
         Returns:
             Logits `(B, V)` and the new state.
         """
+        self._build_once()
         outputs, state = self.body.step(ids, state)
         return self.softmax.logits(outputs), state
 

@@ -8,7 +8,8 @@ a token meets the kernels of the groups and of the groups it chose.
 
 import dataclasses
 
-from translation.model.gates import GATES
+from moe_keras.gating import GATES
+from moe_keras.gating.configured import gate_sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +60,10 @@ def count_sizes(config):
     mixtures = config.layers.count("moe")
     expert = _expert(config)
     # A single expert needs no choice: the baselines count no gate.
-    gate = GATES[config.gate] if config.num_experts > 1 else None
-    gate_ops = gate.ops(config) if gate else 0
-    gate_parameters = gate.parameters(config) if gate else 0
+    gate_ops = gate_parameters = 0
+    if config.num_experts > 1:
+        gate = GATES[config.gate].cost(gate_sizes(config))
+        gate_ops, gate_parameters = gate.ops, gate.parameters
     chosen = config.experts_per_token * expert
     table = config.vocab_size * config.depth
     dense = lstms + mixtures * gate_parameters

@@ -97,7 +97,8 @@ class SampledSoftmax(keras.layers.Layer):
     Example:
 
     >>> layer = SampledSoftmax(num_candidates=3, vocab_size=10, seed=1)
-    >>> nll = layer(tf.ones((2, 4)), [1, 7], tf.ones((10, 4)), tf.zeros(10))
+    >>> kernel, targets = tf.ones((10, 4)), tf.constant([1, 7])
+    >>> nll = layer(tf.ones((2, 4)), targets, kernel, tf.zeros(10))
     >>> tuple(nll.shape)
     (2,)
     """
@@ -138,6 +139,11 @@ class SampledSoftmax(keras.layers.Layer):
         logits_NS = tf.where(is_target_NS, logits_NS.dtype.min, logits_NS)
         all_NS = tf.concat([true_N[:, None], logits_NS], 1)
         return tf.reduce_logsumexp(all_NS, 1) - true_N
+
+    @property
+    def state(self):
+        """The `tf.Variable` of the draws, for checkpoints."""
+        return self._seeds.state.value
 
     def draw(self):
         """The next candidates: int32 tensor `(S,)`."""

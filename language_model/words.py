@@ -51,8 +51,8 @@ class WordVocabulary(tf.Module):
                 "`counts` must be of words without spaces, not of "
                 f"{', '.join(_SPECIAL)}. Received: {wrong[:5] or 'no words'}"
             )
-        self.counts = dict(ordered)
-        self._words = [*_SPECIAL, *self.counts]
+        self._counts = dict(ordered)
+        self._words = [*_SPECIAL, *self._counts]
         self.vocab_size = len(self._words)
         self._ids = {word: n for n, word in enumerate(self._words)}
         words = tf.constant(self._words)
@@ -65,6 +65,11 @@ class WordVocabulary(tf.Module):
         self._word_of_id = tf.Variable(words, trainable=False)
 
     @property
+    def counts(self):
+        """dict of how often each word stands in the training text."""
+        return dict(self._counts)
+
+    @property
     def sha256(self):
         """Of words and counts: str of 64 hexadecimal digits."""
         return hashlib.sha256(self._as_text().encode()).hexdigest()
@@ -72,7 +77,7 @@ class WordVocabulary(tf.Module):
     @property
     def counts_by_id(self):
         """List of int, 0 for the special ids: for `SampledSoftmax`."""
-        return [0] * len(_SPECIAL) + [*self.counts.values()]
+        return [0] * len(_SPECIAL) + [*self._counts.values()]
 
     def encode(self, sentences):
         """Ids of each sentence, without bos and eos, in plain Python."""
@@ -149,7 +154,7 @@ class WordVocabulary(tf.Module):
         return cls(counts)
 
     def _as_text(self):
-        return "".join(f"{word}\t{n}\n" for word, n in self.counts.items())
+        return "".join(f"{word}\t{n}\n" for word, n in self._counts.items())
 
 
 def count_words(lines, vocab_size, at_least=1):

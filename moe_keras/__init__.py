@@ -8,40 +8,25 @@ token, C slots (capacity) of an expert, G groups of experts, V vocabulary,
 W beam width, P projection size, A attention size.
 """
 
-from moe_keras import losses, monitoring
+from moe_keras import gating, losses, monitoring
+from moe_keras.balancing import LossWeightSchedule
 from moe_keras.experts import FeedForwardExperts, GatedFeedForwardExperts
-from moe_keras.gating import (
-    BatchwiseGate,
-    BiasBalancedGate,
-    ExpertChoiceGate,
-    HierarchicalGate,
-    NoisyTopKGate,
-    Routing,
-    SwitchGate,
-    ThresholdGate,
-    TopKGate,
-)
+from moe_keras.gating import *  # noqa: F403  all gates, as it lists them
 from moe_keras.optimizers import FactoredAdam
 from moe_keras.recurrent.projected_lstm import ProjectedLSTM
 from moe_keras.sparse_moe import SparseMoE
 from moe_keras.version import __version__
 
 __all__ = [
-    "BatchwiseGate",
-    "BiasBalancedGate",
-    "ExpertChoiceGate",
+    *gating.__all__,
     "FactoredAdam",
     "FeedForwardExperts",
     "GatedFeedForwardExperts",
-    "HierarchicalGate",
-    "NoisyTopKGate",
+    "LossWeightSchedule",
     "ProjectedLSTM",
-    "Routing",
     "SparseMoE",
-    "SwitchGate",
-    "ThresholdGate",
-    "TopKGate",
     "__version__",
+    "gating",
     "losses",
     "monitoring",
 ]

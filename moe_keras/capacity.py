@@ -1,9 +1,9 @@
-"""Plans with a capacity, also of a batch that replicas share.
+"""Capacity of experts, also in a batch that replicas share.
 
 K: experts per token    N: tokens of a replica    E: experts    R: replicas
 """
 
-import math
+import fractions
 
 import tensorflow as tf
 
@@ -42,21 +42,60 @@ def plan_with_capacity(
     """
     expert_index = tf.convert_to_tensor(expert_index, tf.int32)
     num_tokens, known_k = expert_index.shape
-    slots_of_token = capacity_factor * (known_k or k) / num_experts
-    if num_tokens is not None and num_replicas() == 1:
-        slots = math.ceil(slots_of_token * num_tokens)
-        capacity = max(1, min(num_tokens, slots))
-    else:
+    if num_tokens is None or num_replicas() > 1:
         num_tokens = sum_over_replicas(tf.shape(expert_index)[0])
-        slots = tf.math.ceil(slots_of_token * tf.cast(num_tokens, "float64"))
-        slots = tf.minimum(num_tokens, tf.cast(slots, "int32"))
-        capacity = tf.maximum(1, slots)
+    slots = slots_of_expert(
+        num_tokens, known_k or k, num_experts, capacity_factor
+    )
+    capacity = max(1, slots) if type(slots) is int else tf.maximum(1, slots)
     if num_replicas() == 1:
         return plan_dispatch(expert_index, num_experts, mask, capacity)
     room_E = room_on_replica(expert_index, num_experts, capacity, mask)
     return plan_dispatch(
         expert_index, num_experts, mask, "busiest", room=room_E
     )
+
+
+def slots_of_expert(num_tokens, k, num_experts, factor=1):
+    """Divides the choices of a batch evenly: `ceil(factor * k * N / E)`.
+
+    `factor` and `k` count as the decimal numbers that they are written as. In
+    binary floating point 1.1 * 100 / 10 is 11.000000000000002, which would
+    round up to 12.
+
+    Args:
+        num_tokens: int, or integer scalar tensor. N.
+        k: Number, the mean number of experts per token.
+        num_experts: int. E.
+        factor: Number. Slots of an expert over those that an even load needs.
+
+    Returns:
+        int, or int32 scalar tensor, from 0 (of no tokens) to N.
+
+    Example:
+
+    >>> slots_of_expert(100, k=1, num_experts=10, factor=1.1)
+    11
+    >>> int(slots_of_expert(tf.constant(7), k=2, num_experts=4))  # 3.5
+    4
+    """
+    per_token = _exact(factor) * _exact(k) / num_experts
+    # So the product below stays within 64 bits for up to 10^7 tokens.
+    per_token = _simplified(min(per_token, fractions.Fraction(1)), 10**11)
+    part, whole = per_token.numerator, per_token.denominator
+    if not tf.is_tensor(num_tokens):
+        return -(-part * num_tokens // whole)
+    slots = (part * tf.cast(num_tokens, "int64") + (whole - 1)) // whole
+    return tf.cast(slots, "int32")
+
+
+def _exact(number):
+    """Reads a number as its shortest decimal form, and 1.6666666667 as 5/3."""
+    return _simplified(fractions.Fraction(str(number)), 10**6)
+
+
+def _simplified(fraction, largest):
+    return fraction.limit_denominator(largest) or fraction
 
 
 def room_on_replica(expert_index, num_experts, capacity, mask=None):

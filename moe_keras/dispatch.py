@@ -3,7 +3,7 @@
 A plan is made once per batch from integers alone. With it `dispatch` gathers
 the tokens of each expert into slots that lie together, and `combine` brings
 the experts' results back and adds them up by gate. Each is the other's
-backward pass, and both are gathers: nothing is ever scattered, and nothing of
+backward pass, and both are gathers: no row is ever scattered, and nothing of
 size N x E x C exists.
 
 Slots come in two shapes. *Segments* (the default) have one slot for each
@@ -104,9 +104,12 @@ def plan_dispatch(
     )
     bin_A = tf.where(expert_A < 0, num_experts, expert_A)
     order_A = tf.argsort(bin_A, stable=True)
-    rank_KN = tf.reshape(
-        tf.math.invert_permutation(order_A), tf.shape(expert_KN)
+    # The place of each choice in this order. XLA does not compile
+    # `invert_permutation` of values that it cannot tell beforehand.
+    rank_A = tf.scatter_nd(
+        order_A[:, None], tf.range(tf.size(order_A)), tf.shape(order_A)
     )
+    rank_KN = tf.reshape(rank_A, tf.shape(expert_KN))
     if capacity is None:
         compact = compact or expert_KN.shape[0] is None
         return _segments(expert_KN, order_A, rank_KN, load_E, compact)

@@ -75,6 +75,8 @@ def in_config(name, value):
     """An argument as `get_config` has to tell it."""
     if name.endswith("initializer"):
         return keras.initializers.serialize(keras.initializers.get(value))
+    if name.endswith("regularizer"):
+        return keras.regularizers.serialize(keras.regularizers.get(value))
     if isinstance(value, keras.layers.Layer):
         return keras.saving.serialize_keras_object(value)
     return value

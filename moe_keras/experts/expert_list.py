@@ -6,13 +6,11 @@ n: tokens of an expert
 
 import keras
 import tensorflow as tf
-from tensorflow.python.ops.control_flow_util import (
-    GraphOrParentsInXlaContext,  # no public name
-)
 
+from moe_keras.checks import FixedArguments
 from moe_keras.custom_gradient import custom_gradient
 from moe_keras.placement.placement import current_placement
-
+from moe_keras.xla import is_compiled_by_xla
 
 # Layers of which each row of results depends on one row of inputs.
 _PLAIN = (
@@ -30,7 +28,7 @@ _PLAIN = (
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class ExpertList(keras.layers.Layer):
+class ExpertList(FixedArguments, keras.layers.Layer):
     """Experts of any kind, one Keras layer each.
 
     `SparseMoE(expert=make_expert)` makes an `ExpertList`. Experts may differ,
@@ -127,7 +125,7 @@ class ExpertList(keras.layers.Layer):
 
     def _run_batches(self, experts, inputs_ECD, counts, training):
         batches = tf.unstack(inputs_ECD, len(experts))
-        within_xla = _within_xla()
+        within_xla = is_compiled_by_xla()
         if within_xla and training:
             self._check_no_state()
         if within_xla or counts is None or all(map(_is_plain, experts)):
@@ -315,12 +313,6 @@ def _keeps_state(expert):
     return any(
         layer._non_trainable_variables or layer._metrics
         for layer in expert._flatten_layers()
-    )
-
-
-def _within_xla():
-    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
     )
 
 

@@ -8,18 +8,16 @@ import math
 import keras
 import tensorflow as tf
 
+from moe_keras.capacity import slots_of_expert
 from moe_keras.checks import check_k, check_not_negative
-from moe_keras.gating.router import (
-    Router,
-    count_tokens,
-)
+from moe_keras.gating.router import Router, count_tokens
 from moe_keras.placement.replicas import sum_over_replicas
 from moe_keras.placement.shared_choice import best_tokens, choices_of_tokens
 
-# Thresholds are kept as log(T) / 10. The logarithm, because scores fall with
-# the number of experts, while the steps of an optimizer such as Adam are of
-# one size for all weights. The ten, because a score follows from a sum over
-# many weights: a threshold that moved as fast as one of them would fall behind.
+# Thresholds are kept as log(T) / 10. As a logarithm, because scores fall with
+# the number of experts, while an optimizer such as Adam takes steps of one size
+# for all weights. Divided by 10, because a score is a sum over many weights: a
+# threshold that moved only as fast as one of them would fall behind.
 _PACE = 10.0
 
 
@@ -32,10 +30,10 @@ class BatchwiseGate(Router):
     1. While training each expert takes the `m = k N / E` tokens of the batch
        whose score for it is highest. m is rounded up: all experts get equally
        many, also where E does not divide k N, and a token has k experts on
-       average, or less than E / N more. Where replicas share a batch the
-       experts choose among the tokens of all of them.
-    2. Out of training there may be no batch. Expert i then takes the tokens
-       with `score_i > T_i`, one by one, with a threshold of its own.
+       average, or less than E / N more. Where replicas share a batch, the
+       experts choose among the tokens of all replicas.
+    2. Outside of training there may be no batch. Expert i then takes every
+       token with `score_i > T_i`, where T_i is its own threshold.
     3. The thresholds are learnt. Where the two masks differ, the loss
 
        `L = sum over tokens j, experts i of
@@ -47,38 +45,42 @@ class BatchwiseGate(Router):
     4. The gates of a token are its scores for the experts that take it,
        divided by their sum.
 
-    So the balance of training needs no loss (`balances_itself`), that of
-    inference is as good as the thresholds. What follows for a token:
+    Training is balanced without a loss (`balances_itself`), inference is as
+    balanced as the thresholds are good. What follows for a token:
 
-    - It may have any number of experts. One that no expert takes, or that is
-      below all thresholds, gets no expert and no gate: `SparseMoE` gives
-      zeros, and a residual connection around it passes the token on. One
+    - It may have any number of experts. A token that no expert takes, or that
+      is below all thresholds, gets no expert and no gate: `SparseMoE` returns
+      zeros, and a residual connection around it passes the token on. A token
       above all thresholds goes to all experts.
-    - While training, what it gets depends on the other tokens of the batch.
-      All sentences and all time steps are one batch (section 3.1), so that
-      in a decoder or a language model later words bear upon earlier ones.
-      The paper accepts this. At inference nothing but the token decides, and
-      decoding step by step gives what the whole sequence gave.
-    - Masked tokens are taken by nobody and count in nothing, N included.
+    - While training, its experts depend on the other tokens of the batch. All
+      sentences and all time steps are one batch (section 3.1), so in a
+      decoder or a language model later words influence earlier ones. The
+      paper accepts this. At inference only the token itself decides, and
+      decoding step by step gives what the whole sequence gives.
+    - Masked tokens are taken by no expert and count nowhere, N included.
 
-    `figures` has `experts_per_token`, which at inference shows whether the
+    `figures` has `experts_per_token`, which shows at inference whether the
     thresholds have settled (near k) and what a token costs, and
     `tokens_without_expert`; both are sums over the tokens. `SparseMoE` counts
     the former as `routing_statistics().mean_k`.
 
-    With k = 1 a token with one expert would have the gate 1 whatever its
-    score is, and the task would teach the gate nothing. The scores are then
-    left undivided, as in `NoisyTopKGate`.
+    With k = 1 a token with one expert would always have the gate 1, and the
+    task would teach the gate nothing. The scores are then not divided, as in
+    `NoisyTopKGate`.
 
-    All of it is computed in float32 (float64 under a float64 policy) whatever
-    the dtype policy.
+    *Weight decay* draws the thresholds towards 1, where no token passes:
+    exclude them. `moe_keras.FactoredAdam` does so by itself; tell any other
+    optimizer with `weight_decay`, before it is built:
+
+        optimizer.exclude_from_weight_decay(var_names=["log_threshold"])
 
     Args:
         num_experts: int. Number of experts E to choose from.
         k: int. Mean number of experts per token, from 1 to E.
         threshold_loss_weight: float. Weight of L, which is divided by N to
             mean the same for every size of batch.
-        **kwargs: `kernel_initializer` of the router, and those of a layer.
+        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
+            and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
@@ -88,8 +90,8 @@ class BatchwiseGate(Router):
 
     Returns:
         A `Routing`, in which K is the number of experts of the token that has
-        most (but at least 1); it differs from batch to batch. `loss` is that
-        of the thresholds, while training.
+        most, at least 1; it differs from batch to batch. While training,
+        `loss` is that of the thresholds.
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, or
@@ -104,6 +106,7 @@ class BatchwiseGate(Router):
     [3.0, 3.0, 3.0, 3.0]
     """
 
+    config_name = "batchwise"
     balances_itself = True
     balance_knobs = ("threshold_loss_weight",)
     figure_names = ("tokens_without_expert",)
@@ -118,26 +121,24 @@ class BatchwiseGate(Router):
 
     @property
     def thresholds(self):
-        """T, tensor `(E,)`: the scores that tokens have to exceed."""
+        """T, a tensor `(E,)`: the scores that tokens have to exceed."""
         return tf.exp(_PACE * self.log_threshold)
 
     def build(self, input_shape):
         super().build(input_shape)
-        # 1 / (k + 1) at first, which at most k experts of a token can pass.
+        # 1 / (k + 1) at first: at most k scores of a token can be above it.
         start = -math.log(self.k + 1) / _PACE
-        self.log_threshold = self.add_weight(
-            name="log_threshold",
-            shape=(self.num_experts,),
-            initializer=keras.initializers.Constant(start),
-            dtype=self.router_dtype,
-            autocast=False,
+        self.log_threshold = self.add_kernel(
+            "log_threshold",
+            (self.num_experts,),
+            keras.initializers.Constant(start),
         )
 
     def call(self, inputs, mask=None, training=False):
         mask = self.checked_mask(mask, inputs)
         if mask is None:
             mask = tf.ones(tf.shape(inputs)[:1], "bool")
-        # Logarithms: a score that underflows is still above another.
+        # Logarithms keep scores apart that would underflow.
         score_NE = tf.nn.log_softmax(self.logits(inputs, mask))
         above_NE = mask[:, None] & (score_NE > _PACE * self.log_threshold)
         taken_NE, loss = above_NE, tf.zeros((), score_NE.dtype)
@@ -145,7 +146,7 @@ class BatchwiseGate(Router):
             num_tokens = sum_over_replicas(
                 tf.math.count_nonzero(mask, dtype="int32")
             )
-            m = (self.k * num_tokens + self.num_experts - 1) // self.num_experts
+            m = slots_of_expert(num_tokens, self.k, self.num_experts)
             taken_NE = best_tokens(score_NE, m, mask)
             loss = self._threshold_loss(
                 score_NE, above_NE, taken_NE, num_tokens
@@ -180,3 +181,9 @@ class BatchwiseGate(Router):
             "k": self.k,
             "threshold_loss_weight": self.threshold_loss_weight,
         }
+
+    @classmethod
+    def cost(cls, sizes):
+        cost = super().cost(sizes)
+        thresholds = {"log_threshold": (sizes.num_experts,)}
+        return cost._replace(weights=cost.weights | thresholds)

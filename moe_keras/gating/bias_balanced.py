@@ -13,58 +13,60 @@ from moe_keras.placement.replicas import sum_over_replicas
 
 @keras.saving.register_keras_serializable(package="moe_keras")
 class BiasBalancedGate(Router):
-    """Evens out the load by a bias that chooses experts and never weighs them.
+    """Evens out the load by a bias that chooses experts but never weighs them.
 
     With scores `s = sigmoid(x W_gate)` and a bias b of each expert:
 
-    1. The experts with the k largest `s + b` are chosen.
+    1. The experts with the k largest `s + b` are chosen. Where sums are equal
+       in floating point, as where sigmoids round to 1, the larger logit wins.
     2. Their gates are `s / (sum of the k chosen s)`, without b.
     3. After each training step `b += update_rate * sign(mean load - load)`:
        an expert with too many tokens is chosen less, one with too few more.
        Then the mean of b is subtracted, which changes no choice and keeps b
        from drifting away.
 
-    No loss pulls at the router, so none has to be weighed against the task.
-    The bias is a weight without gradient, of the router's dtype: it stands
-    in checkpoints and is used for inference too.
+    There is no loss, so none has to be weighed against the task. The bias is
+    a weight without gradient, of the router's dtype: it is saved, restored
+    and used at inference.
 
-    *Steps.* The bias moves within the training call, for the next one. Every
-    call with `training=True` counts; where the layer is used twice for a
-    batch, give `update_every=2`: the load is added up, and the bias moves
-    once, by all of it. With `update_every=None` it moves only when
-    `update_bias()` is called. Do not recompute the gate in the backward pass
-    (`keras.RematScope`), or it counts twice.
+    *Steps.* A training call moves the bias for the next call. Every call with
+    `training=True` counts; where a layer is used twice for a batch, give
+    `update_every=2`: the loads are added up, and the bias moves once. With
+    `update_every=None` it moves only when you call `update_bias()`. A frozen
+    gate (`trainable=False`) counts nothing and moves nothing. Do not
+    recompute the gate in the backward pass (`keras.RematScope`): it would
+    count twice.
 
     *Accumulated gradients.* Where several batches make one update, the bias
-    has to move once as well. `trainers.engine.train_step` says so by the
-    attribute `batches_per_update`, which is no part of the gate's config. In
-    `fit` with `gradient_accumulation_steps=n`, set it to n or give
-    `update_every=n`.
+    has to move once as well. `trainers.engine.train_step` sets the attribute
+    `batches_per_update`, which is not in the config of the gate. In `fit` with
+    `gradient_accumulation_steps=n`, set it to n or give `update_every=n`.
 
-    *Replicas.* The load is summed over all, and they keep the same bias.
+    *Replicas.* The loads of all replicas are added up; they keep equal biases.
 
-    With k = 1 the gate is the chosen score itself; divided by its sum it
-    would be 1 and learn nothing from the task.
+    With k = 1 the gate is the score of the chosen expert; divided by its sum
+    it would be 1, and the task would teach the router nothing.
 
     Args:
         num_experts: int. Number of experts E to choose from.
         k: int. Experts per token, from 1 to E.
         update_rate: float. How far the bias of an expert moves in a step;
             scores lie between 0 and 1.
-        update_every: int. Training calls, of each batch of an update, for one
-            move of the bias; or None.
-        **kwargs: `kernel_initializer` of the router, and those of a layer.
+        update_every: int. Number of training calls to one move of the bias,
+            for each batch of an update; or None.
+        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
+            and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
         mask: Optional boolean tensor of shape `(N,)`. Where it is False the
             token gets no expert and counts nowhere.
-        training: bool. The bias moves in training only.
+        training: bool. Whether to move the bias.
 
     Returns:
-        A `Routing` whose load counts tokens. Its experts are sorted by `s +
-        b`, so that gates need not be sorted; they sum to 1 (for k = 1 they
-        are at most 1).
+        A `Routing` whose load counts tokens. The experts of a token are
+        sorted by `s + b`, so its gates need not be; they sum to 1 (with k = 1
+        they are at most 1).
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, `update_rate` is
@@ -79,6 +81,7 @@ class BiasBalancedGate(Router):
     ['-0.001', '0.001']
     """
 
+    config_name = "bias_balanced"
     balances_itself = True
     balance_knobs = ("update_rate",)
 
@@ -104,26 +107,35 @@ class BiasBalancedGate(Router):
     def build(self, input_shape):
         super().build(input_shape)
         self.bias = self.add_state("bias", (self.num_experts,))
-        # Not yet answered by the bias; in checkpoints, so that training
-        # resumed within an accumulated step goes on as if never stopped.
+        # The load since the last move. It is saved, so that training resumed
+        # within an accumulated step goes on as if it had never stopped.
         self.pending_load = self.add_state("pending_load", (self.num_experts,))
         self.pending_calls = self.add_state("pending_calls")
 
     def call(self, inputs, mask=None, training=False):
         mask = self.checked_mask(mask, inputs)
         logits_NE = self.logits(inputs, mask)
-        biased_NE = tf.stop_gradient(tf.sigmoid(logits_NE)) + self.bias
-        expert_NK = tf.math.top_k(biased_NE, self.k).indices
+        expert_NK = self._choose(logits_NE)
         chosen_NK = tf.gather(logits_NE, expert_NK, batch_dims=1)
         if self.k > 1:
-            # s / sum(s), also where all s underflow to 0.
+            # This is s / sum(s), also where every s underflows to 0.
             gate_NK = tf.nn.softmax(tf.math.log_sigmoid(chosen_NK))
         else:
             gate_NK = tf.sigmoid(chosen_NK)
         routing = self.routing(expert_NK, gate_NK, mask)
-        if training:
+        if training and self.trainable:
             self._count(routing.load)
         return routing
+
+    def _choose(self, logits_NE):
+        """Chooses the experts with the k largest `s + b`, then logits."""
+        biased_NE = tf.sigmoid(tf.stop_gradient(logits_NE)) + self.bias
+        # `top_k` takes the first of equals, so sort by logit before it.
+        sorted_NE = tf.argsort(logits_NE, direction="DESCENDING")
+        place_NK = tf.math.top_k(
+            tf.gather(biased_NE, sorted_NE, batch_dims=1), self.k
+        ).indices
+        return tf.gather(sorted_NE, place_NK, batch_dims=1)
 
     def _count(self, load_E):
         load_E = self.pending_load + sum_over_replicas(load_E)
@@ -132,7 +144,7 @@ class BiasBalancedGate(Router):
             is_due = False
         else:
             is_due = calls >= self.update_every * self.batches_per_update
-        # No branch: replicas cannot agree on a value within one.
+        # No `tf.cond`: replicas cannot assign a common value within one.
         self.bias.assign(tf.where(is_due, self._moved_bias(load_E), self.bias))
         self.pending_load.assign(
             tf.where(is_due, tf.zeros_like(load_E), load_E)
@@ -145,10 +157,13 @@ class BiasBalancedGate(Router):
         return moved_E - tf.reduce_mean(moved_E)
 
     def update_bias(self):
-        """Moves the bias by the load since its last move, and forgets that.
+        """Moves the bias by the load since its last move.
 
-        For `update_every=None`; call it once after each step.
+        Call it once after each step where `update_every` is None. It moves
+        nothing while the gate is frozen.
         """
+        if not self.trainable:
+            return
         load_E = tf.convert_to_tensor(self.pending_load)
         self.bias.assign(self._moved_bias(load_E))
         self.pending_load.assign(tf.zeros_like(load_E))

@@ -7,6 +7,7 @@ a token of this batch has
 import keras
 import tensorflow as tf
 
+from moe_keras.capacity import slots_of_expert
 from moe_keras.checks import check_above_0
 from moe_keras.gating.router import Router, count_tokens
 from moe_keras.placement.replicas import sum_over_replicas
@@ -20,21 +21,21 @@ class ExpertChoiceGate(Router):
     With `p = softmax(x W_gate)` over experts, each expert takes the `C =
     capacity_factor * N / E` tokens (rounded up) of the batch with its highest
     p, and p is their gate. Every expert has the same load, without a loss and
-    without a dropped choice; a token has several experts, one, or none, on
-    average `capacity_factor`. One that no expert took comes out as zeros: put
-    the layer into a residual block.
+    without a dropped choice. A token has several experts, one, or none, on
+    average `capacity_factor`. A token without an expert comes out as zeros:
+    put the layer into a residual block.
 
     *The choice looks at the whole batch.* Whether a token gets an expert
-    depends on the tokens that it competes with, those of later time steps
-    among them. A decoder that is trained with it sees, in a way, words that
-    it is to predict, and at inference, word by word, has none to compare. So
-    the gate asks: it takes `causal=False` only. For encoders, and whatever
-    else sees its sequence at once, that is the truth.
+    depends on the tokens that it competes with, also on those of later time
+    steps. A decoder that is trained with it learns from words that it is to
+    predict, and at inference, word by word, it has none to compare. So you
+    have to say `causal=False`, which is true of encoders and of everything
+    else that sees its sequence at once.
 
-    *Inference is the same:* each expert takes its best of the batch, so an
-    output depends on what else is in the batch, and on its size. A token
-    alone gets every expert, with its p as gate. Masked tokens neither compete
-    nor count for C, so padding changes nothing.
+    *Inference is the same:* each expert takes its best tokens of the batch,
+    so an output depends on the batch and on its size. A token alone gets every
+    expert, with its p as gate. Masked tokens neither compete nor count for C,
+    so padding changes nothing.
 
     Where replicas share a batch, experts choose among the tokens of all of
     them, at inference as well: the replicas then have to call it together.
@@ -45,19 +46,20 @@ class ExpertChoiceGate(Router):
             sequence. Must be False.
         capacity_factor: float. Mean number of experts per token. `SparseMoE`
             needs none beside it.
-        **kwargs: `kernel_initializer` of the router, and those of a layer.
+        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
+            and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
         mask: Optional boolean tensor of shape `(N,)`. Where it is False the
             token gets no expert and counts nowhere.
-        training: bool. Makes no difference.
+        training: bool. It makes no difference.
 
     Returns:
-        A `Routing` of `(N, K)`, K being the number of experts of the token
-        that has most of them in this batch, at least 1; -1 in the places that
+        A `Routing` of `(N, K)`, where K is the number of experts of the token
+        of this batch that has most, at least 1. -1 stands in the places that
         a token leaves empty. Gates are sorted. Its figure is
-        `tokens_without_expert`, masked ones not among them.
+        `tokens_without_expert`, without masked tokens.
 
     Raises:
         ValueError: If `causal` is not False, or `capacity_factor` not above 0.
@@ -97,7 +99,7 @@ class ExpertChoiceGate(Router):
 
     def call(self, inputs, mask=None, training=False):
         mask = self.checked_mask(mask, inputs)
-        # Logarithms: a score that underflows is still above another.
+        # Logarithms keep scores apart that would underflow.
         score_NE = tf.nn.log_softmax(self.logits(inputs, mask))
         tokens = count_tokens(score_NE, mask)
         taken_NE = best_tokens(score_NE, self._capacity(tokens), mask)
@@ -110,10 +112,13 @@ class ExpertChoiceGate(Router):
         return routing._replace(figures={"tokens_without_expert": without})
 
     def _capacity(self, tokens):
-        """C of the whole batch, of which this replica has so many tokens."""
-        tokens = tf.cast(sum_over_replicas(tokens), "float64")
-        even = tf.math.ceil(self.capacity_factor * tokens / self.num_experts)
-        return tf.cast(tf.minimum(even, tokens), "int32")
+        """Returns C of the whole batch, from this replica's tokens."""
+        return slots_of_expert(
+            sum_over_replicas(tf.cast(tokens, "int32")),
+            k=1,
+            num_experts=self.num_experts,
+            factor=self.capacity_factor,
+        )
 
     def get_config(self):
         return {

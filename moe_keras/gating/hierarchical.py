@@ -11,13 +11,18 @@ import tensorflow as tf
 from moe_keras.checks import check_sizes, is_whole
 from moe_keras.dispatch import dispatch, plan_dispatch
 from moe_keras.experts.segments import multiply_segments
-from moe_keras.gating.noisy_top_k import NoisyTopKGate, noisy_top_k
-from moe_keras.gating.routing import Routing, sum_by_expert
+from moe_keras.gating.noisy_top_k import (
+    KEPT_PER_LOGIT,
+    NoisyTopKGate,
+    noisy_top_k,
+)
+from moe_keras.gating.router import Router
+from moe_keras.gating.sizes import GateCost
 from moe_keras.placement.replicas import sum_over_replicas
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class HierarchicalGate(keras.layers.Layer):
+class HierarchicalGate(Router):
     """Noisy top-k at two levels: `k[0]` groups, `k[1]` experts of each.
 
         tokens (N, D) -> primary gate: k[0] of G groups
@@ -25,28 +30,29 @@ class HierarchicalGate(keras.layers.Layer):
         secondary gates: k[1] of the group's M experts, for these tokens alone
         gate = primary gate * secondary gate                  (equation 12)
 
-    A flat gate multiplies every token with the weights of all E experts; this
-    one with those of G groups and of `k[0]` groups' experts: the cost is that
-    of N x D x (G + k[0] x M), least where G is near to the root of E.
+    A flat gate multiplies every token with the weights of all E experts. This
+    one multiplies it with the weights of G groups and of the experts of
+    `k[0]` groups: N x D x (G + k[0] x M), least where G is near to the square
+    root of E.
 
     Expert j of group i is number `i * M + j` of E. Both levels choose and
-    weigh as `NoisyTopKGate` does, which see, k = 1 and the initial zeros
-    included. With X_i for the tokens sent to group i, counted and not
-    estimated, the totals for the balancing losses are (appendix B)
+    weigh like `NoisyTopKGate`, also for k = 1 and zero kernels. With X_i for
+    the tokens sent to group i, counted and not estimated, the totals for the
+    balancing losses are (appendix B)
 
         importance_ij = sum over x of primary(x)_i * secondary_i(x)_j
         load_ij = load_primary(X)_i * load_i(X_i)_j / |X_i|
 
-    so that the load has a gradient at both levels. In a group without a token
-    that fraction is 0/0; its experts then share `load_primary_i` evenly, as
-    `k[1] / M` each, and the loss of the load can call the group back.
+    so the load has a gradient at both levels. In a group without a token that
+    fraction is 0/0. It is then `k[1] / M` for each of its experts, and the
+    load loss can bring the group back.
 
-    Out of training there is no noise, the same input always gives the same
-    routing, and `load` counts tokens.
+    Outside of training there is no noise, the same input always gives the
+    same routing, and `load` counts tokens.
 
-    `figures` are `noise` and `gap` as `NoisyTopKGate` has them, those of the
-    primary gate: how much the noise decides which groups a token goes to.
-    Where it goes to all groups the gap is 0, and the noise decides nothing.
+    `figures` are `noise` and `gap` of the primary gate, see `NoisyTopKGate`:
+    they tell how much the noise decides which groups a token goes to. Where a
+    token goes to all groups the gap is 0, and the noise decides nothing.
 
     Args:
         num_groups: int. Number of groups G.
@@ -55,16 +61,19 @@ class HierarchicalGate(keras.layers.Layer):
             them, from 1 to M.
         noise_epsilon: float. Floor of the noise's standard deviation, at both
             levels.
-        seed: int. Seed of the noise.
+        seed: int. Seed of the noise; see `NoisyTopKGate` for what equal seeds
+            promise.
+        **kwargs: `kernel_regularizer` of the `gate_kernel` of both levels,
+            and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
         mask: Optional boolean tensor of shape `(N,)`. Where it is False the
             token gets no expert and counts nowhere.
-        training: bool. Noise and the smooth load are for training only.
+        training: bool. Whether to add noise and to estimate the load.
 
     Returns:
-        A `Routing` with K = `k[0] * k[1]`. Its gates are in each row sorted,
+        A `Routing` with K = `k[0] * k[1]`. The gates of a token are sorted,
         and sum to 1 unless `k` has a 1.
 
     Raises:
@@ -79,6 +88,9 @@ class HierarchicalGate(keras.layers.Layer):
     ((5, 4), (32,))
     """
 
+    config_name = "hierarchical"
+    uses_groups = True
+    not_options = ("num_groups", "experts_per_group", "k", "kernel_initializer")
     figure_names = NoisyTopKGate.figure_names
     balance_knobs = NoisyTopKGate.balance_knobs
     noise_knob = NoisyTopKGate.noise_knob
@@ -92,9 +104,8 @@ class HierarchicalGate(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
-        # As in NoisyTopKGate: tokens and kernels stay in the router's dtype.
-        super().__init__(**kwargs, autocast=False)
         check_sizes(num_groups=num_groups, experts_per_group=experts_per_group)
+        super().__init__(num_groups * experts_per_group, "zeros", **kwargs)
         k = tuple(k) if isinstance(k, (tuple, list)) else (k,)
         sizes = (num_groups, experts_per_group)
         if len(k) != 2 or not all(
@@ -109,7 +120,6 @@ class HierarchicalGate(keras.layers.Layer):
             )
         self.num_groups = num_groups
         self.experts_per_group = experts_per_group
-        self.num_experts = num_groups * experts_per_group
         self.k = k
         self.noise_epsilon = noise_epsilon
         self.seed = seed
@@ -118,49 +128,32 @@ class HierarchicalGate(keras.layers.Layer):
             k=k[0],
             noise_epsilon=noise_epsilon,
             seed=seed,
+            kernel_regularizer=self.kernel_regularizer,
             dtype=self.dtype_policy,
             name="primary",
         )
-        self.supports_masking = True
         self.supports_jit = False  # segments are ragged
 
     def build(self, input_shape):
         self.primary.build(input_shape)
-        self.gate_kernel = self._add_kernel("gate_kernel", input_shape[-1])
-        self.noise_kernel = self._add_kernel("noise_kernel", input_shape[-1])
-
-    def _add_kernel(self, name, depth):
-        return self.add_weight(
-            name=name,
-            shape=(self.num_groups, depth, self.experts_per_group),
-            initializer="zeros",
-            dtype=self.primary.router_dtype,
-            autocast=False,
+        shape = (self.num_groups, input_shape[-1], self.experts_per_group)
+        self.gate_kernel = self.add_kernel(
+            "gate_kernel", shape, regularizer=self.kernel_regularizer
         )
+        self.noise_kernel = self.add_kernel("noise_kernel", shape)
 
     def call(self, inputs, mask=None, training=False):
         primary = self.primary(inputs, mask=mask, training=training)
         plan = plan_dispatch(primary.expert_index, self.num_groups)
-        tokens_ND = tf.cast(inputs, self.primary.router_dtype)
         # Masked tokens come last, behind all groups: none is multiplied.
         secondary = self._choose_in_groups(
-            dispatch(tokens_ND, plan), plan.counts, training
+            dispatch(self.tokens(inputs), plan), plan.counts, training
         )
-        expert_NK, gate_NK = self._join_levels(primary, secondary, plan)
+        routing = self.routing(*self._join_levels(primary, secondary, plan))
         if training:
             load_E = self._smooth_load(primary, secondary.chance, plan)
-        else:
-            load_E = sum_by_expert(
-                tf.ones_like(gate_NK), expert_NK, self.num_experts
-            )
-        return Routing(
-            expert_index=expert_NK,
-            gate=gate_NK,
-            importance=sum_by_expert(gate_NK, expert_NK, self.num_experts),
-            load=load_E,
-            loss=tf.zeros((), gate_NK.dtype),
-            figures=primary.figures,
-        )
+            routing = routing._replace(load=load_E)
+        return routing._replace(figures=primary.figures)
 
     def _choose_in_groups(self, rows_SD, counts_G, training):
         clean_SM = multiply_segments(rows_SD, counts_G, self.gate_kernel)
@@ -172,13 +165,13 @@ class HierarchicalGate(keras.layers.Layer):
             spread_SM,
             self.k[1],
             self.noise_epsilon,
-            # One generator for both levels: two of one seed would agree.
+            # Two generators of one seed would draw the same noise.
             self.primary.seed_generator,
         )
 
     def _join_levels(self, primary, secondary, plan):
         def to_tokens(values):
-            # (S, k[1]) -> (N, k[0], k[1]); every choice has one slot.
+            # (S, k[1]) -> (N, k[0], k[1]): every choice has one slot.
             return tf.transpose(tf.gather(values, plan.slot_index), [1, 0, 2])
 
         group = primary.expert_index[:, :, None]
@@ -198,27 +191,55 @@ class HierarchicalGate(keras.layers.Layer):
         chosen_GM = tf.math.unsorted_segment_sum(
             chance_SM, group_S, self.num_groups
         )
-        # The groups' tokens on all replicas: what replicas then add up is the
-        # load of the whole batch, and not a sum of their products.
+        # Over all replicas, because the load of the batch is a product of
+        # totals: a sum of the replicas' products would be another number.
         chosen_GM = sum_over_replicas(chosen_GM)
         sent_G = sum_over_replicas(tf.cast(plan.counts, chance_SM.dtype))
         sent_G1 = sent_G[:, None]
-        share_GM = tf.where(
+        fraction_GM = tf.where(
             sent_G1 > 0,
             chosen_GM / tf.maximum(sent_G1, 1),
             self.k[1] / self.experts_per_group,
         )
-        return tf.reshape(primary.load[:, None] * share_GM, [-1])
-
-    def compute_mask(self, inputs, previous_mask):
-        return None
+        return tf.reshape(primary.load[:, None] * fraction_GM, [-1])
 
     def get_config(self):
+        config = super().get_config()
+        for name in ("num_experts", "kernel_initializer"):
+            del config[name]
         return {
-            **super().get_config(),
+            **config,
             "num_groups": self.num_groups,
             "experts_per_group": self.experts_per_group,
             "k": self.k,
             "noise_epsilon": self.noise_epsilon,
             "seed": self.seed,
         }
+
+    @classmethod
+    def arguments_for(cls, sizes):
+        groups = sizes.groups_per_token
+        return {
+            "num_groups": sizes.groups,
+            "experts_per_group": sizes.num_experts // sizes.groups,
+            "k": (groups, sizes.k // groups),
+        }
+
+    @classmethod
+    def cost(cls, sizes):
+        depth, groups = sizes.depth, sizes.groups
+        chosen = min(groups, sizes.groups_per_token)
+        of_group = sizes.num_experts // groups
+        logits = groups + chosen * of_group
+        stack = (groups, depth, of_group)
+        return GateCost(
+            weights={
+                "primary/gate_kernel": (depth, groups),
+                "primary/noise_kernel": (depth, groups),
+                "gate_kernel": stack,
+                "noise_kernel": stack,
+            },
+            ops=2 * depth * logits,
+            # The backward pass also needs the tokens, sorted by their groups.
+            kept=KEPT_PER_LOGIT * logits + chosen * depth,
+        )

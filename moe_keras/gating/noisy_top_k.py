@@ -9,15 +9,19 @@ import keras
 import tensorflow as tf
 
 from moe_keras.checks import check_k, check_not_negative
-from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
+from moe_keras.gating.router import Router, probability_of
+from moe_keras.gating.sizes import GateCost
 
-# A floor also where `noise_epsilon` is 0: it changes no choice that float32
-# can tell, and P is divided by the deviation, its gradient by the square.
+# The floor where `noise_epsilon` is 0: too small to change a choice in float32,
+# large enough for P, which is divided by it, and its gradient to stay finite.
 _LEAST_STDDEV = 1e-6
+# Numbers that the backward pass needs: the noise, its size before the softplus,
+# two steps from there to the chance of being chosen, and a softmax.
+KEPT_PER_LOGIT = 5
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class NoisyTopKGate(keras.layers.Layer):
+class NoisyTopKGate(Router):
     """Chooses `k` experts per token, with noise of learnt size in training.
 
     With `clean = x W_gate` and `stddev = softplus(x W_noise)`:
@@ -41,44 +45,53 @@ class NoisyTopKGate(keras.layers.Layer):
        rise above the k-th. With k = E all are always chosen and P is 1.
 
     Both kernels start at zero: at first the noise alone chooses, and every
-    expert gets tokens (appendix A). Before any training, though, *inference*
-    has nothing to choose by and sends all tokens to the first k experts.
+    expert gets tokens (appendix A). *Inference* before any training has
+    nothing to choose by, and sends all tokens to the first k experts.
 
-    Out of training there is no noise, the same input always gives the same
-    routing, and `load` counts tokens.
+    Outside of training there is no noise, the same input always gives the
+    same routing, and `load` counts tokens.
 
     `figures` tell how much the noise decides while training: `noise` is the
-    sum over tokens of the mean standard deviation, `gap` that of the distance
-    between the k-th and the (k+1)-th clean logit, which noise has to bridge
-    to change the choice. Their ratio falls as the gate makes up its mind.
+    sum over tokens of the mean standard deviation, `gap` the sum of the
+    distance between the k-th and the (k+1)-th clean logit, which the noise
+    has to bridge to change the choice. Their ratio falls as the gate learns.
 
-    With k = 1 the softmax over the one chosen component is 1 whatever the
-    logits are, and the gate would learn nothing from the task. The gate is
-    then the chosen expert's probability in the softmax over *all* noisy
-    logits (the choice of Switch Transformer, arXiv:2101.03961), which has a
-    gradient and lets the layer turn a doubtful expert down.
+    With k = 1 the softmax over the one chosen component is always 1, and the
+    task would teach the gate nothing. The gate is then the probability of the
+    chosen expert in the softmax over *all* noisy logits (as in Switch
+    Transformer, arXiv:2101.03961), which has a gradient.
 
-    All of it is computed in float32 (float64 under a float64 policy) whatever
-    the dtype policy: bfloat16 logits tie, and ties choose wrong experts.
+    *Randomness.* Equal seeds draw equal noise on one device; under XLA
+    (`jit_compile=True`) the same seed draws other numbers than without. As
+    with `keras.layers.Dropout`, files of `model.save`, `save_weights` and
+    `tf.train.Checkpoint` do not hold the place in the sequence of random
+    numbers: a loaded model draws the sequence of its seed from the start.
+    (`trainers` saves it in its checkpoints.)
 
     Args:
         num_experts: int. Number of experts E to choose from.
         k: int. Experts per token, from 1 to E.
-        noise_epsilon: float. Floor of the noise's standard deviation. The
-            paper has none, but where learnt noise fades every P becomes 0 or
-            1 and the load loses its gradient. With 0 it is no more than what
-            keeps that gradient finite, 1e-6.
+        noise_epsilon: float. Floor of the standard deviation of the noise.
+            The paper has none, but where the learnt noise fades every P
+            becomes 0 or 1, and the load loses its gradient. 0 means 1e-6, the
+            least that keeps the gradient finite. Where the noise of an expert
+            is at its floor, its column of `noise_kernel` has no gradient from
+            that token, and the floor is what is left of the noise.
         seed: int. Seed of the noise.
+        kernel_initializer: Initializer of `gate_kernel`. `noise_kernel` is
+            always zeros at first.
+        kernel_regularizer: Regularizer of `gate_kernel`, or None.
+        **kwargs: Arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
         mask: Optional boolean tensor of shape `(N,)`. Where it is False the
             token gets no expert and counts nowhere.
-        training: bool. Noise and the smooth load are for training only.
+        training: bool. Whether to add noise and to estimate the load.
 
     Returns:
-        A `Routing`; its gates are in each row positive, sorted, and sum to 1
-        (for k = 1 they are at most 1).
+        A `Routing`. The gates of a token are positive, sorted, and sum to 1
+        (with k = 1 they are at most 1).
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, or
@@ -93,89 +106,62 @@ class NoisyTopKGate(keras.layers.Layer):
     ((5, 2), (8,))
     """
 
+    config_name = "noisy_top_k"
     figure_names = ("noise", "gap")
     balance_knobs = ("importance_loss_weight", "load_loss_weight")
     noise_knob = "noise_epsilon"
 
     def __init__(
-        self, num_experts, k=4, noise_epsilon=1e-2, seed=None, **kwargs
+        self,
+        num_experts,
+        k=4,
+        noise_epsilon=1e-2,
+        seed=None,
+        kernel_initializer="zeros",
+        **kwargs,
     ):
-        # Layer.__call__ would otherwise cast the tokens to the policy's dtype
-        # and the kernels with them.
-        super().__init__(**kwargs, autocast=False)
+        super().__init__(num_experts, kernel_initializer, **kwargs)
         check_k("k", k, num_experts)
         check_not_negative(noise_epsilon=noise_epsilon)
-        self.num_experts = num_experts
         self.k = k
         self.noise_epsilon = noise_epsilon
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
-
-    @property
-    def router_dtype(self):
-        """float32 under every policy but float64."""
-        return "float64" if self.compute_dtype == "float64" else "float32"
 
     def build(self, input_shape):
-        shape_DE = (input_shape[-1], self.num_experts)
-        self.gate_kernel = self.add_weight(
-            name="gate_kernel",
-            shape=shape_DE,
-            initializer="zeros",
-            dtype=self.router_dtype,
-            autocast=False,
-        )
-        self.noise_kernel = self.add_weight(
-            name="noise_kernel",
-            shape=shape_DE,
-            initializer="zeros",
-            dtype=self.router_dtype,
-            autocast=False,
+        super().build(input_shape)
+        self.noise_kernel = self.add_kernel(
+            "noise_kernel", (input_shape[-1], self.num_experts)
         )
 
     def call(self, inputs, mask=None, training=False):
-        mask = checked_mask(mask, inputs, self.gate_kernel.shape[0])
-        tokens_ND = tf.cast(inputs, self.router_dtype)
-        if mask is not None:
-            # Even a NaN in the padding must not reach a gradient.
-            tokens_ND = tf.where(mask[:, None], tokens_ND, 0.0)
-        clean_NE, spread_NE = self._logits(tokens_ND, training)
-        expert_NK, gate_NK, chance_NE, stddev_NE = noisy_top_k(
+        mask = self.checked_mask(mask, inputs)
+        clean_NE, spread_NE = self._logits(self.tokens(inputs, mask), training)
+        choice = noisy_top_k(
             clean_NE, spread_NE, self.k, self.noise_epsilon, self.seed_generator
         )
+        routing = self.routing(choice.index, choice.gate, mask)
+        if not training:
+            zero = tf.zeros((), self.router_dtype)
+            return routing._replace(
+                figures=dict.fromkeys(self.figure_names, zero)
+            )
+        chance_NE = choice.chance
         if mask is not None:
-            expert_NK = tf.where(mask[:, None], expert_NK, -1)
-            gate_NK = tf.where(mask[:, None], gate_NK, 0.0)
-        if training:
-            if mask is not None:
-                chance_NE = tf.where(mask[:, None], chance_NE, 0.0)
-            load_E = tf.reduce_sum(chance_NE, axis=0)
-            figures = self._noise_against_gap(clean_NE, stddev_NE, mask)
-        else:
-            load_E = sum_by_expert(
-                tf.ones_like(gate_NK), expert_NK, self.num_experts
-            )
-            figures = dict.fromkeys(
-                self.figure_names, tf.zeros((), self.router_dtype)
-            )
-        return Routing(
-            expert_index=expert_NK,
-            gate=gate_NK,
-            importance=sum_by_expert(gate_NK, expert_NK, self.num_experts),
-            load=load_E,
-            loss=tf.zeros((), self.router_dtype),
-            figures=figures,
+            chance_NE = tf.where(mask[:, None], chance_NE, 0.0)
+        return routing._replace(
+            load=tf.reduce_sum(chance_NE, axis=0),
+            figures=self._noise_and_gap(clean_NE, choice.stddev, mask),
         )
 
     def _logits(self, tokens_ND, training):
         if not training:
             return tf.matmul(tokens_ND, self.gate_kernel), None
-        # One product for both kernels: the tokens are read once.
+        # One product for both kernels reads the tokens once.
         kernels = tf.concat([self.gate_kernel, self.noise_kernel], axis=1)
         return tf.split(tf.matmul(tokens_ND, kernels), 2, axis=1)
 
-    def _noise_against_gap(self, clean_NE, stddev_NE, mask):
+    def _noise_and_gap(self, clean_NE, stddev_NE, mask):
         noise_N = tf.reduce_mean(stddev_NE, axis=1)
         if self.k < self.num_experts:
             top = tf.math.top_k(clean_NE, self.k + 1).values
@@ -190,28 +176,33 @@ class NoisyTopKGate(keras.layers.Layer):
             "gap": tf.stop_gradient(tf.reduce_sum(gap_N)),
         }
 
-    def compute_mask(self, inputs, previous_mask):
-        return None
-
     def get_config(self):
         return {
             **super().get_config(),
-            "num_experts": self.num_experts,
             "k": self.k,
             "noise_epsilon": self.noise_epsilon,
             "seed": self.seed,
         }
 
+    @classmethod
+    def cost(cls, sizes):
+        kernel = (sizes.depth, sizes.num_experts)
+        return GateCost(
+            weights={"gate_kernel": kernel, "noise_kernel": kernel},
+            ops=2 * sizes.depth * sizes.num_experts,
+            kept=KEPT_PER_LOGIT * sizes.num_experts,
+        )
+
 
 class Choice(NamedTuple):
-    """What `noisy_top_k` chose for each row.
+    """The components that `noisy_top_k` chooses in each row.
 
     Attributes:
         index: int32 `(N, K)`. The chosen components, the best first.
         gate: float `(N, K)`. Their gates.
-        chance: float `(N, E)`. Probability of each component to be chosen
-            under fresh noise; None where there is none.
-        stddev: float `(N, E)`. Size of the noise; None where there is none.
+        chance: float `(N, E)`. The probability of each component to be chosen
+            under fresh noise; None without noise.
+        stddev: float `(N, E)`. Standard deviation of the noise; None without.
     """
 
     index: Any
@@ -221,18 +212,18 @@ class Choice(NamedTuple):
 
 
 def noisy_top_k(clean, spread, k, noise_epsilon, seed):
-    """Chooses the `k` largest of each row, after noise of learnt size.
+    """Chooses the `k` largest components of each row, after adding noise.
 
     Args:
         clean: Tensor `(N, E)`, logits without noise.
-        spread: Tensor `(N, E)`, the noise's standard deviation before the
-            softplus; None for no noise.
+        spread: Tensor `(N, E)`, the standard deviation of the noise before
+            the softplus; None for no noise.
         k: int. Components to choose, from 1 to E.
         noise_epsilon: float. Floor of the standard deviation.
         seed: `keras.random.SeedGenerator`.
 
     Returns:
-        A `Choice`. Its gates are a softmax over the chosen components; with
+        A `Choice`. Its gates are a softmax over the chosen components, or with
         k = 1 the probability of the chosen one among all.
 
     Example:
@@ -250,14 +241,12 @@ def noisy_top_k(clean, spread, k, noise_epsilon, seed):
             tf.shape(clean), dtype=clean.dtype.name, seed=seed
         )
         noisy = clean + noise * stddev
-    # One more than chosen: the threshold of those that are.
+    # The (k+1)-th component is the threshold of the chosen ones.
     top, index = tf.math.top_k(noisy, min(k + 1, clean.shape[-1]))
     if k > 1:
         gate = tf.nn.softmax(top[:, :k])
     else:
-        gate = tf.exp(
-            top[:, :1] - tf.reduce_logsumexp(noisy, -1, keepdims=True)
-        )
+        gate = probability_of(top[:, :1], noisy)
     chance = None
     if spread is not None:
         chance = chosen_probability(clean, noisy, stddev, top, k)
@@ -265,7 +254,7 @@ def noisy_top_k(clean, spread, k, noise_epsilon, seed):
 
 
 def chosen_probability(clean, noisy, stddev, top, k):
-    """Probability of being chosen under fresh noise (equation 9).
+    """Computes the probability of being chosen under fresh noise (equation 9).
 
     Args:
         clean: Tensor `(N, E)`, logits without noise.
@@ -289,7 +278,7 @@ def chosen_probability(clean, noisy, stddev, top, k):
     if top.shape[-1] == k:
         return tf.ones_like(clean)  # k = E: no threshold to fall under
     kth_N1, next_N1 = top[:, k - 1 : k], top[:, k : k + 1]
-    # By value: where components tie, both thresholds are the same number.
+    # Compared by value: where components tie, both thresholds are equal.
     threshold_NE = tf.where(noisy > next_N1, next_N1, kth_N1)
     z_NE = (clean - threshold_NE) / stddev
     # erfc and not 1 + erf, which is 0 in float32 from z = -6 on.

@@ -1,32 +1,51 @@
-"""What gates with a linear router have in common.
+"""The base of gates: from tokens to logits, and from choices to a `Routing`.
 
 N: tokens    D: depth    E: experts    K: experts per token
 """
 
+import inspect
+
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_sizes
+from moe_keras.checks import FixedArguments, check_sizes
 from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
+from moe_keras.gating.sizes import GateCost
 from moe_keras.losses import balance_loss, z_loss
 from moe_keras.placement.replicas import sum_over_replicas
 
 
-class Router(keras.layers.Layer):
-    """Base of gates: from tokens to logits, and from choices to a `Routing`.
+class Router(FixedArguments, keras.layers.Layer):
+    """Base class of gates with a linear router, to derive your own from.
 
-    A gate calls `logits`, decides, and returns `routing(...)` of what it
-    decided. All of it is computed in float32 (float64 under a float64 policy)
-    whatever the dtype policy: bfloat16 logits tie, and ties choose wrong
-    experts.
+    A gate defines `call`: it computes `logits`, chooses experts and gates, and
+    returns `routing(...)` of them. The file of a gate says everything that
+    programs need to know of it, in class attributes and class methods that a
+    gate overrides where it differs:
 
-    The kernel starts at random. The zeros of `NoisyTopKGate` are only for a
-    gate whose noise then chooses: without noise they would tie, and all
-    tokens go to the first experts.
+    - `config_name`: str, the name of the gate in configurations. None (the
+      default) for a gate that only code can choose.
+    - `uses_groups`: bool. Whether it divides its experts into groups.
+    - `not_options`: arguments of the constructor that no user sets as an
+      option, because they follow from the sizes of the model.
+    - `arguments_for(sizes)`: the arguments that follow from the sizes.
+    - `cost(sizes)`: its weights, multiply-adds and activations.
+
+    All mathematics is in float32 (float64 under a float64 policy), whatever
+    the dtype policy: in bfloat16 logits tie, and ties choose wrong experts.
+
+    A frozen gate (`trainable=False`) keeps its weights, also those that move
+    without a gradient (`add_state`). Noise, jitter and losses stay as
+    `training` says, as dropout does in a frozen Keras layer. As for all Keras
+    layers, compile a model anew after freezing a part of it.
 
     Args:
-        num_experts: int. Number of experts E to choose from.
-        kernel_initializer: Initializer of `gate_kernel (D, E)`.
+        num_experts: int. Number of experts E.
+        kernel_initializer: Initializer of `gate_kernel (D, E)`. Random by
+            default: without noise, logits of zero tie, and all tokens go to
+            the first experts.
+        kernel_regularizer: Regularizer of `gate_kernel`, or None.
+        **kwargs: Arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `num_experts` is not an int from 1 on.
@@ -43,15 +62,24 @@ class Router(keras.layers.Layer):
     ((5, 1), 5.0)
     """
 
+    config_name = None
+    uses_groups = False
+    not_options = ("num_experts", "k")
+
     def __init__(
-        self, num_experts, kernel_initializer="glorot_uniform", **kwargs
+        self,
+        num_experts,
+        kernel_initializer="glorot_uniform",
+        kernel_regularizer=None,
+        **kwargs,
     ):
-        # Layer.__call__ would otherwise cast the tokens to the policy's dtype
-        # and the kernel with them.
+        # Without autocast: Layer.__call__ would cast the tokens to the dtype
+        # of the policy, and the kernel with them.
         super().__init__(**kwargs, autocast=False)
         check_sizes(num_experts=num_experts)
         self.num_experts = num_experts
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.supports_masking = True
 
     @property
@@ -60,10 +88,20 @@ class Router(keras.layers.Layer):
         return "float64" if self.compute_dtype == "float64" else "float32"
 
     def build(self, input_shape):
-        self.gate_kernel = self.add_weight(
-            name="gate_kernel",
-            shape=(input_shape[-1], self.num_experts),
-            initializer=self.kernel_initializer,
+        self.gate_kernel = self.add_kernel(
+            "gate_kernel",
+            (input_shape[-1], self.num_experts),
+            self.kernel_initializer,
+            self.kernel_regularizer,
+        )
+
+    def add_kernel(self, name, shape, initializer="zeros", regularizer=None):
+        """Adds a trainable weight of the router's dtype."""
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            regularizer=regularizer,
             dtype=self.router_dtype,
             autocast=False,
         )
@@ -71,7 +109,8 @@ class Router(keras.layers.Layer):
     def add_state(self, name, shape=(), initializer="zeros"):
         """Adds a weight that `call` moves by itself, without a gradient.
 
-        All replicas must assign it the same value.
+        Move it only where `self.trainable` is true. All replicas must assign
+        the same value.
         """
         return self.add_weight(
             name=name,
@@ -84,26 +123,39 @@ class Router(keras.layers.Layer):
         )
 
     def checked_mask(self, mask, inputs):
-        """See `routing.checked_mask`; what `call` of every gate begins with."""
-        return checked_mask(mask, inputs, self.gate_kernel.shape[0])
+        """Checks the arguments of `call`, see `routing.checked_mask`."""
+        return checked_mask(mask, inputs, self.gate_kernel.shape[-2])
 
-    def logits(self, inputs, mask=None, jitter=0.0, seed=None):
-        """`x W_gate`, with each x times a random number in 1 +- `jitter`.
+    def tokens(self, inputs, mask=None):
+        """Converts inputs to the router's dtype, with zeros for masked tokens.
 
         Args:
-            inputs: Tensor `(N, D)`.
-            mask: Optional boolean tensor `(N,)`. The logits of tokens that
-                it leaves out are zeros.
+            inputs: Tensor or variable `(N, D)`.
+            mask: Optional boolean tensor `(N,)`.
+
+        Returns:
+            Tensor `(N, D)`.
+        """
+        tokens_ND = tf.cast(tf.convert_to_tensor(inputs), self.router_dtype)
+        if mask is None:
+            return tokens_ND
+        # Even a NaN in the padding must not reach a gradient.
+        return tf.where(mask[:, None], tokens_ND, 0.0)
+
+    def logits(self, inputs, mask=None, jitter=0.0, seed=None):
+        """Computes `x W_gate`, each x times a random number in 1 +- `jitter`.
+
+        Args:
+            inputs: Tensor or variable `(N, D)`.
+            mask: Optional boolean tensor `(N,)`. Masked tokens get logits of
+                zero.
             jitter: float; 0 out of training.
             seed: Seed generator of the jitter.
 
         Returns:
             Tensor `(N, E)` of the router's dtype.
         """
-        tokens_ND = tf.cast(inputs, self.router_dtype)
-        if mask is not None:
-            # Even a NaN in the padding must not reach a gradient.
-            tokens_ND = tf.where(mask[:, None], tokens_ND, 0.0)
+        tokens_ND = self.tokens(inputs, mask)
         if jitter:
             tokens_ND *= keras.random.uniform(
                 tf.shape(tokens_ND),
@@ -115,7 +167,7 @@ class Router(keras.layers.Layer):
         return tf.matmul(tokens_ND, self.gate_kernel)
 
     def routing(self, expert_index, gate, mask=None):
-        """The `Routing` of these choices, without those of masked tokens.
+        """Makes a `Routing` of choices, without those of masked tokens.
 
         Args:
             expert_index: int32 tensor `(N, K)`, -1 for no expert.
@@ -149,11 +201,67 @@ class Router(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(
                 self.kernel_initializer
             ),
+            "kernel_regularizer": keras.regularizers.serialize(
+                self.kernel_regularizer
+            ),
         }
+
+    @classmethod
+    def arguments_for(cls, sizes):
+        """Returns the constructor's arguments that follow from sizes.
+
+        Args:
+            sizes: `GateSizes`.
+
+        Returns:
+            dict, without the options of the gate.
+        """
+        return {"num_experts": sizes.num_experts, "k": sizes.k}
+
+    @classmethod
+    def cost(cls, sizes):
+        """Returns what a gate of these sizes costs, a `GateCost`.
+
+        By default that of one kernel, and of a softmax of its logits.
+
+        Args:
+            sizes: `GateSizes`.
+        """
+        kernel = (sizes.depth, sizes.num_experts)
+        return GateCost(
+            weights={"gate_kernel": kernel},
+            ops=sizes.depth * sizes.num_experts,
+            kept=sizes.num_experts,
+        )
+
+    @classmethod
+    def options(cls):
+        """Returns the options of the gate with their defaults.
+
+        Options are the optional arguments of the constructor but those in
+        `not_options`.
+
+        Returns:
+            dict of defaults, by name.
+
+        Example:
+
+        >>> Router.options()
+        {'kernel_initializer': 'glorot_uniform', 'kernel_regularizer': None}
+        """
+        options = {}
+        for kind in cls.__mro__[: cls.__mro__.index(keras.layers.Layer)]:
+            for name, argument in inspect.signature(
+                kind.__init__
+            ).parameters.items():
+                is_optional = argument.default is not argument.empty
+                if is_optional and name not in cls.not_options:
+                    options.setdefault(name, argument.default)
+        return options
 
 
 def count_tokens(tokens, mask=None):
-    """Number of tokens that a mask lets through, in the dtype of `tokens`.
+    """Counts the tokens that a mask keeps, in the dtype of `tokens`.
 
     Args:
         tokens: Tensor `(N, ...)`.
@@ -173,11 +281,11 @@ def count_tokens(tokens, mask=None):
 
 
 def probability_of(top, logits):
-    """Probabilities, in the softmax over all experts, of some of them.
+    """Computes the probability of some experts in the softmax over all.
 
     Args:
         top: Tensor `(N, K)`, logits of the chosen experts.
-        logits: Tensor `(N, E)`, those of all.
+        logits: Tensor `(N, E)`, logits of all experts.
 
     Returns:
         Tensor `(N, K)`.
@@ -193,7 +301,7 @@ def probability_of(top, logits):
 
 
 def router_loss(logits, load, mask, balance_loss_weight, z_loss_weight):
-    """Weighted balance loss and z-loss of the batch that replicas share.
+    """Computes the weighted balance loss and z-loss of a batch.
 
     Args:
         logits: Tensor `(N, E)`.
@@ -203,7 +311,8 @@ def router_loss(logits, load, mask, balance_loss_weight, z_loss_weight):
         z_loss_weight: float. Weight of `losses.z_loss`.
 
     Returns:
-        Scalar tensor, the same on every replica.
+        Scalar tensor, the loss of the batch that replicas share and the same
+        on each.
 
     Example:
 
@@ -224,6 +333,6 @@ def router_loss(logits, load, mask, balance_loss_weight, z_loss_weight):
             num_tokens,
         )
     if z_loss_weight:
-        share = z_loss(logits, mask, num_tokens)
-        loss += z_loss_weight * sum_over_replicas(share)
+        own_loss = z_loss(logits, mask, num_tokens)
+        loss += z_loss_weight * sum_over_replicas(own_loss)
     return loss

@@ -19,33 +19,35 @@ class SwitchGate(Router):
     """Sends each token to its most probable expert.
 
     With `p = softmax(x W_gate)` over all experts, the chosen one is `i =
-    argmax p` and its gate `p_i` itself. Divided by their sum, as other gates
-    do it, the gates of one expert would be 1 whatever p is, and no gradient
-    of the task would reach the router.
+    argmax p` and its gate is `p_i`. Other gates divide their gates by their
+    sum; here that would always be 1, and no gradient of the task would reach
+    the router.
 
-    The losses are `balance_loss_weight * E * sum_e f_e P_e`, f being the
-    share of tokens and P the mean of p (`losses.balance_loss`; 1 at perfect
-    balance), and `z_loss_weight * mean(logsumexp(x W_gate)^2)`
-    (`losses.z_loss`, of ST-MoE, arXiv:2202.08906). Both are computed over the
-    whole batch, also where replicas share it, and only while training.
-    `SparseMoE` adds them, and no loss of its own unless it is told to; its
-    `capacity_factor` gives Switch Transformer's capacity, by default it drops
-    no token.
+    The losses are `balance_loss_weight * E * sum_e f_e P_e`, where f_e is the
+    fraction of tokens that chose expert e and P_e the mean of p_e
+    (`losses.balance_loss`; 1 at perfect balance), and `z_loss_weight *
+    mean(logsumexp(x W_gate)^2)` (`losses.z_loss`, ST-MoE, arXiv:2202.08906).
+    Both are computed over the whole batch, also where replicas share it, and
+    only while training. `SparseMoE` adds them, and no loss of its own unless
+    you ask for it. By default it drops no token; its `capacity_factor` gives
+    the capacity of Switch Transformer.
 
     Args:
         num_experts: int. Number of experts E to choose from.
         jitter: float. While training each input of the router is multiplied
-            by a random number from `1 - jitter` to `1 + jitter`; below 1.
+            by a random number from `1 - jitter` to `1 + jitter`. Below 1.
         balance_loss_weight: float. Weight of the balance loss.
         z_loss_weight: float. Weight of the z-loss.
-        seed: int. Seed of the jitter.
-        **kwargs: `kernel_initializer` of the router, and those of a layer.
+        seed: int. Seed of the jitter; see `NoisyTopKGate` for what equal
+            seeds promise.
+        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
+            and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
         mask: Optional boolean tensor of shape `(N,)`. Where it is False the
             token gets no expert and counts nowhere.
-        training: bool. Jitter and losses are for training only.
+        training: bool. Whether to jitter, and to compute losses.
 
     Returns:
         A `Routing` of one expert per token; its load counts tokens.
@@ -61,6 +63,7 @@ class SwitchGate(Router):
     0.25
     """
 
+    config_name = "switch"
     balances_itself = True
     balance_knobs = ("balance_loss_weight",)
     k = 1
@@ -114,3 +117,7 @@ class SwitchGate(Router):
             "z_loss_weight": self.z_loss_weight,
             "seed": self.seed,
         }
+
+    @classmethod
+    def arguments_for(cls, sizes):
+        return {"num_experts": sizes.num_experts}

@@ -17,8 +17,8 @@ from moe_keras.gating.router import (
 )
 from moe_keras.placement.replicas import sum_over_replicas
 
-# The mass stays between 0.00005 and 0.99995: beyond, float32 tells no two
-# tokens apart, and a mass that went on would be long in coming back.
+# The mass stays between 0.00005 and 0.99995. Beyond, float32 tells no tokens
+# apart, and the logit would take long to come back.
 _LARGEST_LOGIT = 10.0
 
 
@@ -26,10 +26,10 @@ _LARGEST_LOGIT = 10.0
 class ThresholdGate(Router):
     """Takes experts until their probability reaches a mass, at most `k_max`.
 
-    With `p = softmax(x W_gate)` over all experts, sorted, a token takes its
-    most probable expert, and then the next as long as the sum of those that
-    it has is below `mass`. Where the router is sure, one is enough; where it
-    is in doubt, it asks several.
+    With `p = softmax(x W_gate)` over all experts, a token takes its most
+    probable expert, and then the next as long as the p of those that it has
+    sum to less than `mass`. Where the router is sure, one expert is enough;
+    where it is in doubt, it takes several.
 
         mass 0.6:   p = .70 .20 .10        one expert
                     p = .40 .35 .25        two, .40 + .35
@@ -39,16 +39,16 @@ class ThresholdGate(Router):
     of a token with one expert would be 1 whatever p is, and easy tokens would
     teach the router nothing.
 
-    *The mean number of experts* decides the cost, and no fixed mass knows it:
-    a router that grows surer takes fewer. With a `target` the mass is moved
-    after each training call, by `target_rate * (target - experts per token)`
-    in its logit `log(mass / (1 - mass))`, which keeps it between 0 and 1
-    (DTop-p, arXiv:2512.13996, controls it likewise). It is a weight without
-    gradient: it stands in checkpoints, is the same on all replicas (they
-    count together), and stays as it is at inference, where the mean is
-    whatever the tokens need. No loss is needed that keeps the router from
-    doubting everything to get more experts. Accumulating gradients changes
-    nothing but how often the mass moves.
+    *The mean number of experts* is what a token costs, and a fixed mass does
+    not fix it: a router that grows surer takes fewer. With a `target` each
+    training call moves the mass, by `target_rate * (target - experts per
+    token)` in its logit `log(mass / (1 - mass))`, which keeps it between 0
+    and 1 (DTop-p, arXiv:2512.13996, controls it likewise). The logit is a
+    weight without gradient: it is saved, the same on all replicas (they count
+    together), and does not move at inference or while the gate is frozen
+    (`trainable=False`). The router cannot gain experts by doubting
+    everything, so it needs no loss against that. Accumulated gradients change
+    only how often the mass moves.
 
     The experts are kept in balance by `losses.balance_loss` and `losses.
     z_loss` of p, as in `TopKGate`; f counts every expert taken.
@@ -64,17 +64,18 @@ class ThresholdGate(Router):
         target_rate: float. How fast the mass follows the target.
         balance_loss_weight: float. Weight of the balance loss.
         z_loss_weight: float. Weight of the z-loss.
-        **kwargs: `kernel_initializer` of the router, and those of a layer.
+        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
+            and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
         mask: Optional boolean tensor of shape `(N,)`. Where it is False the
             token gets no expert and counts nowhere.
-        training: bool. The mass moves, and losses are, for training only.
+        training: bool. Whether to move the mass, and to compute losses.
 
     Returns:
         A `Routing` of `(N, k_max)` with -1 in the places that a token leaves
-        empty; gates are sorted, and its load counts tokens. Its figures, sums
+        empty. Gates are sorted, and the load counts tokens. Its figures, sums
         over tokens, are `experts_per_token` and `mass`.
 
     Raises:
@@ -92,6 +93,7 @@ class ThresholdGate(Router):
     [[0, -1, -1], [0, 1, 2]]
     """
 
+    config_name = "threshold"
     balances_itself = True
     balance_knobs = ("balance_loss_weight",)
     figure_names = ("mass",)  # experts per token are in every window
@@ -141,7 +143,7 @@ class ThresholdGate(Router):
 
     @property
     def mass(self):
-        """The mass of now, a scalar tensor."""
+        """The current mass, a scalar tensor."""
         return tf.sigmoid(tf.convert_to_tensor(self.mass_logit))
 
     def call(self, inputs, mask=None, training=False):
@@ -163,7 +165,7 @@ class ThresholdGate(Router):
         routing = routing._replace(figures=figures)
         if not training:
             return routing
-        if self.target is not None:
+        if self.target is not None and self.trainable:
             self._follow_target(experts, tokens)
         return routing._replace(
             loss=router_loss(
@@ -196,4 +198,13 @@ class ThresholdGate(Router):
             "target_rate": self.target_rate,
             "balance_loss_weight": self.balance_loss_weight,
             "z_loss_weight": self.z_loss_weight,
+        }
+
+    @classmethod
+    def arguments_for(cls, sizes):
+        """Takes k for the mean, and allows a token twice as many."""
+        return {
+            "num_experts": sizes.num_experts,
+            "k_max": min(2 * sizes.k, sizes.num_experts),
+            "target": float(sizes.k),
         }

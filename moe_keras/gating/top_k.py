@@ -20,44 +20,46 @@ class TopKGate(Router):
 
     With `logits = x W_gate`, the gates are a softmax taken
 
-    - `softmax="after"` the choice, over the k chosen logits alone: they sum
-      to 1. It is Mixtral's (arXiv:2401.04088), and the same as a softmax over
-      all whose k chosen probabilities are divided by their sum, as in GShard
-      (arXiv:2006.16668) and GLaM (arXiv:2112.06905). GShard lets chance leave
-      out weak second experts; this gate always takes them.
+    - `softmax="after"` the choice, over the k chosen logits alone: the gates
+      sum to 1. This is Mixtral's (arXiv:2401.04088). A softmax over all
+      experts whose k chosen probabilities are divided by their sum gives the
+      same, as in GShard (arXiv:2006.16668) and GLaM (arXiv:2112.06905).
+      GShard leaves out weak second experts at random; this gate never does.
     - `softmax="before"` the choice, over all E logits: the gates are
-      probabilities and sum to less than 1, and an unsure router turns all
-      its experts down (OLMoE, arXiv:2409.02060).
+      probabilities and sum to less than 1. A router that is unsure weakens
+      all its experts (OLMoE, arXiv:2409.02060).
 
-    Nothing but its loss keeps the experts in balance: `balance_loss_weight *
-    E * sum_e f_e P_e`, with the share of choices f and the mean probability P
-    (`losses.balance_loss`), and against growing logits a z-loss
-    (`losses.z_loss`). Both are computed over the whole batch, also where
-    replicas share it, and only while training. `SparseMoE` adds them, and no
-    loss of its own unless it is told to.
+    Only its loss keeps the experts in balance: `balance_loss_weight * E *
+    sum_e f_e P_e`, where f_e is the fraction of choices that fell on expert e
+    and P_e its mean probability (`losses.balance_loss`). A z-loss
+    (`losses.z_loss`) keeps the logits small. Both are computed over the whole
+    batch, also where replicas share it, and only while training. `SparseMoE`
+    adds them, and no loss of its own unless you ask for it.
 
     Args:
         num_experts: int. Number of experts E to choose from.
         k: int. Experts per token, from 1 to E. With 1 a softmax after the
-            choice is always 1 and would teach the gate nothing: take
+            choice is always 1 and teaches the gate nothing: take
             `softmax="before"`, or `SwitchGate`.
         softmax: "after" or "before" the choice.
         jitter: float. While training each input of the router is multiplied
-            by a random number from `1 - jitter` to `1 + jitter`; below 1.
+            by a random number from `1 - jitter` to `1 + jitter`. Below 1.
         balance_loss_weight: float. Weight of the balance loss.
         z_loss_weight: float. Weight of the z-loss; ST-MoE takes 1e-3.
-        seed: int. Seed of the jitter.
-        **kwargs: `kernel_initializer` of the router, and those of a layer.
+        seed: int. Seed of the jitter; see `NoisyTopKGate` for what equal
+            seeds promise.
+        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
+            and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
         mask: Optional boolean tensor of shape `(N,)`. Where it is False the
             token gets no expert and counts nowhere.
-        training: bool. Jitter and losses are for training only.
+        training: bool. Whether to jitter, and to compute losses.
 
     Returns:
-        A `Routing`; its gates are in each row positive and sorted, and its
-        load counts tokens.
+        A `Routing`. The gates of a token are positive and sorted; the load
+        counts tokens.
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, or is 1 with a
@@ -73,6 +75,7 @@ class TopKGate(Router):
     1.000
     """
 
+    config_name = "top_k"
     balances_itself = True
     balance_knobs = ("balance_loss_weight",)
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 
 import numpy as np
 
@@ -103,6 +104,8 @@ class Judge:
         self._spreads = collections.deque(maxlen=thresholds.trend_windows)
         self._was_even = False  # in any window; if not, it began uneven
         self._low = 0  # windows in a row that are not as they should be
+        # Of the last windows' spreads, since the layer is collapsing.
+        self._lowest_mean = math.inf
         self.level = "healthy"  # of the last verdict
 
     def judge(self, window):
@@ -120,6 +123,11 @@ class Judge:
         self._spreads.append(window.spread)
         verdict = self._verdict(window)
         self.level = verdict.level
+        if self._is_at("collapsing"):
+            mean = float(np.mean(self._spreads))
+            self._lowest_mean = min(self._lowest_mean, mean)
+        else:
+            self._lowest_mean = math.inf
         advice = advise(verdict, window, self._gate, self._is_balanced)
         return dataclasses.replace(verdict, advice=advice)
 
@@ -139,8 +147,8 @@ class Judge:
             figure = SPREAD if self._is_balanced else UNBALANCED
             return Verdict("collapsing", figure, now, collapsing)
         drifting = self._limit("drifting", limits.drifting_spread)
-        idle = _idle_share(window)
-        is_low = now < drifting or idle > limits.idle_limit
+        idle, idle_limit = _idle_fraction(window), self._idle_limit()
+        is_low = now < drifting or idle > idle_limit
         self._low = self._low + 1 if is_low else 0
         is_passing = self._low < limits.drifting_windows or (
             now < drifting <= self._ahead(limits.drifting_windows)
@@ -149,25 +157,41 @@ class Judge:
             return Verdict("healthy", SPREAD, now, drifting)
         if now < drifting:
             return Verdict("drifting", SPREAD, now, drifting)
-        return Verdict("drifting", IDLE, idle, limits.idle_limit)
+        return Verdict("drifting", IDLE, idle, idle_limit)
+
+    # Each limit has a margin while the layer is at that level or worse, so
+    # that a verdict does not change back and forth.
+
+    def _is_at(self, level):
+        return LEVELS.index(self.level) >= LEVELS.index(level)
 
     def _limit(self, level, spread):
-        """Higher where the layer is that bad already: no flicker."""
-        is_there = LEVELS.index(self.level) >= LEVELS.index(level)
-        return spread + self._limits.margin * is_there
+        """Returns the spread below which a layer has a level."""
+        return spread + self._limits.margin * self._is_at(level)
+
+    def _idle_limit(self):
+        """Returns the fraction of idle experts above which a layer drifts."""
+        limits = self._limits
+        if not self._is_at("drifting"):
+            return limits.idle_limit
+        return max(limits.idle_limit - limits.margin, 0.0)
 
     def _is_on_its_way_up(self):
-        """Whether a gate that is kept even began uneven, and mends.
+        """Says whether a gate that is kept even began uneven, and mends.
 
-        The first `trend_windows` show no trend yet.
+        The first `trend_windows` show no trend yet. Once it is collapsing, the
+        mean of the last windows has to rise by the margin.
         """
         if not self._is_balanced or self._was_even:
             return False
         has_trend = len(self._spreads) == self._limits.trend_windows
+        if self._is_at("collapsing"):
+            risen = np.mean(self._spreads) - self._lowest_mean
+            return risen > self._limits.margin and self._slope() > 0
         return not has_trend or self._slope() > 0
 
     def _ahead(self, windows):
-        """The spread where a line through the last windows leads.
+        """Returns the spread that a line through the last windows leads to.
 
         Fewer than `trend_windows` show no trend: the spread as it is.
         """
@@ -177,12 +201,14 @@ class Judge:
         return now + windows * self._slope()
 
     def _slope(self):
-        """Of the line through the last windows, for each of them."""
-        windows = np.arange(len(self._spreads))
-        return float(np.polyfit(windows, self._spreads, 1)[0])
+        """Returns the slope of that line, for each window."""
+        spreads = np.array(self._spreads)
+        # Less the first, so that rounding makes no slope of equal spreads.
+        line = np.polyfit(np.arange(len(spreads)), spreads - spreads[0], 1)
+        return float(line[0])
 
 
-def _idle_share(window):
-    """Share of idle experts, less those that chance leaves idle."""
+def _idle_fraction(window):
+    """Returns the fraction of experts that are idle, beyond chance."""
     beyond = window.idle_experts - window.idle_by_chance
     return max(beyond, 0.0) / len(window.load)

@@ -10,18 +10,18 @@ K: experts per token    R: devices
 from moe_keras.plan.config_file import read_model
 from moe_keras.plan.layouts import Layout, layouts
 from moe_keras.plan.memory import Memory, Training, memory
-from moe_keras.plan.model import Model, MoE, Part
+from moe_keras.plan.model import LayerCost, Model, MoE
 from moe_keras.plan.planner import Plan, devices_needed, plan
 from moe_keras.plan.presets import PRESETS
 from moe_keras.plan.traffic import Traffic, traffic
 
 __all__ = [
     "PRESETS",
+    "LayerCost",
     "Layout",
     "Memory",
     "MoE",
     "Model",
-    "Part",
     "Plan",
     "Traffic",
     "Training",

@@ -4,7 +4,7 @@ import json
 
 from moe_keras.paths import local_path
 from moe_keras.plan.memory import Training
-from moe_keras.plan.model import Model, MoE, Part
+from moe_keras.plan.model import LayerCost, Model, MoE
 from moe_keras.plan.translator import translator_from_config
 
 
@@ -55,7 +55,7 @@ def _said(error):
 def _from_sizes(name, values):
     return Model(
         name=values.get("name", name),
-        dense=Part(**values.get("dense", {})),
+        dense=LayerCost(**values.get("dense", {})),
         moe=tuple(MoE(**layer) for layer in values["moe"]),
         tokens=values["tokens"],
     )

@@ -1,33 +1,27 @@
-"""A model in numbers: its parameters, its ops, and what it keeps.
+"""A model in numbers: parameters, multiply-adds, activations for training.
 
 D: depth    H: hidden size of an expert    E: experts    K: experts per token
 G: groups of a hierarchical gate
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
-# Kernels `(D, E)` of a gate's router, and whether experts have a number each.
-_GATES = {
-    "noisy_top_k": (2, 0),
-    "hierarchical": (2, 0),
-    "batchwise": (1, 1),
-    "top_k": (1, 0),
-    "switch": (1, 0),
-    "bias_balanced": (1, 0),
-    "threshold": (1, 0),
-}
+from moe_keras.gating import GATES
+from moe_keras.gating.sizes import GateSizes
+from moe_keras.optimizers import is_factored
 
 
-class Part(NamedTuple):
-    """Layers that are no experts, counted.
+class LayerCost(NamedTuple):
+    """What layers without experts cost.
 
     Attributes:
-        parameters: int. Trainable numbers.
+        parameters: int. Trainable parameters.
         ops: int. Multiply-adds for a token.
         kept: int. Numbers for a token that the backward pass needs.
-        tables: int. Parameters that are embeddings or the softmax's.
-        softmax_ops: int. Ops that are the softmax's.
+        tables: int. Parameters of embeddings and of the softmax.
+        softmax_ops: int. Multiply-adds of the softmax.
     """
 
     parameters: int = 0
@@ -37,32 +31,33 @@ class Part(NamedTuple):
     softmax_ops: int = 0
 
 
-def total(parts):
-    """The sum of `Part`s.
+def total(costs):
+    """Adds up costs.
 
-    >>> total([Part(2, 3, 4), Part(1, 1, 1)])
-    Part(parameters=3, ops=4, kept=5, tables=0, softmax_ops=0)
+    >>> total([LayerCost(2, 3, 4), LayerCost(1, 1, 1)])
+    LayerCost(parameters=3, ops=4, kept=5, tables=0, softmax_ops=0)
     """
-    return Part(*map(sum, zip(*parts, strict=True)))
+    return LayerCost(*map(sum, zip(*costs, strict=True)))
 
 
 def lstm(inputs, units, outputs, bias=True):
-    """A `ProjectedLSTM` in a residual block.
+    """Counts a `ProjectedLSTM` in a residual block.
 
-    Kept are the activations of four gates, the cell before a step and the tanh
-    of that after it, the input and the output in the order of time and what
-    each step was handed by the one before, and with a projection what it
-    projects. Where XLA compiles the recurrence, its backward pass is also
-    handed the preactivations, which are not counted.
+    Kept are the activations of four gates, the cell before a step and its tanh
+    after, the input and the output in the order of time, what each step got
+    from the one before, and with a projection what it projects. Where XLA
+    compiles the recurrence, its backward pass also gets the preactivations,
+    which are not counted.
 
     Args:
         inputs: int. Width of the input.
         units: int. Cells.
-        outputs: int. Width of the output; projected to it unlike `units`.
-        bias: bool. Whether biases are counted.
+        outputs: int. Width of the output. Where it is not `units`, the output
+            is projected to it.
+        bias: bool. Whether to count biases.
 
     Returns:
-        A `Part`.
+        A `LayerCost`.
 
     Example:
 
@@ -72,48 +67,48 @@ def lstm(inputs, units, outputs, bias=True):
     projection = 0 if units == outputs else units * outputs
     kernels = (inputs + outputs) * 4 * units + projection
     kept = 6 * units + 3 * outputs + (units if projection else 0)
-    return Part(kernels + (4 * units if bias else 0), kernels, kept)
+    return LayerCost(kernels + (4 * units if bias else 0), kernels, kept)
 
 
 def around_moe(depth):
-    """What the models have around an MoE layer: dropout and a residual block.
+    """Counts what stands around an MoE layer: dropout and a residual block.
 
     >>> around_moe(512).kept
     1024
     """
-    return Part(kept=2 * depth)
+    return LayerCost(kept=2 * depth)
 
 
 def linear(inputs, outputs):
-    """A linear map whose output is kept.
+    """Counts a linear map whose output is kept.
 
     >>> linear(3, 4)
-    Part(parameters=12, ops=12, kept=4, tables=0, softmax_ops=0)
+    LayerCost(parameters=12, ops=12, kept=4, tables=0, softmax_ops=0)
     """
-    return Part(inputs * outputs, inputs * outputs, outputs)
+    return LayerCost(inputs * outputs, inputs * outputs, outputs)
 
 
 def softmax(depth, vocabulary, candidates=None, own_table=True):
-    """The softmax over the vocabulary, with its probabilities.
+    """Counts the softmax over the vocabulary.
 
     Args:
-        depth: int. Width of what it reads.
+        depth: int. Width of its input.
         vocabulary: int.
-        candidates: int or None. Of a sampled softmax.
+        candidates: int or None. Candidates of a sampled softmax.
         own_table: bool. False where it shares the table of the embedding.
 
     Returns:
-        A `Part`; kept are logits, probabilities and the gradient.
+        A `LayerCost`; kept are logits, probabilities and the gradient.
     """
     table = vocabulary * depth if own_table else 0
     width = candidates or vocabulary
     ops = depth * width
-    return Part(table, ops, 3 * width, table, ops)
+    return LayerCost(table, ops, 3 * width, table, ops)
 
 
 def table(depth, vocabulary):
-    """An embedding, whose output is kept, and the mask of its dropout."""
-    return Part(vocabulary * depth, 0, 2 * depth, vocabulary * depth)
+    """Counts an embedding, whose output and dropout mask are kept."""
+    return LayerCost(vocabulary * depth, 0, 2 * depth, vocabulary * depth)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +116,8 @@ class MoE:
     """A mixture-of-experts layer in numbers.
 
     Raises:
-        ValueError: if a size is below 1, or groups do not divide the experts.
+        ValueError: If a size is below 1, the gate is unknown, `k` exceeds the
+            number of experts, or `groups` does not divide it.
 
     Example:
 
@@ -138,7 +134,7 @@ class MoE:
     groups: int = 1  # G, of a hierarchical gate
     groups_per_token: int = 2  # of a hierarchical gate
     bias: bool = False  # whether experts have biases
-    recompute: bool = False  # hidden activations, in the backward pass
+    recompute: bool = False  # of hidden activations in the backward pass
 
     def __post_init__(self):
         for name in ("depth", "hidden_dim", "num_experts", "k", "groups"):
@@ -148,12 +144,13 @@ class MoE:
                     f"`{name}` must be a positive integer. "
                     f"Received: {name}={value!r}"
                 )
-        if self.gate not in _GATES:
+        if self.gate not in GATES:
             raise ValueError(
-                f"`gate` must be one of {', '.join(_GATES)}. "
+                f"`gate` must be one of {', '.join(GATES)}. "
                 f"Received: gate={self.gate!r}"
             )
-        if self.k > self.num_experts or self.num_experts % self.groups:
+        groups = self.groups if GATES[self.gate].uses_groups else 1
+        if self.k > self.num_experts or self.num_experts % groups:
             raise ValueError(
                 "`k` must not exceed `num_experts`, and `groups` must divide "
                 f"it. Received: k={self.k}, num_experts={self.num_experts}, "
@@ -162,23 +159,36 @@ class MoE:
 
     @property
     def kernel_parameters(self):
-        """Of all experts' kernels."""
+        """Parameters of the experts' kernels."""
         return self.num_experts * 2 * self.depth * self.hidden_dim
 
     @property
     def expert_parameters(self):
-        """Of all experts."""
+        """Parameters of all experts."""
         biases = self.num_experts * (self.depth + self.hidden_dim)
         return self.kernel_parameters + (biases if self.bias else 0)
 
     @property
+    def gate_cost(self):
+        """Cost of the gate, a `GateCost`, as its class gives it."""
+        sizes = GateSizes(
+            depth=self.depth,
+            num_experts=self.num_experts,
+            k=self.k,
+            groups=self.groups,
+            groups_per_token=self.groups_per_token,
+        )
+        return GATES[self.gate].cost(sizes)
+
+    @property
     def gate_parameters(self):
-        """Of the router or, of a hierarchy, all routers."""
-        kernels, numbers = _GATES[self.gate]
-        columns = self.num_experts
-        if self.gate == "hierarchical":
-            columns += self.groups
-        return kernels * self.depth * columns + numbers * self.num_experts
+        """Parameters of the gate."""
+        return self.gate_cost.parameters
+
+    @property
+    def gate_ops(self):
+        """Multiply-adds of the gate for a token."""
+        return self.gate_cost.ops
 
     @property
     def expert_ops(self):
@@ -186,49 +196,25 @@ class MoE:
         return self.k * 2 * self.depth * self.hidden_dim
 
     @property
-    def logits(self):
-        """Numbers that a gate computes for a token with each kernel."""
-        if self.gate != "hierarchical":
-            return self.num_experts
-        group = self.num_experts // self.groups
-        return self.groups + min(self.groups, self.groups_per_token) * group
-
-    @property
-    def gate_ops(self):
-        """Multiply-adds of the router for a token."""
-        return _GATES[self.gate][0] * self.depth * self.logits
-
-    @property
-    def gate_kept(self):
-        """Numbers for a token that the gate's backward pass needs.
-
-        Of a noisy gate the noise, its size before the softplus, and two steps
-        from there to the chance of being chosen; of others a softmax. Of a
-        hierarchical one also the tokens, sorted by their groups.
-        """
-        each = 5 if _GATES[self.gate][0] == 2 else 1
-        rows = 0
-        if self.gate == "hierarchical":
-            rows = min(self.groups, self.groups_per_token) * self.depth
-        return each * self.logits + rows
-
-    @property
     def factored_gate_parameters(self):
-        """Parameters of the stacked routers of a hierarchical gate."""
-        is_hierarchical = self.gate == "hierarchical"
-        return 2 * self.depth * self.num_experts if is_hierarchical else 0
+        """Parameters of the gate that `FactoredAdam` factors."""
+        return sum(map(math.prod, self._factored_shapes()))
 
     @property
     def factored_gate_averages(self):
-        """What `FactoredAdam` keeps of them: a number for row and column."""
-        if self.gate != "hierarchical":
-            return 0
-        return 2 * (self.groups * self.depth + self.num_experts)
+        """Averages that `FactoredAdam` keeps of them, by row and by column."""
+        return sum(
+            math.prod(stack) * (rows + columns)
+            for *stack, rows, columns in self._factored_shapes()
+        )
+
+    def _factored_shapes(self):
+        return filter(is_factored, self.gate_cost.weights.values())
 
     @property
     def token_kept(self):
-        """Numbers that a token's own device keeps: of the gate, the output."""
-        return self.gate_kept + self.depth
+        """Numbers that a token's own device keeps: the gate's, the output."""
+        return self.gate_cost.kept + self.depth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,15 +223,15 @@ class Model:
 
     Attributes:
         name: str.
-        dense: `Part`, all but the MoE layers.
+        dense: `LayerCost` of all layers but the MoE layers.
         moe: tuple of `MoE`.
-        tokens: int. Tokens of a batch, on all devices, that each MoE layer
-            reads in a step.
-        devices: int. Devices of the paper's run, or 1.
+        tokens: int. Tokens of a batch, on all devices together, that each MoE
+            layer reads in a step.
+        devices: int. Number of devices of the paper's run, or 1.
     """
 
     name: str
-    dense: Part
+    dense: LayerCost
     moe: tuple
     tokens: int
     devices: int = 1
@@ -256,7 +242,7 @@ class Model:
 
     @property
     def mirrored_parameters(self):
-        """All but the experts."""
+        """Parameters of everything but the experts."""
         gates = sum(layer.gate_parameters for layer in self.moe)
         return self.dense.parameters + gates
 
@@ -266,7 +252,7 @@ class Model:
 
     @property
     def parameters_without_tables(self):
-        """As the paper counts them: without embedding and softmax."""
+        """Parameters as the paper counts them: no embedding, no softmax."""
         return self.parameters - self.dense.tables
 
     @property
@@ -275,5 +261,5 @@ class Model:
 
     @property
     def mirrored_ops(self):
-        """Multiply-adds for a token outside of the experts."""
+        """Multiply-adds for a token outside the experts."""
         return self.dense.ops + sum(layer.gate_ops for layer in self.moe)

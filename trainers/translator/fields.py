@@ -8,7 +8,9 @@ from translation.text.languages import language_of, parse_pair
 # What makes a run: fields that cannot change while it goes on.
 _FIXED = (
     "pair",
+    "init_from",
     "vocabulary_type",
+    "normalization",
     "label_smoothing",
     "precision",
     "model.",
@@ -25,6 +27,7 @@ RULES = ConfigRules(
     open=("search.", "bleu_tokenizer"),
     former=("dip_spread", "fall_windows", "horizon"),
     former_if_empty=("subword_sampling",),
+    before=(("normalization", "none"),),
 )
 
 

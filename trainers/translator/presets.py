@@ -14,6 +14,7 @@ from translation.text.bleu import TOKENIZERS
 from translation.text.corpora.pair_filters import FilterOptions
 from translation.text.input_pipeline import PipelineOptions
 from translation.text.languages import parse_pair
+from translation.text.normalization import FORMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,8 @@ class NmtConfig:
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
     vocabulary_sentences: int = 500_000  # it is learned from, at most
     tokenizer_model: str = ""  # path of a SentencePiece model to use instead
+    init_from: str = ""  # model folder whose weights training starts from
+    normalization: str = "auto"  # of text: NFC, NFKC or none; auto is NFC
     label_smoothing: float = 0.1  # share of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU
     dev_search: str = "beam"  # how: beam, as `search` says, or greedy
@@ -54,6 +57,7 @@ class NmtConfig:
         choices = {
             "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),
+            "normalization": ("auto", *FORMS),
             "dev_search": ("beam", "greedy"),
             "dev_score": ("bleu", "chrf", "perplexity"),
             "bleu_tokenizer": TOKENIZERS,

@@ -4,6 +4,7 @@ import dataclasses
 
 from moe_keras.paths import local_path
 from trainers.engine.folder.files import FolderError
+from trainers.translator.folder import ModelFolder
 from translation.text.tokenizer.adopted import adopt_tokenizer
 from translation.text.tokenizer.tokenizer import Tokenizer, TokenizerError
 from translation.text.tokenizer.training import train_tokenizer
@@ -12,16 +13,17 @@ from translation.text.tokenizer.training import train_tokenizer
 def given_tokenizer(config, folder):
     """The vocabulary that the configuration names, if it is needed.
 
-    A run has a copy of its own: the file that it is from may move, or go.
+    That is `tokenizer_model`, or the one of the model that the run starts
+    from. A run has a copy of its own: the file that it is from may move, or go.
 
     Raises:
         TokenizerError: if it cannot be used.
         FolderError: if the folder has another one.
     """
-    path = config.tokenizer_model
+    path = _given_path(config)
     if not path or _is_gone(path, folder):
         return None
-    tokenizer = adopt_tokenizer(path)
+    tokenizer = adopt_tokenizer(path, _wanted_form(config, folder))
     if tokenizer.vocab_size != config.model.vocab_size:
         raise TokenizerError(
             f"`vocab_size` must be that of {path}, which has "
@@ -41,11 +43,27 @@ def given_tokenizer(config, folder):
     return None
 
 
+def _given_path(config):
+    """Path of the vocabulary that a configuration names, or an empty str."""
+    if config.init_from:
+        return str(ModelFolder(config.init_from).tokenizer_path)
+    return config.tokenizer_model
+
+
+def _wanted_form(config, folder):
+    """The normal form of the vocabulary, or None if none was named."""
+    if config.normalization != "auto":
+        return config.normalization
+    if folder.tokenizer_path.exists():
+        return folder.load_tokenizer().normalization
+    return None
+
+
 def _is_gone(path, folder):
     """Whether it is the file that a run had, and is not there any more."""
     if not folder.has_config() or not folder.tokenizer_path.exists():
         return False
-    is_same = folder.load_config().tokenizer_model == path
+    is_same = _given_path(folder.load_config()) == path
     return is_same and not local_path(path).exists()
 
 
@@ -62,6 +80,7 @@ def make_tokenizer(config, folder, corpus, given, log):
         config.model.vocab_size,
         config.vocabulary_type,
         config.vocabulary_sentences,
+        normalization=_wanted_form(config, folder) or "NFC",
     )
     folder.save_tokenizer(tokenizer)
 
@@ -78,6 +97,19 @@ def shared_tokenizer(folder):
 
 
 def with_vocabulary(config, tokenizer):
-    """A small corpus may bear fewer subwords than asked for."""
+    """The configuration as the vocabulary that is there has it.
+
+    A small corpus may bear fewer subwords than asked for; and the normal form
+    of text is that of the vocabulary, if none was named.
+
+    Raises:
+        TokenizerError: if another normal form was named.
+    """
     model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    return dataclasses.replace(config, model=model)
+    here = tokenizer.normalization
+    if config.normalization not in ("auto", here):
+        raise TokenizerError(
+            f"The vocabulary brings text into normalization={here}, and "
+            f"stays so. Received: normalization={config.normalization}"
+        )
+    return dataclasses.replace(config, model=model, normalization=here)

@@ -4,12 +4,10 @@ import dataclasses
 
 import keras
 
-from translation.model.gate_options import parse_options
-from translation.model.gates import GATES
+from moe_keras.gating.configured import check_gate
 
 ATTENTIONS = ("product", "additive", "dot")
 CONTEXTS = ("first", "all")
-GATE_NAMES = tuple(GATES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,38 +70,12 @@ class TranslatorConfig:
                     f"`{side}_moe_after` must name LSTM layers from 1 to "
                     f"{side}_layers={layers}, each once. Received: {places}"
                 )
-        if self.experts_per_token > self.num_experts:
-            raise ValueError(
-                "`experts_per_token` must not exceed `num_experts`. Received: "
-                f"experts_per_token={self.experts_per_token}, "
-                f"num_experts={self.num_experts}"
-            )
-        self._check_groups()
-        parse_options(self.gate_options, GATES[self.gate].layer)
+        check_gate(self)
         if self.bidirectional and (self.depth % 2 or self.lstm_units % 2):
             raise ValueError(
                 "`depth` and `lstm_units` must be even when `bidirectional`: "
                 "each direction has half of them. Received: "
                 f"depth={self.depth}, lstm_units={self.lstm_units}"
-            )
-
-    def _check_groups(self):
-        if self.gate == "switch" and self.experts_per_token != 1:
-            raise ValueError(
-                "`experts_per_token` must be 1 with gate='switch'. "
-                f"Received: experts_per_token={self.experts_per_token}"
-            )
-        if self.gate != "hierarchical":
-            return
-        groups, chosen = self.expert_groups, self.groups_per_token
-        experts, k = self.num_experts, self.experts_per_token
-        if chosen > groups or experts % groups or k % chosen:
-            raise ValueError(
-                "`expert_groups` must divide `num_experts`, and "
-                "`groups_per_token` must divide `experts_per_token` and not "
-                f"exceed `expert_groups`. Received: expert_groups={groups}, "
-                f"num_experts={experts}, groups_per_token={chosen}, "
-                f"experts_per_token={k}"
             )
 
     def _check_sizes(self):
@@ -141,11 +113,7 @@ class TranslatorConfig:
                 "`capacity_factor` must be None or a number above zero. "
                 f"Received: {factor!r}"
             )
-        choices = {
-            "attention": ATTENTIONS,
-            "context_to": CONTEXTS,
-            "gate": GATE_NAMES,
-        }
+        choices = {"attention": ATTENTIONS, "context_to": CONTEXTS}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(

@@ -3,12 +3,12 @@
 import keras
 
 from moe_keras import FeedForwardExperts, ProjectedLSTM, SparseMoE
+from moe_keras.gating.configured import make_gate
 from translation.model.attention import (
     AdditiveAttention,
     DotAttention,
     ProductAttention,
 )
-from translation.model.gates import make_gate
 from translation.model.residual import Residual
 
 

@@ -3,22 +3,26 @@
 N: hypotheses    S: source length    V: vocabulary    M: models
 """
 
+import contextlib
 import math
 
 import keras
 import tensorflow as tf
 
+from moe_keras import monitoring
+
 MEANS = ("probabilities", "log_probabilities")
 
 
 def keras_models(translator):
-    """The Keras models behind a translator, or behind an ensemble of them.
+    """Lists the Keras models of a translation model.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see `translate.py`.
 
     Returns:
-        List; empty for a translator that is no Keras model.
+        List: the model itself, the members of an ensemble, or nothing for a
+        model that is no Keras model.
 
     Example:
 
@@ -30,6 +34,26 @@ def keras_models(translator):
             m for member in translator.members for m in keras_models(member)
         ]
     return [translator] if isinstance(translator, keras.Model) else []
+
+
+@contextlib.contextmanager
+def uncounted(translator):
+    """Context manager: count nothing of what a translation model computes.
+
+    It is `moe_keras.monitoring.uncounted` for all of its `keras_models`.
+
+    Args:
+        translator: A translation model.
+
+    Example:
+
+    >>> with uncounted(Ensemble([keras.Sequential([]), object()])):
+    ...     pass
+    """
+    with contextlib.ExitStack() as stack:
+        for model in keras_models(translator):
+            stack.enter_context(monitoring.uncounted(model))
+        yield
 
 
 class Ensemble:

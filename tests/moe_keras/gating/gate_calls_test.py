@@ -1,8 +1,10 @@
 """What every gate does with what it is called with, right and wrong."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from every_gate import GATES
 
 from moe_keras import (
     BatchwiseGate,
@@ -17,20 +19,6 @@ from moe_keras import (
 )
 
 N, D, E = 6, 4, 4
-GATES = {
-    "noisy_top_k": lambda **kwargs: NoisyTopKGate(E, k=2, seed=0, **kwargs),
-    "hierarchical": lambda **kwargs: HierarchicalGate(
-        2, 2, k=(2, 1), seed=0, **kwargs
-    ),
-    "top_k": lambda **kwargs: TopKGate(E, **kwargs),
-    "switch": lambda **kwargs: SwitchGate(E, jitter=0.0, **kwargs),
-    "bias_balanced": lambda **kwargs: BiasBalancedGate(E, k=2, **kwargs),
-    "threshold": lambda **kwargs: ThresholdGate(E, **kwargs),
-    "batchwise": lambda **kwargs: BatchwiseGate(E, k=2, **kwargs),
-    "expert_choice": lambda **kwargs: ExpertChoiceGate(
-        E, causal=False, **kwargs
-    ),
-}
 OF_ONE_EXPERT = {
     "noisy_top_k": lambda: NoisyTopKGate(1, k=1),
     "hierarchical": lambda: HierarchicalGate(1, 1, k=(1, 1)),
@@ -95,6 +83,26 @@ def test_mask_of_numbers_is_that_of_booleans(name, training):
     assert expected[0][1].tolist() == [-1] * expected[0].shape[1]
     for other in others:
         for ours, theirs in zip(other, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@all_gates
+@in_both_modes
+@pytest.mark.parametrize("jitter", (False, True))
+def test_variables_are_tokens_as_tensors_are(name, training, jitter):
+    kwargs = {"jitter": 0.1} if jitter and name in ("top_k", "switch") else {}
+    (gate, x_ND), (other, _) = (built_gate(name, **kwargs) for _ in range(2))
+    mask = [True] * (N - 1) + [False]
+    variables = tf.Variable(x_ND), tf.Variable(mask)
+    keras.utils.set_random_seed(0)
+    expected = gate(x_ND, mask=np.array(mask), training=training)
+    keras.utils.set_random_seed(0)
+    with tf.GradientTape() as tape:
+        actual = other(variables[0], mask=variables[1], training=training)
+        total = tf.reduce_sum(actual.gate**2)
+    assert tape.gradient(total, variables[0]) is not None
+    if not kwargs:  # whose random numbers have no seed
+        for ours, theirs in zip(arrays(actual), arrays(expected), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from moe_keras.monitoring import Judge, Thresholds, measure
@@ -107,6 +108,42 @@ def test_rise_from_below_is_no_longer_a_collapse():
 def test_verdict_does_not_flicker_at_a_threshold():
     flickering = levels(0.74, 0.76, 0.74, 0.77, 0.79, drifting_windows=1)
     assert flickering == ["drifting"] * 4 + ["healthy"]
+
+
+@pytest.mark.parametrize(
+    "spread", (0.12, 0.2, 0.3, 0.38, 0.395, 0.42, 0.6, 0.74, 0.78)
+)
+@pytest.mark.parametrize("is_balanced", (True, False))
+def test_verdict_on_a_spread_that_stays_changes_once_at_most(
+    spread, is_balanced
+):
+    """Noise within 0.015 to each side is less than the margin of 0.03."""
+    noise = np.random.default_rng(0).uniform(-0.0149, 0.0149, size=(5, 200))
+    for spreads in spread + noise:
+        given = levels(*spreads, is_balanced=is_balanced)
+        changes = sum(a != b for a, b in zip(given, given[1:], strict=False))
+        assert changes <= 1
+
+
+def test_collapsing_gate_that_began_uneven_has_to_rise_by_the_margin():
+    # Called in the sixth window, where there is a trend, which does not rise.
+    assert levels(*[0.2] * 6)[-2:] == ["healthy", "collapsing"]
+    # The mean of six windows has risen from 0.2 to (0.2 + 5 * x) / 6: by less
+    # than 0.03 for five windows of 0.235, by more for five of 0.237.
+    assert levels(*[0.2] * 6, *[0.235] * 5)[-1] == "collapsing"
+    assert levels(*[0.2] * 6, *[0.237] * 5)[-1] == "drifting"
+    # Once it rises no more, it has to rise as much again.
+    assert levels(*[0.2] * 6, *[0.237] * 30)[-1] == "collapsing"
+
+
+def test_idle_experts_do_not_flicker_either():
+    def window(idle):
+        return window_of(0.9, idle_experts=idle, idle_by_chance=0.0)
+
+    judge = Judge(Thresholds(drifting_windows=1, idle_limit=0.11, margin=0.05))
+    # 2 of 16 are 0.125; 1 is 0.0625, no less than 0.11 - 0.05; 0 is.
+    given = [judge.judge(window(idle)).level for idle in (1, 2, 1, 0, 1)]
+    assert given == ["healthy", "drifting", "drifting", "healthy", "healthy"]
 
 
 def test_idle_experts_beyond_chance_are_a_drift():

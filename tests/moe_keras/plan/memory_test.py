@@ -15,7 +15,7 @@ from moe_keras.plan import (
     layouts,
     memory,
 )
-from moe_keras.plan.model import Model, Part
+from moe_keras.plan.model import LayerCost, Model
 
 KINDS = {
     "adam": keras.optimizers.Adam,
@@ -37,7 +37,7 @@ def test_memory_of_a_device_is_what_a_real_layer_holds(optimizer, gate):
     layer.build((None, 4))
     real = KINDS[optimizer]()
     real.build(layer.trainable_variables)
-    model = Model("", Part(), (sizes,), tokens=10)
+    model = Model("", LayerCost(), (sizes,), tokens=10)
     (alone,) = layouts(model, 1)
     held = memory(model, alone, Training(optimizer=optimizer, average=True))
     weights = 4 * sum(int(np.prod(v.shape)) for v in layer.trainable_variables)
@@ -79,7 +79,7 @@ def test_memory_of_four_devices_is_what_they_hold(
     with MeshLayout(shape, rules).scope():
         layer = moe_keras.SparseMoE(12, k=2, hidden_dim=32)
         layer.build((None, 24))
-    model = Model("", Part(), (sizes,), tokens=10)
+    model = Model("", LayerCost(), (sizes,), tokens=10)
     (layout,) = (x for x in layouts(model, 4) if x.name == name)
     if optimizer == "factored_adam" and layout.hidden > 1:
         pytest.skip("refused")
@@ -96,7 +96,7 @@ def test_memory_of_four_replicas_is_what_they_hold(
     name, optimizer, four_replicas
 ):
     sizes = MoE(24, 32, 12, k=2, bias=True)
-    model = Model("", Part(), (sizes,), tokens=10)
+    model = Model("", LayerCost(), (sizes,), tokens=10)
     (layout,) = (x for x in layouts(model, 4) if x.name == name)
     placement = Placement()
     if layout.exchanges:

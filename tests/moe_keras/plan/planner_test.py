@@ -17,7 +17,7 @@ from moe_keras.plan import (
     plan,
     traffic,
 )
-from moe_keras.plan.model import Model, Part
+from moe_keras.plan.model import LayerCost, Model
 from moe_keras.plan.presets import language_model
 
 
@@ -88,7 +88,9 @@ def test_exchange_of_two_dimensions_is_what_a_walk_over_the_mesh_counts():
     ],
 )
 def test_a_token_crosses_once_to_each_device_with_experts_of_it(name, k):
-    model = Model("", Part(), (MoE(6, 12, num_experts=8, k=k),), tokens=240)
+    model = Model(
+        "", LayerCost(), (MoE(6, 12, num_experts=8, k=k),), tokens=240
+    )
     layout = next(x for x in layouts(model, 4) if x.name == name)
     crossed = 0
     for token in range(240):
@@ -105,7 +107,7 @@ def test_a_token_crosses_once_to_each_device_with_experts_of_it(name, k):
 def test_compute_for_each_byte_grows_with_the_hidden_size_alone():
     def per_byte(depth=8, hidden=16, k=2, tokens=64):
         layer = MoE(depth, hidden, num_experts=8, k=k)
-        model = Model("", Part(), (layer,), tokens)
+        model = Model("", LayerCost(), (layer,), tokens)
         shared = layouts(model, 4)[1]
         return traffic(model, shared, Training()).ops_per_byte
 

@@ -20,7 +20,7 @@ from translation.model.config import TranslatorConfig
         ({"capacity_factor": "foo"}, "`capacity_factor` must be None or"),
         ({"capacity_factor": 0}, "`capacity_factor` must be None or"),
         ({"experts_per_token": 17}, "must not exceed `num_experts`"),
-        ({"gate": "soft"}, "`gate` must be one of noisy_top_k, hier"),
+        ({"gate": "soft"}, "`gate` must be one of batchwise, bias_"),
         ({"gate": "switch"}, "`experts_per_token` must be 1"),
         (
             {"gate": "hierarchical", "expert_groups": 3},

@@ -10,8 +10,7 @@ from translation.model.attention import (
     DotAttention,
     ProductAttention,
 )
-from translation.model.config import GATE_NAMES, TranslatorConfig
-from translation.model.gates import GATES
+from translation.model.config import TranslatorConfig
 from translation.model.layers import (
     attention_layer,
     bidirectional_block,
@@ -119,4 +118,3 @@ def test_the_gate_is_the_one_named():
     assert type(gate).__name__ == "HierarchicalGate"
     assert (gate.num_groups, gate.experts_per_group) == (3, 4)
     assert tuple(gate.k) == (2, 2)
-    assert set(GATES) == set(GATE_NAMES)

@@ -1,18 +1,9 @@
 """Fields of a configuration, changed by text as `--set FIELD=VALUE` has it."""
 
-import ast
 import dataclasses
-import math
-import types
 import typing
 
-# What a field of a type takes, in words.
-_KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "True or False",
-    tuple: "whole numbers with commas between",
-}
+from moe_keras.settings import read_value, split_setting
 
 
 def with_overrides(config, overrides):
@@ -44,9 +35,9 @@ def with_overrides(config, overrides):
     by_name = {path.split(".")[-1]: path for path in paths}
     texts = {}
     for override in overrides:
-        name, separator, text = override.partition("=")
+        name, text = split_setting(override)
         path = name if name in paths else by_name.get(name)
-        if not separator or path is None:
+        if text is None or path is None:
             raise ValueError(
                 f"`--set` takes FIELD=VALUE with a known field. Received: "
                 f"{override!r}. Known fields: {', '.join(sorted(by_name))}"
@@ -95,37 +86,7 @@ def _replaced(config, texts, prefix=""):
     for name, kinds in field_types(config).items():
         value, path = getattr(config, name), prefix + name
         if path in texts:
-            changed[name] = _parsed(name, kinds, texts[path])
+            changed[name] = read_value(f"`{name}`", texts[path], kinds)
         elif any(text.startswith(f"{path}.") for text in texts):
             changed[name] = _replaced(value, texts, f"{path}.")
     return dataclasses.replace(config, **changed)
-
-
-def _parsed(name, kinds, text):
-    """Reads `text` as a value of the types that the field takes."""
-    if str in kinds:
-        return text
-    if types.NoneType in kinds and text == "None":
-        return None
-    kind = kinds[0]
-    value = _read(kind, text)
-    if value is None:
-        or_none = ", or None" if types.NoneType in kinds else ""
-        raise ValueError(
-            f"`{name}` takes {_KINDS[kind]}{or_none}. Received: {text!r}"
-        )
-    return value
-
-
-def _read(kind, text):
-    """A value of the type, or None where the text is none."""
-    try:
-        value = float(text) if kind is float else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return None
-    if kind is float:
-        return value if math.isfinite(value) else None
-    if kind is tuple:
-        values = value if isinstance(value, tuple) else (value,)
-        return values if all(type(x) is int for x in values) else None
-    return value if type(value) is kind else None

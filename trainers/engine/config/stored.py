@@ -27,6 +27,9 @@ class ConfigRules:
     # a file: some always, others only where they are empty or zero.
     former: tuple[str, ...] = ()
     former_if_empty: tuple[str, ...] = ()
+    # What earlier versions did where a field of `kind` is missing that has
+    # another default: pairs of name and value.
+    before: tuple[tuple[str, object], ...] = ()
 
     def fixed_fields(self, config):
         """Fields that make a run, as a dict by dotted name."""
@@ -39,7 +42,8 @@ class ConfigRules:
     def read(self, values):
         """Makes the configuration that a `config.json` holds.
 
-        Fields that an older version lacked have their defaults.
+        Fields that an older version lacked have their defaults, or what it
+        did.
 
         Args:
             values: What JSON has: a nest of dicts, as `dataclasses.asdict`
@@ -58,6 +62,8 @@ class ConfigRules:
         >>> rules.read({"steps": 7, "momentum": 0.9}).steps
         7
         """
+        if isinstance(values, dict):
+            values = {**dict(self.before), **values}
         return _as_dataclass(self, self.kind, values)
 
 

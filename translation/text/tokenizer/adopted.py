@@ -22,7 +22,7 @@ _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")  # in the order of their ids
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
-def adopt_tokenizer(path):
+def adopt_tokenizer(path, normalization=None):
     """Reads any SentencePiece model of kind unigram or bpe.
 
     One that `train_tokenizer` made is taken as it is. Of others the special
@@ -31,6 +31,9 @@ def adopt_tokenizer(path):
 
     Args:
         path: str or path.
+        normalization: str. The normal form that text is brought into before
+            the model sees it, one of `translation.text.normalization.FORMS`;
+            None leaves that of one of ours, and is NFC for others.
 
     Returns:
         A `Tokenizer`.
@@ -40,11 +43,13 @@ def adopt_tokenizer(path):
     """
     model_proto = read_model(path)
     try:
-        return Tokenizer(model_proto)
+        tokenizer = Tokenizer(model_proto)
+        return tokenizer.normalized(normalization or tokenizer.normalization)
     except TokenizerError:
         pass  # not one of ours
-    model = _parsed(path, model_proto)
-    return Tokenizer(_adopted(model).SerializeToString(deterministic=True))
+    model = _adopted(_parsed(path, model_proto))
+    tokenizer = Tokenizer(model.SerializeToString(deterministic=True))
+    return tokenizer.normalized(normalization or "NFC")
 
 
 def _parsed(path, model_proto):

@@ -1,14 +1,18 @@
 """Subwords: text to ids and back, in Python and in the graph.
 
-SentencePiece with byte fallback and no normalisation, so every string has ids
-and comes back as it was. Two things make that hold in both libraries, the
-`sentencepiece` of Python and the older one inside tensorflow-text:
+SentencePiece with byte fallback, so every string has ids and comes back as it
+was, or in the normal form of Unicode that the model names. Two things make that
+hold in both libraries, the `sentencepiece` of Python and the older one inside
+tensorflow-text:
 
 - The space before the first word is put and taken away here
   (`add_dummy_prefix` is off): tensorflow-text loses spaces at the start
   of a sentence when it does so itself.
 - SentencePiece writes a space as U+2581. A U+2581 of the text itself travels
   as U+FDD0, a code point that Unicode reserves for such internal use.
+
+The normal form is the name of the model's rules (`normalizer_spec.name`), so
+that a model takes it along wherever it goes.
 
 The only strings that do not come back are those that hold U+FDD0, which
 returns as U+2581, and bytes that are not UTF-8, which return as U+FFFD.
@@ -25,6 +29,11 @@ import tensorflow_text as tf_text
 from sentencepiece import sentencepiece_model_pb2
 
 from moe_keras.paths import local_path
+from translation.text.normalization import (
+    FORMS,
+    normalized,
+    normalized_strings,
+)
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from translation.text.tokenizer.word_cuts import cut_words
 
@@ -42,6 +51,11 @@ class Tokenizer(tf.Module):
 
     Args:
         model_proto: bytes. A SentencePiece model made by `train_tokenizer`.
+
+    Attributes:
+        vocab_size: int.
+        normalization: str. The normal form that all text is brought into
+            first, one of `translation.text.normalization.FORMS`.
 
     Example:
 
@@ -66,6 +80,7 @@ class Tokenizer(tf.Module):
             model_proto=self.model_proto
         )
         self.vocab_size = self._processor.vocab_size()
+        self.normalization = _normalization(self.model_proto)
         self._subwords = tf_text.SentencepieceTokenizer(
             self.model_proto, out_type=tf.int32
         )
@@ -74,6 +89,23 @@ class Tokenizer(tf.Module):
     def sha256(self):
         """Of its model: str of 64 hexadecimal digits."""
         return hashlib.sha256(self.model_proto).hexdigest()
+
+    def normalized(self, normalization):
+        """The same vocabulary with another normal form.
+
+        Args:
+            normalization: str, one of `translation.text.normalization.FORMS`.
+
+        Returns:
+            A `Tokenizer`.
+        """
+        if normalization == self.normalization:
+            return self
+        model = _parsed(self.model_proto)
+        # SentencePiece's word for rules such as ours.
+        plain = normalization == "none"
+        model.normalizer_spec.name = "user_defined" if plain else normalization
+        return Tokenizer(model.SerializeToString(deterministic=True))
 
     def encode(self, sentences):
         """Ids of each sentence, without bos and eos, in plain Python.
@@ -84,8 +116,9 @@ class Tokenizer(tf.Module):
         Returns:
             List of lists of int.
         """
+        whole = [normalized(text, self.normalization) for text in sentences]
         return self._processor.encode(
-            [" " + sentence if sentence else "" for sentence in sentences]
+            [" " + sentence if sentence else "" for sentence in whole]
         )
 
     def decode(self, ids):
@@ -128,6 +161,7 @@ class Tokenizer(tf.Module):
             `RaggedTensor` of shape `(B, None)`, int32. An empty string has
             no ids.
         """
+        strings = normalized_strings(strings, self.normalization)
         prefixed_B = tf.strings.join([" ", strings])
         strings = tf.where(tf.equal(strings, ""), strings, prefixed_B)
         if cuts is None:
@@ -213,10 +247,20 @@ def read_model(path):
         ) from error
 
 
+def _parsed(model_proto):
+    return sentencepiece_model_pb2.ModelProto.FromString(model_proto)
+
+
+def _normalization(model_proto):
+    """The normal form that a model names; others name rules of their own."""
+    name = _parsed(model_proto).normalizer_spec.name
+    return name if name in FORMS else "none"
+
+
 def _checked(model_proto):
     """The model, if it is one of `train_tokenizer`."""
     try:
-        model = sentencepiece_model_pb2.ModelProto.FromString(model_proto)
+        model = _parsed(model_proto)
     except Exception as error:  # protobuf has several DecodeErrors
         raise TokenizerError("Not a SentencePiece model.") from error
     if not model.pieces:

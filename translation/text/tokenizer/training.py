@@ -1,8 +1,8 @@
 """A vocabulary of subwords, learned from text by SentencePiece.
 
 With the options that `tokenizer.py` counts on: byte fallback, special ids of
-our own, no normalisation but that of U+2581, and the same bytes from the same
-text every time.
+our own, no rules of normalisation but that of U+2581, and the same bytes from
+the same text every time.
 """
 
 import io
@@ -14,6 +14,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from translation.text.corpora.reservoir import reservoir
+from translation.text.normalization import FORMS, normalized
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from translation.text.tokenizer.tokenizer import Tokenizer, TokenizerError
 
@@ -29,6 +30,7 @@ def train_tokenizer(
     input_sentence_size=500_000,
     character_coverage=0.9999,
     seed=0,
+    normalization="none",
 ):
     """Learns a vocabulary of subwords from text.
 
@@ -46,6 +48,8 @@ def train_tokenizer(
         character_coverage: float. Share of the characters in the text that
             get an entry of their own; rarer ones are spelled in bytes.
         seed: int. Seed of that draw.
+        normalization: str. `NFC` or `NFKC`, the normal form of Unicode that
+            text is brought into, here and by the tokenizer later, or `none`.
 
     Returns:
         A `Tokenizer`.
@@ -65,19 +69,25 @@ def train_tokenizer(
             f"`model_type` must be one of {', '.join(_MODEL_TYPES)}. "
             f"Received: model_type={model_type!r}"
         )
+    if normalization not in FORMS:
+        raise TokenizerError(
+            f"`normalization` must be one of {', '.join(FORMS)}. "
+            f"Received: normalization={normalization!r}"
+        )
     sample = reservoir(filter(None, sentences), input_sentence_size, seed)
     if not sample:
         raise TokenizerError(
             "`sentences` must hold at least one that is not empty."
         )
-    return Tokenizer(
+    tokenizer = Tokenizer(
         _learn(
-            sample,
+            [normalized(sentence, normalization) for sentence in sample],
             vocab_size=vocab_size,
             model_type=model_type,
             character_coverage=character_coverage,
         )
     )
+    return tokenizer.normalized(normalization)
 
 
 def _learn(sentences, vocab_size, **options):

@@ -93,3 +93,16 @@ def test_errors_are_one_line(tmp_path, make, message):
     with pytest.raises(TokenizerError, match=message) as error:
         adopt_tokenizer(tmp_path / "x.model")
     assert "\n" not in str(error.value)
+
+
+def test_normal_form_comes_before_the_rules_of_the_model(tmp_path):
+    path = tmp_path / "foreign.model"
+    foreign(path)
+    tokenizer = adopt_tokenizer(path)
+    assert tokenizer.normalization == "NFC"
+    assert tokenizer.encode(["gru\u0308n"]) == tokenizer.encode(["grün"])
+    assert adopt_tokenizer(path, "none").normalization == "none"
+    own = train_tokenizer(SENTENCES, 300, normalization="NFKC")
+    own.save(path)
+    assert adopt_tokenizer(path).model_proto == own.model_proto
+    assert adopt_tokenizer(path, "NFC").normalization == "NFC"

@@ -1,6 +1,7 @@
 """Subwords in Python and in the graph."""
 
 import random
+import unicodedata
 
 import pytest
 import tensorflow as tf
@@ -195,3 +196,37 @@ class TestFiles:
         loaded = tf.saved_model.load(str(tmp_path))
         texts = loaded.round_trip(tf.constant(AWKWARD)).numpy()
         assert [text.decode() for text in texts] == AWKWARD
+
+
+class TestNormalization:
+    NFD = unicodedata.normalize("NFD", "Le café où ﬁnit l'été.")
+
+    @pytest.mark.parametrize("form", ["NFC", "NFKC"])
+    def test_all_forms_of_a_text_have_the_same_ids(self, form):
+        tokenizer = train_tokenizer(
+            [*SENTENCES, self.NFD], 330, normalization=form
+        )
+        plain = unicodedata.normalize(form, self.NFD)
+        texts = [plain, self.NFD, unicodedata.normalize("NFC", self.NFD)]
+        ids = tokenizer.encode(texts)
+        assert ids[0] == ids[1] == ids[2]
+        assert tokenizer.tokenize(tf.constant(texts)).to_list() == ids
+        assert tokenizer.decode(ids[:1]) == [plain]
+        cut = tokenizer.tokenize(tf.constant(texts), 0.5, seed=(1, 2))
+        joined = tokenizer.detokenize(cut.to_tensor(PAD_ID)).numpy()
+        assert [text.decode() for text in joined] == [plain] * 3
+
+    def test_form_is_saved_with_the_model(self, tokenizer, tmp_path):
+        assert tokenizer.normalization == "none"
+        composed = tokenizer.normalized("NFC")
+        composed.save(tmp_path / "x.model")
+        loaded = Tokenizer.load(tmp_path / "x.model")
+        assert loaded.normalization == "NFC"
+        assert loaded.sha256 != tokenizer.sha256
+        assert loaded.encode(["e\u0301"]) == tokenizer.encode(["é"])
+        assert composed.normalized("NFC") is composed
+        assert tokenizer.encode(["e\u0301"]) != tokenizer.encode(["é"])
+
+    def test_another_form_is_refused(self):
+        with pytest.raises(TokenizerError, match="NFC, NFKC, none.*'NFD'"):
+            train_tokenizer(SENTENCES, 330, normalization="NFD")

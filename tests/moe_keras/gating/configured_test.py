@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import translation
+from moe_keras.gating import GATES
+from moe_keras.gating.configured import make_gate, parse_options
 from moe_keras.monitoring import Judge, Thresholds, measure
 from translation.model.config import TranslatorConfig, dense_twin
-from translation.model.gate_options import options_of, parse_options
-from translation.model.gates import GATES, make_gate
 
 PAGE = pathlib.Path(translation.__file__).parents[1] / "docs/training.md"
 OTHERS = {  # of a value other than the default, for each option
@@ -29,7 +29,8 @@ OTHERS = {  # of a value other than the default, for each option
     "mass": 0.25,
     "target": None,
     "target_rate": 0.5,
-    "kernel_initializer": "zeros",
+    "kernel_initializer": "ones",
+    "kernel_regularizer": "l2",
 }
 
 
@@ -44,12 +45,12 @@ def test_every_argument_of_a_gate_reaches_it(name):
     of_layer = keras.layers.Layer().get_config()
     fields = {"num_experts", "num_groups", "experts_per_group", "k"}
     options = set(plain) - set(of_layer) - fields
-    assert options == set(options_of(GATES[name].layer))
+    assert options == set(GATES[name].options())
     text = ",".join(f"{option}={OTHERS[option]}" for option in options)
     changed = make_gate(config_of(name, text)).get_config()
     for option in options:
         value = changed[option]
-        if option == "kernel_initializer":
+        if option in ("kernel_initializer", "kernel_regularizer"):
             value = value["class_name"].lower()
         assert value == OTHERS[option]
         assert changed[option] != plain[option]
@@ -66,9 +67,13 @@ def test_every_argument_of_a_gate_reaches_it(name):
         ("top_k", "jitter", "takes OPTION=VALUE"),
         ("top_k", "jitter=0.1,", "takes OPTION=VALUE"),
         ("top_k", "jitter=0.1,jitter=0.2", "each once"),
-        ("top_k", "jitter=much", "`jitter` of `gate_options` takes a float"),
-        ("threshold", "k_max=2.5", "`k_max` of `gate_options` takes a int"),
-        ("top_k", "seed=a", "`seed` of `gate_options` takes a int"),
+        ("top_k", "jitter=much", "`jitter` of `gate_options` takes a number"),
+        (
+            "threshold",
+            "k_max=2.5",
+            "`k_max` of `gate_options` takes a whole number",
+        ),
+        ("top_k", "seed=a", "`seed` of `gate_options` takes a whole number"),
     ],
 )
 def test_unknown_options_are_refused_at_once(gate, options, message):
@@ -94,7 +99,7 @@ def test_values_out_of_range_are_refused_by_the_gate(gate, options, message):
 
 
 def test_numbers_are_read_as_people_write_them():
-    gate = GATES["threshold"].layer
+    gate = GATES["threshold"]
     options = parse_options("target=3, mass = 5e-1,k_max=4", gate)
     assert options == {"target": 3.0, "mass": 0.5, "k_max": 4}
     assert type(options["target"]) is float and type(options["k_max"]) is int
@@ -126,7 +131,7 @@ def test_what_a_verdict_advises_can_be_set(name, advised):
     fields = {field.name for field in dataclasses.fields(TranslatorConfig)}
     for knob, options in re.findall(r"(\w+_\w+)( of gate_options)?", advice):
         if options:
-            assert knob in options_of(GATES[name].layer)
+            assert knob in GATES[name].options()
         elif knob != "gate_options":
             assert knob in fields
 
@@ -149,5 +154,5 @@ def test_table_of_the_docs_has_all_options_with_their_defaults():
     }
     assert set(told) == set(GATES)
     for name, text in told.items():
-        options = options_of(GATES[name].layer).items()
+        options = GATES[name].options().items()
         assert text == ", ".join(f"{key}={value}" for key, value in options)

@@ -1,0 +1,1 @@
+"""The language model's side of training: task, folder, corpora, modes."""

@@ -1,0 +1,113 @@
+"""The folder of a language model's run: that of any run, and
+
+tokenizer.model the SentencePiece model, or
+words.tsv       the words and their counts
+export/N/       SavedModel, version N
+"""
+
+import keras
+import tensorflow as tf
+
+from language_model.model import LanguageModel
+from language_model.words import WordVocabulary
+from moe_keras.monitoring import uncounted
+from trainers.engine.folder.files import FolderError, replace_file
+from trainers.engine.folder.run_folder import RunFolder
+from trainers.language_model.fields import RULES, identity
+from translation.text.tokenizer.tokenizer import Tokenizer
+
+# By `LmConfig.vocabulary_kind`: its class and its file.
+VOCABULARIES = {
+    "subwords": (Tokenizer, "tokenizer.model"),
+    "words": (WordVocabulary, "words.tsv"),
+}
+
+
+class LmFolder(RunFolder):
+    """Paths and files of one run of the language model.
+
+    Args:
+        path: str or path. Made when something is first saved.
+
+    Example:
+
+    >>> import tempfile
+    >>> from language_model.words import count_words
+    >>> from trainers.engine.config.presets import preset_named
+    >>> from trainers.language_model.presets import PRESETS
+    >>> words = count_words(["a dog sleeps", "the cat sees it"], 20)
+    >>> sizes = ["vocab_size=11", "depth=8", "lstm_units=8"]
+    >>> sizes += ["vocabulary_kind=words", "num_experts=4"]
+    >>> config = preset_named(PRESETS, "small", sizes)
+    >>> folder = LmFolder(tempfile.mkdtemp())
+    >>> folder.save_model(config, build_model(config), words)
+    >>> model, words = folder.load_model(folder.load_config())
+    """
+
+    def __init__(self, path):
+        super().__init__(path, RULES)
+        self.export_path = self.path / "export"
+
+    def vocabulary_path(self, kind):
+        """Where the vocabulary is, of the kind `LmConfig.vocabulary_kind`."""
+        return self.path / VOCABULARIES[kind][1]
+
+    def save_vocabulary(self, kind, vocabulary):
+        """Writes the vocabulary."""
+        replace_file(self.vocabulary_path(kind), vocabulary.save)
+
+    def load_vocabulary(self, kind):
+        """The vocabulary of the run.
+
+        Raises:
+            FolderError: if there is none.
+        """
+        path = self.vocabulary_path(kind)
+        if not path.exists():
+            raise FolderError(
+                f"There is no {path}. All workers must have the same folder "
+                "under this path; the chief writes the vocabulary there."
+            )
+        return VOCABULARIES[kind][0].load(path)
+
+    def save_model(self, config, model, vocabulary, step=0, **about):
+        """Makes this the folder of a trained model.
+
+        Args:
+            config: `LmConfig`.
+            model: `LanguageModel`.
+            vocabulary: `Tokenizer` or `WordVocabulary`.
+            step: int. Updates that it has had.
+            **about: What else is to be known of it, as JSON has it.
+
+        Raises:
+            CheckpointError: if the disk does not take it.
+        """
+        self.save_config(config)
+        self.save_vocabulary(config.vocabulary_kind, vocabulary)
+        self.save_weights(model, identity(config, vocabulary), step, **about)
+
+    def load_model(self, config):
+        """The best model of the run and its vocabulary.
+
+        Raises:
+            FolderError: if nothing was saved yet.
+            CheckpointError: if what was saved cannot be used.
+        """
+        vocabulary = self.load_vocabulary(config.vocabulary_kind)
+        model = build_model(config)
+        self.load_weights(model, identity(config, vocabulary))
+        return model, vocabulary
+
+
+def build_model(config):
+    """A language model with fresh weights, of the configured precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        model = LanguageModel(config.model, name="language_model")
+    finally:
+        keras.config.set_dtype_policy(before)
+    with uncounted(model):  # under a strategy only replicas can count
+        model(tf.ones((1, 2), tf.int32))
+    return model

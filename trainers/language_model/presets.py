@@ -1,0 +1,295 @@
+"""Named configurations of the language model's training.
+
+`small` trains on the embedded corpus in minutes. `moe_4` to `moe_131072_h`
+and their baselines are the rows of the paper's tables 7 and 8, the ladder
+`small_*` has the same shapes for a processor of 2 cores.
+"""
+
+import dataclasses
+
+from language_model.batches import BatchOptions
+from language_model.config import LanguageModelConfig, dense_twin
+from language_model.generate import GenerateOptions
+from moe_keras.monitoring import Thresholds
+from trainers.engine.config.loop_config import LoopConfig
+
+VOCABULARIES = ("subwords", "words")
+SOFTMAXES = ("full", "sampled")
+CANDIDATES = ("log_uniform", "counts")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class LmConfig:
+    """Everything about one run of `trainers.lm`, but its folder.
+
+    Example:
+
+    >>> config = LmConfig(softmax="sampled", sampled_candidates=512)
+    >>> config.softmax, config.model.layers
+    ('sampled', ('lstm', 'moe', 'lstm'))
+    """
+
+    train: str = "phrasebook"  # corpora: files, patterns, folders, tfds:NAME
+    dev: str = "phrasebook"  # chooses the best checkpoint
+    test: str = "phrasebook"  # reported at the end
+    vocabulary_kind: str = "subwords"  # or words
+    vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
+    vocabulary_lines: int = 500_000  # it is learned from, at most
+    vocabulary_file: str = ""  # a SentencePiece model or a file of counts
+    softmax: str = "full"  # or sampled: an estimate, while training only
+    sampled_candidates: int = 8192  # S: words drawn for a batch
+    sampled_by: str = "log_uniform"  # how they are drawn, or by their counts
+    carry_state: bool = True  # running text: from one batch to the next
+    dev_lines: int = 2000  # of `dev`, that are looked at; 0: all
+    precision: str = "float32"  # or mixed_bfloat16, mixed_float16
+    model: LanguageModelConfig = LanguageModelConfig()
+    loop: LoopConfig = LoopConfig()
+    batches: BatchOptions = BatchOptions()
+    generate: GenerateOptions = GenerateOptions()
+    verdicts: Thresholds = Thresholds()
+
+    def __post_init__(self):
+        choices = {
+            "vocabulary_kind": VOCABULARIES,
+            "vocabulary_type": ("unigram", "bpe"),
+            "softmax": SOFTMAXES,
+            "sampled_by": CANDIDATES,
+            "precision": PRECISIONS,
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(known)}. "
+                    f"Received: {getattr(self, name)!r}"
+                )
+        for name in ("sampled_candidates", "vocabulary_lines"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be at least 1. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+        if self.dev_lines < 0:
+            raise ValueError(
+                "`dev_lines` must not be negative. "
+                f"Received: dev_lines={self.dev_lines}"
+            )
+        if self.softmax == "sampled" and self.model.share_softmax:
+            raise ValueError(
+                "`share_softmax` must be False with softmax='sampled', whose "
+                "kernel has gradients of few rows. Received: share_softmax="
+                "True"
+            )
+
+
+def moe(experts, groups=1, k=4, **sizes):
+    """The model of the paper's appendix C with so many experts.
+
+    Args:
+        experts: int. E.
+        groups: int. Groups of a hierarchical gate; 1 makes a flat one.
+        k: int. Experts of a token; 2 in each of 2 groups by default.
+        **sizes: Other fields of `LanguageModelConfig`.
+    """
+    if groups > 1:
+        sizes = {
+            "gate": "hierarchical",
+            "expert_groups": groups,
+            "groups_per_token": 2,
+            **sizes,
+        }
+    return LanguageModelConfig(
+        num_experts=experts, experts_per_token=k, **sizes
+    )
+
+
+def _ladder(shape, ladder):
+    """Models of one ops per timestep, by the end of their names.
+
+    Args:
+        shape: dict of sizes of an LSTM and of an expert.
+        ladder: dict of groups by name, as `256_h`.
+    """
+    depth, hidden = shape["depth"], shape["expert_hidden_dim"]
+    models = {
+        f"moe_{name}": moe(int(name.partition("_")[0]), groups, **shape)
+        for name, groups in ladder.items()
+    }
+    wide = dense_twin(models["moe_4"])
+    deep = dataclasses.replace(
+        wide, expert_hidden_dim=hidden, expert_hidden_layers=4
+    )
+    return {
+        **models,
+        "moe_1_wide": wide,
+        "moe_1_deep": deep,
+        f"4xlstm_{depth}": dataclasses.replace(wide, layers=4 * ("lstm",)),
+        f"lstm_{4 * depth}_{depth}": dataclasses.replace(
+            wide, layers=("lstm",), lstm_units=4 * depth
+        ),
+    }
+
+
+# The vocabulary of the billion words, and ours for the hundred billion: the
+# totals of table 8 leave 75 to 109 thousand.
+_WORDS = 793_471
+_NEWS_WORDS = 100_000
+_PAPER = {"depth": 512, "lstm_units": 512, "expert_hidden_dim": 1024}
+_BILLION = {"4": 1, "32": 1, "256": 1, "256_h": 16, "1024_h": 16, "4096_h": 16}
+_HUNDRED_BILLION = {
+    "16384_h": 128,
+    "65536_h": 256,
+    "131072_h": 256,
+}
+_TABLE_7 = {
+    **_ladder({**_PAPER, "vocab_size": _WORDS}, _BILLION),
+    "moe_34m": moe(
+        1024,
+        32,
+        vocab_size=_WORDS,
+        depth=1024,
+        lstm_units=1024,
+        expert_hidden_dim=2048,
+    ),
+    "moe_143m": moe(
+        256,
+        32,
+        vocab_size=_WORDS,
+        depth=1024,
+        lstm_units=4096,
+        expert_hidden_dim=8192,
+    ),
+}
+_DROPOUT = {
+    "moe_1024_h": 0.2,
+    "moe_4096_h": 0.2,
+    "moe_34m": 0.3,
+    "moe_143m": 0.4,
+}
+_TABLE_8 = {
+    f"moe_{name}": moe(
+        int(name.partition("_")[0]), groups, vocab_size=_NEWS_WORDS, **_PAPER
+    )
+    for name, groups in _HUNDRED_BILLION.items()
+}
+# The same rows with table 8's branching.
+_NEWS = {
+    f"news_moe_{name}": moe(
+        int(name.partition("_")[0]), groups, vocab_size=_NEWS_WORDS, **_PAPER
+    )
+    for name, groups in (
+        ("32", 1),
+        ("256_h", 32),
+        ("1024_h", 32),
+        ("4096_h", 64),
+    )
+}
+_NEWS["news_4xlstm_512"] = dataclasses.replace(
+    _TABLE_7["4xlstm_512"], vocab_size=_NEWS_WORDS
+)
+
+
+def _paper_run(name, model, tokens):
+    """A run of the paper (appendices C and D): Adam, a sampled softmax."""
+    dropout = _DROPOUT.get(name, 0.1 if model.vocab_size == _WORDS else 0.0)
+    return LmConfig(
+        train="train",
+        dev="dev",
+        test="test",
+        vocabulary_kind="words",
+        softmax="sampled",
+        dev_lines=0,
+        model=dataclasses.replace(model, dropout=dropout),
+        loop=LoopConfig(
+            steps=27_000,
+            warmup_steps=1000,
+            constant_steps=0,
+            optimizer="factored_adam",
+            average_decay=0.0,
+            evaluate_every=1000,
+            save_every=500,
+        ),
+        batches=BatchOptions(rows=tokens // 32, time_steps=32),
+    )
+
+
+# About half a million ops for a timestep, for 2 cores.
+_SMALL = {
+    "vocab_size": 8000,
+    "depth": 128,
+    "lstm_units": 128,
+    "expert_hidden_dim": 256,
+}
+_SMALL_LADDER = {
+    "4": 1,
+    "32": 1,
+    "256": 1,
+    "256_h": 16,
+    "1024_h": 32,
+    "4096_h": 64,
+}
+
+
+def _small_run(model):
+    """A run on some million words."""
+    return LmConfig(
+        train="train.txt.gz",
+        dev="valid.txt.gz",
+        test="test.txt.gz",
+        model=dataclasses.replace(model, moe_activation="linear"),
+        loop=LoopConfig(
+            steps=20_000,
+            learning_rate=2e-3,
+            warmup_steps=200,
+            schedule="linear",
+            clip_norm=1.0,
+            average_decay=0.998,
+            evaluate_every=1000,
+            save_every=500,
+            log_every=100,
+        ),
+        batches=BatchOptions(rows=32, time_steps=32),
+    )
+
+
+# The main job: the embedded corpus, in minutes.
+_MAIN = LmConfig(
+    dev_lines=500,
+    model=LanguageModelConfig(
+        vocab_size=1000,
+        depth=96,
+        lstm_units=96,
+        num_experts=16,
+        experts_per_token=2,
+        expert_hidden_dim=128,
+        moe_activation="linear",
+        dropout=0.05,
+    ),
+    loop=LoopConfig(
+        steps=1200,
+        learning_rate=4e-3,
+        warmup_steps=100,
+        schedule="linear",
+        clip_norm=1.0,
+        average_decay=0.99,
+        evaluate_every=300,
+        save_every=300,
+    ),
+    batches=BatchOptions(rows=32, time_steps=24),
+)
+
+PRESETS = {
+    "small": _MAIN,
+    **{
+        f"small_{name}": _small_run(model)
+        for name, model in _ladder(_SMALL, _SMALL_LADDER).items()
+    },
+    **{
+        name: _paper_run(name, model, tokens=300_000)
+        for name, model in _TABLE_7.items()
+    },
+    **{
+        name: _paper_run(name, model, tokens=2_500_000)
+        for name, model in {**_TABLE_8, **_NEWS}.items()
+    },
+}

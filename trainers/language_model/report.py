@@ -1,0 +1,81 @@
+"""What a run of the language model tells the person who started it."""
+
+import pathlib
+import shlex
+
+from language_model.sizes import count_sizes
+from trainers.engine.config.overrides import field_paths
+from trainers.engine.routing_table import show_routing
+from translation.text.text_files import CorpusError, read_lines
+
+
+def show_config(config, log):
+    """The effective configuration and the size of the model."""
+    log("Configuration (change a field with --set FIELD=VALUE):")
+    for path, value in field_paths(config).items():
+        log(f"  {path} = {value!r}")
+    sizes = count_sizes(config.model)
+    log(
+        f"Parameters: {sizes.total:,} in all, {sizes.parameters:,} without "
+        f"embedding and softmax, {sizes.active:,} of them active for a token."
+    )
+    log(
+        f"Ops per timestep: {sizes.ops:,} multiply-adds without the softmax, "
+        f"which has {sizes.softmax_ops:,}."
+    )
+
+
+def show_results(results, log):
+    """Samples, experts and perplexities, by label where there are labels."""
+    log("")
+    for sample in results.get("samples", ()):
+        log(f"  {sample}")
+    log("")
+    show_routing(results["routing"], log)
+    log("")
+    log(
+        f"Perplexity {results['perplexity']:.2f} for each word, "
+        f"{results['subword_perplexity']:.2f} for each of "
+        f"{results['vocabulary']}; "
+        f"{results['bits_per_character']:.4f} bits for each character "
+        f"({results['words']:,} words, {results['lines']:,} lines)"
+    )
+    by_label = results.get("by_label", {})
+    if by_label:
+        width = max(map(len, by_label))
+        log(f"  {'label':{width}}  {'words':>10}  {'perplexity':>10}")
+    for label, found in by_label.items():
+        log(
+            f"  {label:{width}}  {found['words']:>10,}  "
+            f"{found['perplexity']:>10.2f}"
+        )
+
+
+def show_next_commands(folder, log):
+    """Commands to go on with."""
+    path = shlex.quote(str(folder.path))
+    program = f"python -m trainers.lm --model_dir={path}"
+    log("")
+    log("Go on with:")
+    log(f"  {program} --mode=evaluate --test=FILE --labels=FILE")
+    log(f"  python -m moe_keras.report {path}")
+    log(f"  tensorboard --logdir={path}/logs")
+
+
+def read_labels(path, num_lines):
+    """Labels of lines.
+
+    Args:
+        path: str. A file with a label in each line, plain or `.gz`.
+        num_lines: int.
+
+    Raises:
+        CorpusError: if there are not as many labels as lines.
+    """
+    labels = list(read_lines(pathlib.Path(path)))
+    if len(labels) != num_lines:
+        raise CorpusError(
+            f"{path} must have a label for each of the {num_lines:,} lines; "
+            f"it has {len(labels):,}."
+        )
+    return labels

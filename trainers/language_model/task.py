@@ -1,0 +1,317 @@
+"""What there is to do with a language model: train, evaluate, average.
+
+Every function takes a configuration or a folder; flags are the business of
+`trainers.lm` alone.
+"""
+
+import dataclasses
+import functools
+import itertools
+
+import tensorflow as tf
+
+from language_model.batches import line_batches, running_batches
+from language_model.corpora import open_lines
+from language_model.generate import TextGenerator
+from language_model.softmax import SampledSoftmax
+from trainers.engine.batches import SharedBatches
+from trainers.engine.checkpoints.average import average_checkpoints
+from trainers.engine.routing_table import reset_routing, routing_figures
+from trainers.engine.run import begin_run
+from trainers.engine.task import Task
+from trainers.language_model import report
+from trainers.language_model.carried import CarriedState
+from trainers.language_model.evaluation import (
+    DevEvaluation,
+    LineLikelihoods,
+    figures,
+    perplexity,
+)
+from trainers.language_model.fields import identity, score_identity
+from trainers.language_model.folder import LmFolder, build_model
+from trainers.language_model.vocabulary import (
+    make_vocabulary,
+    with_vocabulary,
+)
+from translation.text.special_ids import PAD_ID
+
+_SAMPLES = 5  # texts that are shown at the end
+
+
+def train_and_evaluate(config, model_dir, log=print, options=None):
+    """Trains a language model, or goes on with one, and evaluates it.
+
+    Args:
+        config: `LmConfig`.
+        model_dir: str or path. A folder of an earlier run of the same model is
+            resumed; a finished one is only reported.
+        log: Function of one line of text.
+        options: `WorkerOptions`; by default this process trains alone.
+
+    Returns:
+        dict of the figures in `results.json`; empty for a worker that is not
+        the chief.
+
+    Raises:
+        CorpusError, FolderError, TokenizerError: one line each, before
+            training starts.
+        ClusterError, WorkerLost: one line each, about other workers.
+        CheckpointError: if a checkpoint cannot be used or written.
+        TrainingError: if the loss stays other than a finite number.
+        Interrupted: after SIGTERM or Ctrl-C; all is saved.
+    """
+    folder = LmFolder(model_dir)
+    corpora_fields = ("train", "dev", "test")  # may have other places
+    with begin_run(config, folder, options, log, corpora_fields) as run:
+        corpora = {
+            split: open_lines(getattr(config, split), split)
+            for split in corpora_fields
+        }
+        with run.workers:
+            run.check_same(
+                "corpora", {name: c.contents() for name, c in corpora.items()}
+            )
+            if run.is_chief:
+                make_vocabulary(config, folder, corpora["train"], run.log)
+            run.wait()
+            vocabulary = folder.load_vocabulary(config.vocabulary_kind)
+            config = with_vocabulary(config, vocabulary)
+            loop = None
+            if not run.is_finished(config):
+                loop = _train(config, run, corpora, vocabulary)
+        if run.is_chief:
+            return _finish(config, folder, loop, corpora, run.log)
+    return {}
+
+
+def evaluate(model_dir, test=None, labels=None, log=print):
+    """Perplexity and routing of a trained model on a corpus.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        test: str or None. A corpus; None takes that of the configuration.
+        labels: str or None. File with a label for each line.
+        log: Function of one line of text.
+
+    Returns:
+        dict of figures.
+    """
+    folder = LmFolder(model_dir)
+    config = folder.load_config()
+    corpus = open_lines(test or config.test, "test")
+    model, vocabulary = folder.load_model(config)
+    found = _figures(config, model, vocabulary, corpus, labels, log)
+    report.show_results(found, log)
+    return found
+
+
+def average(model_dir, which="best", log=print):
+    """Averages the weights of several checkpoints of a run.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        which: str. `best` or `last`, for all that were kept, or with a number
+            of them, as `last:5`.
+        log: Function of one line of text.
+
+    Returns:
+        Path of the folder that has the mean, to be used like any other.
+    """
+    folder = LmFolder(model_dir)
+    config = folder.load_config()
+    with folder.lock():
+        model = build_model(config)
+        vocabulary = folder.load_vocabulary(config.vocabulary_kind)
+        used = average_checkpoints(
+            folder.path, model, which, identity(config, vocabulary)
+        )
+        averaged = LmFolder(folder.path / "averaged")
+        averaged.save_model(
+            config,
+            model,
+            vocabulary,
+            step=max(stored.step for stored in used),
+            averaged=[stored.path.name for stored in used],
+        )
+    names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
+    log(f"The mean of {names} is in {averaged.path}.")
+    return averaged.path
+
+
+def training_loss(model, batch, sampled=None, carried=None):
+    """Sum of the negative log likelihoods of a batch, and its tokens.
+
+    Args:
+        model: `LanguageModel`.
+        batch: dict as of `running_batches` or `line_batches`.
+        sampled: `SampledSoftmax` or None for the full softmax.
+        carried: `CarriedState` or None for rows that begin anew.
+
+    Returns:
+        Two float32 scalars.
+    """
+    state = None if carried is None else carried.before(batch["begins"])
+    outputs, state = model.features(batch["ids"], state, training=True)
+    if carried is not None:
+        carried.keep(state)
+    outputs_ND = tf.reshape(outputs, [-1, outputs.shape[-1]])
+    targets_N = tf.reshape(batch["targets"], [-1])
+    if sampled is None:
+        nll_N = model.nll(outputs_ND, targets_N)
+    else:
+        softmax = model.softmax
+        nll_N = sampled(
+            outputs_ND, targets_N, softmax.table.value, softmax.bias
+        )
+    is_token_N = tf.cast(targets_N != PAD_ID, nll_N.dtype)
+    return tf.reduce_sum(nll_N * is_token_N), tf.reduce_sum(is_token_N)
+
+
+def _train(config, run, corpora, vocabulary):
+    """What all workers do; the `Loop` at its end."""
+    with run.workers.scope():
+        model = build_model(config)
+    if run.is_chief:
+        report.show_config(config, run.log)
+    task = _task(config, model, vocabulary, corpora, run.workers)
+    loop = run.resume(task, config)
+    loop.run()
+    return loop
+
+
+def _task(config, model, vocabulary, corpora, workers):
+    evaluated_model, evaluate_dev = None, None
+    if workers.is_chief:
+        if workers.strategy.num_replicas_in_sync > 1:
+            evaluated_model = build_model(config)
+        lines = itertools.islice(
+            corpora["dev"].read(), config.dev_lines or None
+        )
+        evaluate_dev = DevEvaluation(
+            config, evaluated_model or model, vocabulary, list(lines)
+        )
+    carried = _carried_state(config, model, workers)
+    sampled = _sampled_softmax(config, vocabulary, workers)
+    loss = functools.partial(training_loss, sampled=sampled, carried=carried)
+
+    def texts(batch):
+        return {"targets": vocabulary.decode(batch["targets"].numpy())}
+
+    return Task(
+        model,
+        loss,
+        _TrainingBatches(
+            config, corpora["train"], vocabulary, carried, sampled
+        ),
+        evaluate_dev,
+        DevEvaluation.about,
+        evaluated_model,
+        shown=_with_perplexity,
+        static_shapes=not config.batches.by_lines,
+        thresholds=config.verdicts,
+        identity=identity(config, vocabulary, corpora["train"]),
+        score_identity=score_identity(config, corpora["dev"]),
+        texts=texts,
+    )
+
+
+class _TrainingBatches(SharedBatches):
+    """Batches without end, and what else the loss keeps from one to the next.
+
+    That is the state that rows carry over, and that of the draws of a sampled
+    softmax: all of it stands in checkpoints.
+    """
+
+    def __init__(self, config, corpus, vocabulary, carried, sampled):
+        make = line_batches if config.batches.by_lines else running_batches
+        lines = corpus.training_dataset(config.batches.shuffle_seed)
+        super().__init__(make(lines, vocabulary, config.batches, shuffled=True))
+        kept = {"batches": self.state}
+        if carried is not None:
+            kept["carried"] = carried
+        if sampled is not None:
+            kept["draws"] = sampled.state
+        self.state = tf.train.Checkpoint(**kept)
+
+
+def _carried_state(config, model, workers):
+    if config.batches.by_lines or not config.carry_state:
+        return None
+    replicas = workers.strategy.num_replicas_in_sync
+    if replicas > 1:
+        raise ValueError(
+            "`carry_state` must be False on several replicas, each of which "
+            "would need the rows of its own: --set carry_state=False. "
+            f"Received: {replicas} replicas"
+        )
+    return CarriedState(model, config.batches.rows)
+
+
+def _sampled_softmax(config, vocabulary, workers):
+    if config.softmax == "full":
+        return None
+    counts = getattr(vocabulary, "counts_by_id", None)
+    if config.sampled_by == "counts" and counts is None:
+        raise ValueError(
+            "`sampled_by` counts needs vocabulary_kind=words, whose counts are "
+            "known. Received: sampled_by=counts, "
+            f"vocabulary_kind={config.vocabulary_kind}"
+        )
+    by_counts = config.sampled_by == "counts"
+    with workers.scope():
+        return SampledSoftmax(
+            config.sampled_candidates,
+            counts=counts if by_counts else None,
+            vocab_size=None if by_counts else vocabulary.vocab_size,
+            seed=config.loop.seed,
+        )
+
+
+def _with_perplexity(means):
+    return {
+        "loss": means["loss"],
+        "perplexity": perplexity(means["loss"], 1),
+    }
+
+
+def _figures(config, model, vocabulary, corpus, labels, log):
+    lines = list(corpus.read())
+    log(f"Reading {len(lines):,} lines of {corpus.name} ...")
+    label_of = None
+    if labels is not None:
+        label_of = report.read_labels(labels, len(lines))
+    measure = LineLikelihoods(
+        model,
+        vocabulary,
+        config.batches,
+        goes_on=not config.batches.by_lines,
+        counted=True,
+    )
+    reset_routing(model)
+    return {
+        **figures(lines, measure(lines), label_of),
+        "vocabulary": f"{vocabulary.vocab_size:,} {config.vocabulary_kind}",
+        "routing": routing_figures(model),
+    }
+
+
+def _finish(config, folder, loop, corpora, log):
+    """What the chief does when training is over."""
+    if loop is None:
+        results = folder.load_results(config)
+        log(f"{folder.path} is done: {results['steps']} steps.")
+        report.show_results(results, log)
+        report.show_next_commands(folder, log)
+        return results
+    model, vocabulary = folder.load_model(config)
+    results = _figures(config, model, vocabulary, corpora["test"], None, log)
+    generate = TextGenerator(model, vocabulary, config.generate)
+    results["samples"] = generate([""], count=_SAMPLES)[0]
+    results["steps"] = int(loop.step)
+    results["tokens"] = int(loop.step) * config.batches.tokens_per_batch
+    results["training_minutes"] = float(loop.seconds) / 60
+    results["config"] = dataclasses.asdict(config)
+    folder.save_results(results)
+    report.show_results(results, log)
+    report.show_next_commands(folder, log)
+    return results

@@ -1,0 +1,40 @@
+"""The modes of `trainers.lm`, and which of its flags go with which.
+
+Importing it imports no TensorFlow: a wrong flag is refused at once.
+"""
+
+from trainers.engine.program.usage import TRAINING, WORKER_FLAGS, Usage
+
+MODES = (TRAINING, "evaluate", "average")
+USAGE = Usage(
+    modes_of_flag={
+        **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
+        "test": (TRAINING, "evaluate"),
+        "set": (TRAINING,),
+        "labels": ("evaluate",),
+        "average_of": ("average",),
+    },
+)
+
+# Names of presets, which trainers/language_model/presets.py has: a test
+# compares them.
+_SIZES = ("4", "32", "256", "256_h", "1024_h", "4096_h")
+_BASELINES = ("moe_1_wide", "moe_1_deep")
+PRESETS = (
+    "small",
+    *(f"small_moe_{size}" for size in _SIZES),
+    *(f"small_{name}" for name in _BASELINES),
+    "small_4xlstm_128",
+    "small_lstm_512_128",
+    *(f"moe_{size}" for size in _SIZES),
+    *_BASELINES,
+    "4xlstm_512",
+    "lstm_2048_512",
+    "moe_34m",
+    "moe_143m",
+    "moe_16384_h",
+    "moe_65536_h",
+    "moe_131072_h",
+    *(f"news_moe_{size}" for size in ("32", "256_h", "1024_h", "4096_h")),
+    "news_4xlstm_512",
+)

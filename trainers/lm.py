@@ -1,0 +1,71 @@
+"""Trains, evaluates and averages language models with mixtures of experts.
+
+On the corpus that comes with the package:
+
+  python -m trainers.lm
+
+On your own text, a sentence in each line, plain or .gz:
+
+  python -m trainers.lm --preset=small_moe_256 --train=data/train.txt.gz \\
+    --dev=data/valid.txt.gz --test=data/test.txt.gz --model_dir=runs/lm
+
+Run the same command again and it resumes where it was stopped or killed. Then:
+
+  python -m trainers.lm --model_dir=runs/lm --mode=evaluate \\
+    --test=data/test.txt.gz --labels=data/test.domain.gz
+  python -m trainers.lm --model_dir=runs/lm --mode=average
+
+Any field of the configuration that is printed at the start can be changed:
+
+  python -m trainers.lm --set num_experts=32 --set dropout=0.2
+"""
+
+from absl import flags
+
+from trainers.engine.program import entry
+from trainers.engine.program.flags import (
+    define_average_flag,
+    define_config_flags,
+    define_threads_flag,
+    define_worker_flags,
+)
+from trainers.language_model import usage
+
+_MODE = flags.DEFINE_enum(
+    "mode",
+    "train_and_evaluate",
+    usage.MODES,
+    "What to do. average writes the mean of checkpoints to MODEL_DIR/averaged, "
+    "a folder for the other modes.",
+)
+define_config_flags(usage.PRESETS, "runs/lm-PRESET")
+flags.DEFINE_string(
+    "train",
+    None,
+    "Text to train on, joined by commas: a file, a pattern, a folder, "
+    "tfds:NAME or phrasebook; with @WEIGHT after each they are mixed.",
+)
+flags.DEFINE_string("dev", None, "Text that chooses the best checkpoint.")
+flags.DEFINE_string("test", None, "Text that is reported.")
+flags.DEFINE_string(
+    "labels",
+    None,
+    "File with a label for each line of --test: perplexity is told for each.",
+)
+define_average_flag()
+define_worker_flags()
+define_threads_flag()
+flags.adopt_module_key_flags(entry)  # --version
+
+
+def main(argv):
+    """Does what the flags ask for; see the top of this file."""
+    usage.USAGE.check(_MODE.value, argv[1:])
+    # Not before the flags are known to be right: TensorFlow takes seconds.
+    from trainers.language_model import modes
+
+    modes.run(_MODE.value, flags.FLAGS)
+
+
+if __name__ == "__main__":
+    entry.run(main)
