@@ -3,7 +3,7 @@
 B: texts    P: longest prompt    n: continuations of each    T: time steps
 """
 
-from typing import NamedTuple
+import dataclasses
 
 import tensorflow as tf
 
@@ -19,14 +19,44 @@ from translation.text.special_ids import (
 _CHUNK = 512  # tokens whose logits are in memory at once
 
 
-class GenerateOptions(NamedTuple):
-    """How texts are continued."""
+@dataclasses.dataclass(frozen=True)
+class GenerateOptions:
+    """How texts are continued.
+
+    Raises:
+        ValueError: when a field is out of range, naming it.
+
+    Example:
+
+    >>> GenerateOptions(temperature=0.7).max_tokens
+    64
+    """
 
     max_tokens: int = 64  # of a continuation, at most
     temperature: float = 1.0  # 0 always takes the most probable
     top_k: int = 0  # only so many most probable are drawn from; 0: all
     top_p: float = 1.0  # only the most probable of this share together
     seed: int = 0  # others give other texts
+
+    def __post_init__(self):
+        limits = {
+            "max_tokens": self.max_tokens >= 1,
+            "temperature": 0 <= self.temperature < float("inf"),
+            "top_k": self.top_k >= 0,
+            "top_p": 0 < self.top_p <= 1,
+        }
+        ranges = {
+            "max_tokens": "at least 1",
+            "temperature": "0 or more",
+            "top_k": "0 or more",
+            "top_p": "above 0 and at most 1",
+        }
+        for name, is_right in limits.items():
+            if not is_right:
+                raise ValueError(
+                    f"`{name}` must be {ranges[name]}. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
 
 
 def continue_prompts(model, prompt_ids, max_tokens, sampling, count=1):
@@ -144,8 +174,7 @@ def token_log_probs(model, ids, targets, state=None):
     Returns:
         Tensor `(B, T)`, in nats, 0 at padding; and the state behind them.
     """
-    with uncounted(model):
-        outputs, state = model.features(ids, state)
+    outputs, state = model.features(ids, state)
     outputs_ND = tf.reshape(outputs, [-1, outputs.shape[-1]])
     nll = model.nll(outputs_ND, tf.reshape(targets, [-1]), _CHUNK)
     nll = tf.reshape(nll, tf.shape(targets))

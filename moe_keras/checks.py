@@ -4,6 +4,8 @@ Each raises a ValueError that names the argument, what is expected of it, and
 what came instead. NaN, True and strings are no numbers.
 """
 
+import functools
+import inspect
 import math
 import numbers
 
@@ -190,3 +192,50 @@ def is_number(value):
         and not isinstance(value, bool)
         and math.isfinite(value)
     )
+
+
+class FixedArguments:
+    """Mixin: the arguments of a Keras layer are read-only once it is built.
+
+    A graph that is traced already would go on with the old value, and say
+    nothing. Arguments that are properties with a setter are free.
+
+    Example:
+
+    >>> import moe_keras, tensorflow as tf
+    >>> gate = moe_keras.TopKGate(num_experts=4, k=2, name="top_k_gate")
+    >>> gate.k = 1
+    >>> _ = gate(tf.ones((3, 5)))
+    >>> gate.k = 3
+    Traceback (most recent call last):
+    ...
+    AttributeError: `k` of top_k_gate is fixed now that it is built: graphs \
+that are traced already would go on with 1. Make a new layer from \
+`get_config`, and give it these weights. Received: k=3
+    """
+
+    def __setattr__(self, name, value):
+        if (
+            self.__dict__.get("built")
+            and self.__dict__.get(name, value) is not value
+            and name in _arguments_of(type(self))
+        ):
+            raise AttributeError(
+                f"`{name}` of {self.name} is fixed now that it is built: "
+                "graphs that are traced already would go on with "
+                f"{self.__dict__[name]!r}. Make a new layer from `get_config`, "
+                f"and give it these weights. Received: {name}={value!r}"
+            )
+        super().__setattr__(name, value)
+
+
+@functools.cache
+def _arguments_of(layer_class):
+    """Names of the arguments of the constructors of a class and its bases."""
+    return {
+        parameter.name
+        for base in layer_class.__mro__
+        if issubclass(base, FixedArguments) and "__init__" in vars(base)
+        for parameter in inspect.signature(base.__init__).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }

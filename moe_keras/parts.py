@@ -1,9 +1,15 @@
 """The gate and the experts of a `SparseMoE`: as given, or made by default."""
 
+import weakref
+
 import keras
+from keras.src.backend.common import global_state  # no public name
 
 from moe_keras.experts.feed_forward import FeedForwardExperts, one_layer_each
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
+
+_SCOPE = "shared_objects/id_to_config_map"  # Keras has one while it saves
+_OWNER_OF_GATE = weakref.WeakKeyDictionary()  # gate: reference to its layer
 
 
 def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
@@ -44,6 +50,56 @@ def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
         )
     _check_number("gate", gate, num_experts)
     return gate
+
+
+def claim_gate(gate, layer):
+    """Raise a ValueError if a gate belongs to another layer already.
+
+    Two layers would silently have one router, and one of them would not load.
+
+    Args:
+        gate: Gate of the layer.
+        layer: The layer.
+
+    Example:
+
+    >>> gate = NoisyTopKGate(num_experts=4, k=2)
+    >>> one, other = keras.layers.Identity(), keras.layers.Identity()
+    >>> claim_gate(gate, one)
+    >>> claim_gate(gate, other)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: `gate` belongs to the layer identity already, and two layers \
+would have one router. Give each a gate of its own, such as \
+`type(gate).from_config(gate.get_config())`...
+    """
+    owner = _OWNER_OF_GATE.get(gate, lambda: None)()
+    if owner is not None and owner is not layer:
+        raise ValueError(
+            f"`gate` belongs to the layer {owner.name} already, and two layers "
+            "would have one router. Give each a gate of its own, such as "
+            f"`type(gate).from_config(gate.get_config())`. Received: {gate}"
+        )
+    _OWNER_OF_GATE[gate] = weakref.ref(layer)
+
+
+def serialize_part(part):
+    """Config of a gate or of experts, by which files know shared objects.
+
+    Keras gives a file's configs of one object one number, and `load_model`
+    makes one object of them, but not where the configs are within others.
+
+    Args:
+        part: Keras layer, or None.
+
+    Returns:
+        Serialized config, or None.
+    """
+    config = keras.saving.serialize_keras_object(part)
+    is_saving = global_state.get_global_attribute(_SCOPE) is not None
+    if part is not None and is_saving:
+        config["shared_object_id"] = id(part)
+    return config
 
 
 def experts_layer(

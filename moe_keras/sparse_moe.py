@@ -6,28 +6,33 @@ N: tokens    D: depth    E: experts    K: experts per token    C: capacity
 import keras
 import tensorflow as tf
 
+from moe_keras.balancing import (
+    LossWeights,
+    balancing_loss,
+    check_can_be_read,
+    check_is_called,
+)
 from moe_keras.capacity import plan_with_capacity
 from moe_keras.checks import (
+    FixedArguments,
     check_above_0,
     check_mask,
-    check_not_negative,
     check_sizes,
-    given,
 )
 from moe_keras.dispatch import plan_dispatch
-from moe_keras.losses import importance_loss, load_loss
 from moe_keras.monitoring import CallRecord, Observers, RoutingMetric
-from moe_keras.parts import experts_layer, gate_layer
-from moe_keras.placement.placement import current_placement
-from moe_keras.placement.replicas import (
-    counted_once,
-    num_replicas,
-    sum_over_replicas,
+from moe_keras.parts import (
+    claim_gate,
+    experts_layer,
+    gate_layer,
+    serialize_part,
 )
+from moe_keras.placement.placement import current_placement
+from moe_keras.placement.replicas import counted_once
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class SparseMoE(keras.layers.Layer):
+class SparseMoE(FixedArguments, keras.layers.Layer):
     """Sends each token to the `k` experts that a trained gate picks for it.
 
         inputs (..., D) -> tokens (N, D)
@@ -39,8 +44,8 @@ class SparseMoE(keras.layers.Layer):
     Parameters grow with `num_experts`, the work per token only with `k`. Left
     alone, the gate would soon send everything to a few favourites; two losses
     (`add_loss`, while training only) and the gate's noise prevent it, and the
-    figures in the logs of `fit`, such as `<name>_cv_load`, show whether they
-    do. `routing_statistics()` has all of them.
+    figures in the logs of `fit`, such as `<path>_cv_load` with the path of the
+    layer, show whether they do. `routing_statistics()` has all of them.
 
     By default no token is ever dropped, however uneven the load. With a
     `capacity_factor` each expert takes at most `capacity_factor * k * N / E`
@@ -79,6 +84,8 @@ class SparseMoE(keras.layers.Layer):
         capacity_factor: float. Slots of an expert over those that it needs
             when load is even; None for as many as it needs.
         seed: int. Seed of the gate's noise; only without `gate`.
+        log_figures: bool. Whether `fit` and `evaluate` have the figures in
+            their logs; `routing_statistics()` has them all the same.
 
     Call arguments:
         inputs: Tensor `(..., D)`.
@@ -115,17 +122,13 @@ class SparseMoE(keras.layers.Layer):
         load_loss_weight=None,
         capacity_factor=None,
         seed=None,
+        log_figures=True,
         **kwargs,
     ):
         if kwargs.get("name") is None:
             kwargs["name"] = _default_name()  # not "sparse_mo_e"
         super().__init__(**kwargs)
         check_sizes(num_experts=num_experts)
-        self._loss_weights = {
-            "importance_loss_weight": importance_loss_weight,
-            "load_loss_weight": load_loss_weight,
-        }
-        check_not_negative(**given(**self._loss_weights))
         if capacity_factor is not None:
             check_above_0(
                 "capacity_factor",
@@ -145,14 +148,17 @@ class SparseMoE(keras.layers.Layer):
         self.experts = experts_layer(
             expert, hidden_dim=hidden_dim, activation=activation, **made
         )
-        itself = getattr(self.gate, "balances_itself", False)
-        self.importance_loss_weight, self.load_loss_weight = (
-            (0.0 if itself else 0.1) if weight is None else weight
-            for weight in self._loss_weights.values()
+        default = 0.0 if getattr(self.gate, "balances_itself", False) else 0.1
+        self._loss_weights = LossWeights(
+            default,
+            importance_loss_weight=importance_loss_weight,
+            load_loss_weight=load_loss_weight,
         )
         self._default_gate = gate is None
         self._default_experts = expert is None
-        self.monitor = RoutingMetric(num_experts, name=self.name)
+        claim_gate(self.gate, self)
+        self.log_figures = log_figures
+        self.monitor = RoutingMetric(num_experts, self.name, log_figures)
         self.observers = Observers(self.monitor)
         self.supports_masking = True
         # XLA wants static shapes: a capacity, and a gate whose K is known.
@@ -169,6 +175,8 @@ class SparseMoE(keras.layers.Layer):
             )
         self.depth = depth
         self._placement = current_placement()
+        self._loss_weights.build()
+        self.monitor.prefix = self.path
         for part, shape in (
             (self.gate, (None, depth)),
             (self.experts, (self.num_experts, None, depth)),
@@ -186,12 +194,16 @@ class SparseMoE(keras.layers.Layer):
         slots = dispatcher.dispatch(tokens_ND)
         results = dispatcher.run(self.experts, slots)  # Keras adds `training`
         outputs_ND = dispatcher.combine(results)
+        loss = None
         if training:
-            self.add_loss(counted_once(self._balancing_loss(routing)))
+            loss = balancing_loss(routing, self._loss_weights)
+        if loss is not None:
+            check_is_called(self)
+            self.add_loss(counted_once(loss))
         leading = tf.shape(inputs)[:-1]
         self.observers.observe(
             CallRecord(
-                self, tokens_ND, mask_N, leading, routing, plan, training
+                self, tokens_ND, mask_N, leading, routing, plan, training, loss
             )
         )
         outputs = tf.reshape(
@@ -210,23 +222,41 @@ class SparseMoE(keras.layers.Layer):
             expert_NK, self.num_experts, self.capacity_factor, mask_N, k
         )
 
-    def _balancing_loss(self, routing):
-        """The losses of the batch that replicas share, the same on each."""
-        loss = tf.cast(routing.loss, routing.importance.dtype)
-        # Also for the gate's own loss, which replicas often have in common
-        # already: `add_loss` comes after a word with all of them. Keras clears
-        # a model's losses when a replica calls it, those of others included,
-        # and a loss that was added before would be lost.
-        importance_E, load_E, loss = sum_over_replicas(
-            [routing.importance, routing.load, loss / num_replicas()]
-        )
-        for weight, balance, totals_E in (
-            (self.importance_loss_weight, importance_loss, importance_E),
-            (self.load_loss_weight, load_loss, load_E),
-        ):
-            if weight:
-                loss += weight * balance(totals_E)
-        return loss
+    @property
+    def importance_loss_weight(self):
+        """Weight of CV(importance)^2; setting it takes effect at once."""
+        return self._loss_weights["importance_loss_weight"]
+
+    @importance_loss_weight.setter
+    def importance_loss_weight(self, value):
+        self._loss_weights["importance_loss_weight"] = value
+
+    @property
+    def load_loss_weight(self):
+        """Weight of CV(load)^2; setting it takes effect at once."""
+        return self._loss_weights["load_loss_weight"]
+
+    @load_loss_weight.setter
+    def load_loss_weight(self, value):
+        self._loss_weights["load_loss_weight"] = value
+
+    def _get_own_losses(self):  # Keras has no public name for it
+        losses = super()._get_own_losses()
+        check_can_be_read(losses, self)
+        return losses
+
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        # Only a SavedModel needs them: checkpoints stay as they are.
+        children = super()._trackable_children(save_type, **kwargs)
+        if save_type == "savedmodel":
+            # What Keras does not track for TensorFlow: statistics, and the
+            # states of random numbers.
+            weights = {id(weight) for weight in self.weights}
+            states = [v.value for v in self.variables if id(v) not in weights]
+            states += [self.monitor.totals.value, self.monitor.losses]
+            states += self._loss_weights.variables.values()
+            children |= {f"state_{n}": state for n, state in enumerate(states)}
+        return children
 
     def routing_statistics(self):
         """Reads what was counted since the last reset.
@@ -248,7 +278,6 @@ class SparseMoE(keras.layers.Layer):
         )
 
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
         gate = None if self._default_gate else self.gate
         expert = None if self._default_experts else self.experts
         return {
@@ -258,11 +287,12 @@ class SparseMoE(keras.layers.Layer):
             "hidden_dim": self.hidden_dim,
             "activation": self.activation
             and keras.activations.serialize(self.activation),
-            "gate": serialize(gate),
-            "expert": serialize(expert),
-            **self._loss_weights,
+            "gate": serialize_part(gate),
+            "expert": serialize_part(expert),
+            **self._loss_weights.get_config(),
             "capacity_factor": self.capacity_factor,
             "seed": self.seed,
+            "log_figures": self.log_figures,
         }
 
     @classmethod

@@ -67,6 +67,7 @@ LAYER_CASES = [
             ),
             importance_loss_weight=0.2,
             load_loss_weight=0.3,
+            log_figures=False,
         ),
         (4, 3, 4),
         unknown=(0, 1),

@@ -21,6 +21,12 @@ errors have 1). Then:
   python -m trainers.nmt --model_dir=runs/mine --mode=average --average_of=last
   python -m trainers.nmt --model_dir=runs/mine --mode=experts
 
+On other text, from the weights of a model that is trained:
+
+  python -m trainers.nmt --init_from=runs/mine --model_dir=runs/medical \\
+    --train=medical/train --dev=medical/val --test=medical/test \\
+    --set learning_rate=0.0005 --set steps=500
+
 On several devices, or with a worker on each of several hosts:
 
   python -m trainers.nmt --strategy=mirrored --devices=GPU:0,GPU:1
@@ -75,6 +81,12 @@ flags.DEFINE_string(
     "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed. "
     "A comma or @ of a name has a backslash before it.",
 )
+flags.DEFINE_string(
+    "init_from",
+    None,
+    "Model folder whose best weights training on --train starts from; its "
+    "languages, vocabulary and sizes are taken over.",
+)
 flags.DEFINE_string("dev", None, "Corpus that chooses the best checkpoint.")
 flags.DEFINE_string("test", None, "Corpus that is reported.")
 flags.DEFINE_string(
@@ -103,6 +115,20 @@ flags.DEFINE_enum(
     usage.ALIGNMENTS,
     "What --mode=translate adds after |||: links of words as 0-0 1-2, source "
     "first (hard), or the attention between all subwords, as JSON (soft).",
+)
+flags.DEFINE_enum(
+    "long_lines",
+    "cut",
+    usage.LONG_LINES,
+    "What becomes of lines with over --max_source_length subwords, which are "
+    "named on standard error: cut translates their beginning, split all of "
+    "it, in parts that end where sentences do, and refuse ends the program.",
+)
+flags.DEFINE_integer(
+    "max_source_length",
+    256,
+    "Subwords of a line that are translated at once, end mark included.",
+    lower_bound=2,
 )
 flags.DEFINE_list(
     "ensemble",

@@ -7,7 +7,7 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_share, check_sizes, given
+from moe_keras.checks import FixedArguments, check_share, check_sizes, given
 from moe_keras.experts.segments import Activation
 from moe_keras.experts.stacked import StackedExperts
 from moe_keras.experts.two_layers import each_alone, feed_forward
@@ -188,7 +188,7 @@ class FeedForwardExperts(StackedExperts):
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class ExpertList(keras.layers.Layer):
+class ExpertList(FixedArguments, keras.layers.Layer):
     """Experts of any kind, one Keras layer each.
 
     `SparseMoE(expert=make_expert)` makes one of it. Experts may differ, but

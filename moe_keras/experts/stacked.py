@@ -8,11 +8,12 @@ import inspect
 import keras
 import tensorflow as tf
 
+from moe_keras.checks import FixedArguments
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
 
 
-class StackedExperts(keras.layers.Layer):
+class StackedExperts(FixedArguments, keras.layers.Layer):
     """Layer whose weights have a dimension for the experts, the first one.
 
     A subclass makes its weights with `add_expert_weight` in `build`, takes

@@ -8,14 +8,14 @@ import inspect
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_sizes
+from moe_keras.checks import FixedArguments, check_sizes
 from moe_keras.gating.routing import Routing, checked_mask, sum_by_expert
 from moe_keras.gating.sizes import GateCost
 from moe_keras.losses import balance_loss, z_loss
 from moe_keras.placement.replicas import sum_over_replicas
 
 
-class Router(keras.layers.Layer):
+class Router(FixedArguments, keras.layers.Layer):
     """Base class of gates with a linear router, to derive your own from.
 
     A gate defines `call`: it computes `logits`, chooses experts and gates, and

@@ -3,6 +3,8 @@
 import collections
 import itertools
 
+import keras
+
 
 def routing_layers(model):
     """All layers of a model that report routing.
@@ -13,14 +15,21 @@ def routing_layers(model):
     Returns:
         List of the layers with a method `routing_statistics`, in order.
 
+    Raises:
+        ValueError: If `model` is no Keras layer.
+
     Example:
 
-    >>> import keras, moe_keras
+    >>> import moe_keras
     >>> moe = moe_keras.SparseMoE(4, k=2, hidden_dim=8, name="moe")
     >>> model = keras.Sequential([keras.Sequential([moe])])
     >>> [layer.name for layer in routing_layers(model)]
     ['moe']
     """
+    if not isinstance(model, keras.layers.Layer):
+        raise ValueError(
+            f"`model` must be a Keras layer or model. Received: model={model!r}"
+        )
     found, seen, ahead = [], set(), [model]
     while ahead:
         layer = ahead.pop()
@@ -51,7 +60,6 @@ def by_name(layers):
 
     Example:
 
-    >>> import keras
     >>> layers = [keras.layers.Dense(1, name=name) for name in "aba"]
     >>> list(by_name(layers))
     ['a', 'b', 'a_2']

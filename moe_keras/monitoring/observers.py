@@ -22,6 +22,8 @@ class CallRecord(NamedTuple):
         routing: `Routing` of the tokens.
         plan: `DispatchPlan` of the routing.
         training: bool.
+        loss: Scalar tensor, what the layer adds to the loss of the batch that
+            replicas share; None if nothing.
     """
 
     layer: Any
@@ -31,6 +33,7 @@ class CallRecord(NamedTuple):
     routing: Any
     plan: Any
     training: Any
+    loss: Any = None
 
     def totals(self):
         """Sums over the tokens, padding left out.
@@ -94,8 +97,8 @@ class Observers:
 
 
 @contextlib.contextmanager
-def uncounted(*models):
-    """Context manager: no layer of the models counts its routing.
+def uncounted(model):
+    """Context manager: no layer of a model counts its routing.
 
     For serving, where counting would make every call write to a variable, and
     for decoding, where a token of a beam is no token of a corpus. It holds for
@@ -103,7 +106,7 @@ def uncounted(*models):
     graphs from before still count.
 
     Args:
-        *models: Keras layers or models.
+        model: Keras layer or model.
 
     Example:
 
@@ -116,7 +119,6 @@ def uncounted(*models):
     """
     paused = [
         (layer.observers, observer)
-        for model in models
         for layer in observed_layers(model)
         for observer in layer.observers
         if observer.counts

@@ -32,6 +32,8 @@ class RoutingStatistics(NamedTuple):
         overflow: float. Choices dropped because their expert was full.
         mean_k: float. Mean number of experts that chose, or were chosen by, a
             token: what it costs where gates decide that themselves.
+        balancing_loss: float. Mean of what training steps have added to the
+            loss: the weighted losses of the layer, and that of its gate.
 
     Example:
 
@@ -52,19 +54,24 @@ class RoutingStatistics(NamedTuple):
     tokens: float
     overflow: float
     mean_k: float
+    balancing_loss: float = 0.0
 
 
 class RoutingMetric(keras.metrics.Metric):
     """Accumulates importance, load, tokens and overflow on the device.
 
-    All of it lies in one vector, so that a step costs one addition. Being a
+    All of it is in one vector, so that a step costs one addition. Being a
     Keras metric it is reset at every epoch, shown in the logs of `fit` and
-    `evaluate` as `<name>_cv_load` and so on, summed over replicas, and no
+    `evaluate` as `<prefix>_cv_load` and so on, summed over replicas, and no
     part of a layer's weights or checkpoints.
 
     Args:
         num_experts: int. Number of experts E.
-        name: str. Prefix of the logged figures.
+        name: str. Prefix of the logged figures, until `prefix` is set.
+        logs: bool. Whether the figures are in the logs at all.
+
+    Attributes:
+        prefix: str. Path of the layer, which no other layer has.
 
     Example:
 
@@ -76,16 +83,24 @@ class RoutingMetric(keras.metrics.Metric):
 
     counts = True  # see `Observers`
 
-    def __init__(self, num_experts, name=None):
+    def __init__(self, num_experts, name=None, logs=True):
         super().__init__(name=name, dtype="float32")
         self.num_experts = num_experts
+        self.prefix = self.name
+        self._logs = logs
         self.totals = self.add_variable(
             (2 * num_experts + 2,), initializer="zeros", name="totals"
         )
+        # Not by `add_variable`: `.keras` files hold those of a metric by their
+        # number, and would not load.
+        self.losses = sum_over_calls(2)  # their sum, and their number
 
     def observe(self, record):
         """Add the totals of one call of the layer."""
         self.update_state(**record.totals())
+        if record.loss is not None:
+            loss = tf.stop_gradient(tf.cast(record.loss, "float32"))
+            self.losses.assign_add(tf.stack([loss, 1.0]))
 
     def update_state(self, importance, load, tokens, overflow):
         """Adds one batch: `(E,)`, `(E,)` and two scalars, of any dtype."""
@@ -96,11 +111,22 @@ class RoutingMetric(keras.metrics.Metric):
             )
         )
 
+    def reset_state(self):
+        super().reset_state()
+        self.losses.assign(tf.zeros_like(self.losses))
+
     def result(self):
         """The scalars for the logs, by name."""
+        if not self._logs:
+            return {}
+        return {f"{self.prefix}_{k}": x for k, x in self.figures().items()}
+
+    def figures(self):
+        """The scalars of the statistics, by name."""
         importance_E, load_E, tokens, overflow = self._split(self.totals.value)
         choices = tf.reduce_sum(load_E)
-        figures = {
+        loss, losses = tf.unstack(tf.convert_to_tensor(self.losses))
+        return {
             "cv_importance": tf.sqrt(cv_squared(importance_E)),
             "cv_load": tf.sqrt(cv_squared(load_E)),
             "max_over_mean_load": tf.math.divide_no_nan(
@@ -109,18 +135,15 @@ class RoutingMetric(keras.metrics.Metric):
             "idle_share": tf.reduce_mean(tf.cast(load_E == 0, "float32")),
             "overflow_share": tf.math.divide_no_nan(overflow, choices),
             "mean_k": tf.math.divide_no_nan(choices, tokens),
+            "balancing_loss": tf.math.divide_no_nan(loss, losses),
         }
-        return {f"{self.name}_{key}": x for key, x in figures.items()}
 
     def statistics(self):
         """Reads everything from the device as a `RoutingStatistics`."""
         importance, load, tokens, overflow = self._split(
             keras.ops.convert_to_numpy(self.totals.value)
         )
-        figures = {
-            key.removeprefix(f"{self.name}_"): float(value)
-            for key, value in self.result().items()
-        }
+        figures = {key: float(x) for key, x in self.figures().items()}
         del figures["overflow_share"]
         return RoutingStatistics(
             importance=importance,
@@ -133,3 +156,21 @@ class RoutingMetric(keras.metrics.Metric):
     def _split(self, totals):
         num = self.num_experts
         return totals[:num], totals[num : 2 * num], totals[-2], totals[-1]
+
+
+def sum_over_calls(size, aggregation="SUM"):
+    """Make a variable that each replica writes on its own.
+
+    Args:
+        size: int, or the initial value.
+        aggregation: str. "SUM" if its value is the sum over replicas,
+            "ONLY_FIRST_REPLICA" if that of the first.
+    """
+    value = tf.zeros(size) if isinstance(size, int) else size
+    with tf.init_scope():
+        return tf.Variable(
+            value,
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation[aggregation],
+        )

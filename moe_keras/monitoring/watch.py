@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from moe_keras.monitoring.statistics import sum_over_calls
+
 PROBE_TOKENS = 256  # P
 
 
@@ -72,11 +74,11 @@ class LayerWatch:
         self._gate = layer.gate
         self._figure_names = tuple(getattr(layer.gate, "figure_names", ()))
         size = 2 * self._num_experts + 2 + len(self._figure_names)
-        self._totals = _per_replica(tf.zeros(size), "SUM")
-        self._probe = _per_replica(
+        self._totals = sum_over_calls(size)
+        self._probe = sum_over_calls(
             tf.zeros((PROBE_TOKENS, layer.depth)), "ONLY_FIRST_REPLICA"
         )
-        self._is_token = _per_replica(
+        self._is_token = sum_over_calls(
             tf.zeros(PROBE_TOKENS, "bool"), "ONLY_FIRST_REPLICA"
         )
         self._last = None  # tokens, mask and first choices of the last probe
@@ -161,13 +163,3 @@ class LayerWatch:
     def _first_choice_eagerly(self, tokens_PD, mask_P):
         routing = self._gate(tokens_PD, mask=mask_P, training=False)
         return routing.expert_index[:, 0]
-
-
-def _per_replica(value, aggregation):
-    """A variable that each replica writes on its own."""
-    return tf.Variable(
-        value,
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation[aggregation],
-    )

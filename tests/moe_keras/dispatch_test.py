@@ -140,6 +140,23 @@ class DispatchTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(plan.counts, [0] * E)
 
 
+class CompiledPlanTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(None, 6)
+    def test_xla_makes_the_same_plan_of_choices_of_top_k(self, capacity):
+        logits_NE = np.random.default_rng(0).normal(size=(N, E))
+        mask_N = np.arange(N) != 3
+
+        def plan(logits_NE):
+            expert_NK = tf.math.top_k(logits_NE, K).indices
+            return plan_dispatch(expert_NK, E, mask_N, capacity)
+
+        expected = plan(tf.constant(logits_NE))
+        compiled = tf.function(plan, jit_compile=True)(tf.constant(logits_NE))
+        self.assertAllEqual(compiled.counts, expected.counts)
+        self.assertAllEqual(compiled.token_index, expected.token_index)
+        self.assertAllEqual(compiled.slot_index, expected.slot_index)
+
+
 class UnknownNumberOfChoicesTest(tf.test.TestCase, parameterized.TestCase):
     """In a graph K may be known only when a batch is there."""
 

@@ -17,8 +17,10 @@ from trainers.translator import modes, usage
 from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import PRESETS, NmtConfig
 from trainers.translator.serving import PRECISIONS
-from trainers.translator.text_modes import ALIGNMENTS
+from trainers.translator.text_modes import ALIGNMENTS, LONG_LINES
+from translation.model.config import TranslatorConfig
 from translation.search.ensemble import MEANS
+from translation.search.translate import MAX_SOURCE_LENGTH
 
 
 def _run(*arguments, python=sys.executable, **kwargs):
@@ -99,6 +101,11 @@ def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
             ["--mode=export", "file"],
             "does not take arguments file; translate, score does",
         ),
+        (["--init_from=a"], "--init_from goes with --train alone"),
+        (
+            ["--mode=evaluate", "--init_from=a"],
+            "--mode=evaluate does not take --init_from",
+        ),
         (["--index=3"], "--index goes with --cluster alone"),
         (
             ["--mode=export", "--ensemble_mean=log_probabilities"],
@@ -123,6 +130,31 @@ def test_a_program_with_a_mesh_is_the_first_of_its_cluster(tmp_path):
         nmt.main(flags.FLAGS(given))
 
 
+def test_init_from_brings_sizes_and_languages_and_flags_the_rest(
+    tmp_path, monkeypatch
+):
+    model = TranslatorConfig(depth=48)
+    ModelFolder(tmp_path).save_config(NmtConfig(pair="de-en", model=model))
+    found = []
+    monkeypatch.setattr(
+        modes.translation_task,
+        "train_and_evaluate",
+        lambda config, *_: found.append(config),
+    )
+    given = [
+        *("nmt", f"--init_from={tmp_path}", "--train=a", "--dev=b"),
+        *("--preset=multi30k", "--set=dropout=0.3", "--set=steps=7"),
+    ]
+    with flagsaver.flagsaver():
+        nmt.main(flags.FLAGS([*given, f"--model_dir={tmp_path / 'new'}"]))
+    (config,) = found
+    assert (config.pair, config.model.depth) == ("de-en", 48)
+    assert (config.model.dropout, config.loop.steps) == (0.3, 7)
+    assert (config.train, config.dev) == ("a", "b")
+    assert config.loop.learning_rate == PRESETS["multi30k"].loop.learning_rate
+    assert config.init_from == str(tmp_path)
+
+
 def test_trained_model_has_its_languages(tmp_path):
     ModelFolder(tmp_path).save_config(NmtConfig(pair="en-fr"))
     given = [
@@ -142,6 +174,8 @@ def test_flags_take_what_the_modules_take():
     assert usage.PRECISIONS == PRECISIONS
     assert usage.ALIGNMENTS == ALIGNMENTS
     assert usage.MEANS == MEANS
+    assert usage.LONG_LINES == LONG_LINES
+    assert flags.FLAGS["max_source_length"].default == MAX_SOURCE_LENGTH
     assert set(usage.MODES) == {TRAINING, *modes.MODES}
 
 

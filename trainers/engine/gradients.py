@@ -53,7 +53,7 @@ def without_repeats(gradient):
     return tf.IndexedSlices(values, indices, gradient.dense_shape)
 
 
-class GradientSum(tf.Module):
+class GradientSum:
     """The sum of a weight's gradients over several batches.
 
     Where these are slices the sum is, too: rows that no batch has touched cost
@@ -74,7 +74,6 @@ class GradientSum(tf.Module):
     """
 
     def __init__(self, variable):
-        super().__init__(name="gradient_sum")
         self._variable = variable
         self._has_slices = None  # as the first gradient has
         self._sum = self._own(tf.zeros(variable.shape, variable.dtype))

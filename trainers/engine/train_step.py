@@ -12,6 +12,11 @@ from moe_keras.placement.replicas import (
     sum_over_replicas,
 )
 from moe_keras.placement.shards import device_of
+from trainers.engine.gradients import (
+    GradientSum,
+    with_values,
+    without_repeats,
+)
 from trainers.engine.optimizer import apply_on_replica
 
 
@@ -156,7 +161,9 @@ class TrainStep:
                 )
 
         with self._strategy.scope():
-            self._sums = [zeros(v) for v in self._model.trainable_variables]
+            self._sums = [
+                GradientSum(v) for v in self._model.trainable_variables
+            ]
             self._kept = [zeros(v) for v in self._states]
 
     def _on_replicas(self, function):
@@ -216,11 +223,11 @@ class TrainStep:
             if self._loss_scale is not None:
                 total *= self._loss_scale
         gradients = tape.gradient(total, variables)
-        # Rows of an embedding may come twice: sum them before the norm.
-        gradients = [tf.convert_to_tensor(g) for g in gradients]
+        _check_all_are_there(gradients, variables)
+        gradients = [without_repeats(gradient) for gradient in gradients]
         if self._loss_scale is not None:
-            gradients = self._beside_weights(
-                lambda gradient: gradient / self._loss_scale, gradients
+            gradients = self._with_values(
+                gradients, lambda values: values / self._loss_scale
             )
         means = {
             name: total / examples_or_1
@@ -255,14 +262,12 @@ class TrainStep:
         tf.cond(is_finite, apply, restore)
         return StepResult(loss, examples, norm, is_finite, means)
 
-    def _beside_weights(self, function, gradients):
-        """A function of each gradient, computed where its weight is."""
-        results = []
-        for variable, gradient in zip(
-            self._model.trainable_variables, gradients, strict=True
-        ):
+    def _with_values(self, gradients, function):
+        """`with_values` of each gradient, computed where its weight is."""
+        variables, results = self._model.trainable_variables, []
+        for variable, gradient in zip(variables, gradients, strict=True):
             with device_of(variable):
-                results.append(function(gradient))
+                results.append(with_values(gradient, function))
         return results
 
     def _assign_states(self, values):
@@ -284,23 +289,20 @@ class TrainStep:
 
     def _add_batch(self, batch):
         means, examples, gradients = self._gradients(batch)
-        gradients = self._beside_weights(
-            lambda gradient: examples * gradient, gradients
+        gradients = self._with_values(
+            gradients, lambda values: examples * values
         )
         for total, gradient in zip(self._sums, gradients, strict=True):
-            total.assign_add(gradient)
+            total.add(gradient)
         return means, examples
 
     def _step_by_sums(self, means, examples):
         divisor = tf.maximum(examples, 1.0)
-        gradients = self._beside_weights(
-            lambda total: total / divisor, self._sums
+        gradients = self._with_values(
+            [total.take() for total in self._sums],
+            lambda values: values / divisor,
         )
-        result = self._apply(dict(means), examples, gradients, self._kept)
-        self._beside_weights(
-            lambda total: total.assign(tf.zeros_like(total)), self._sums
-        )
-        return result
+        return self._apply(dict(means), examples, gradients, self._kept)
 
 
 def _mean_over_examples(batches):
@@ -319,15 +321,36 @@ def _mean_over_examples(batches):
     return {name: totals[name] / divisor for name in totals}, examples
 
 
+def _check_all_are_there(gradients, variables):
+    missing = [
+        variable.path
+        for variable, gradient in zip(variables, gradients, strict=True)
+        if gradient is None
+    ]
+    if missing:
+        raise ValueError(
+            "Every trainable weight must take part in the loss; set "
+            "`trainable = False` on the others. There is no gradient of "
+            f"{', '.join(missing)}."
+        )
+
+
 def _sum_gradients(gradients, variables):
     """Gradients of the whole batch, and their global norm.
 
     A weight of which replicas have different parts has a gradient that is
     summed already, and only part of it is here: its norm is what is summed.
+    Replicas sum the others as tensors, since each has slices of its own rows.
     """
+    if num_replicas() == 1:
+        return gradients, tf.linalg.global_norm(gradients)
     pairs = list(zip(gradients, map(is_split, variables), strict=True))
     ours = [gradient for gradient, is_ours in pairs if is_ours]
-    others = [gradient for gradient, is_ours in pairs if not is_ours]
+    others = [
+        tf.convert_to_tensor(gradient)
+        for gradient, is_ours in pairs
+        if not is_ours
+    ]
     summed = sum_over_replicas(others)
     norm = tf.linalg.global_norm(summed)
     if not ours:

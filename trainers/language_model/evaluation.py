@@ -3,12 +3,14 @@
 B: rows    T: time steps    N: tokens of a batch    D: depth
 """
 
+import contextlib
 import math
 
 import numpy as np
 import tensorflow as tf
 
 from language_model.generate import token_log_probs
+from moe_keras.monitoring import uncounted
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 
@@ -21,6 +23,7 @@ class LineLikelihoods:
         options: `BatchOptions`.
         goes_on: bool. Whether lines are running text, each read after those
             before it, or each is read alone.
+        counted: bool. Whether MoE layers count the routing.
 
     Example:
 
@@ -35,11 +38,12 @@ class LineLikelihoods:
     [3, 2]
     """
 
-    def __init__(self, model, vocabulary, options, goes_on=True):
+    def __init__(self, model, vocabulary, options, goes_on=True, counted=False):
         self._model = model
         self._vocabulary = vocabulary
         self._rows, self._steps = options.rows, options.time_steps
         self._goes_on = goes_on
+        self._counted = counted
         ids = tf.TensorSpec([None, None], tf.int32)
         state = tf.nest.map_structure(
             lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype),
@@ -119,7 +123,13 @@ class LineLikelihoods:
                 found[n] = nll[row, end - len(ids[n]) : end]
 
     def _batch_eagerly(self, ids, targets, state):
-        log_probs, state = token_log_probs(self._model, ids, targets, state)
+        pause = (
+            contextlib.nullcontext()
+            if self._counted
+            else uncounted(self._model)
+        )
+        with pause:
+            log_probs, state = token_log_probs(self._model, ids, targets, state)
         return -log_probs, state
 
 

@@ -5,7 +5,8 @@ from trainers.language_model.presets import LmConfig
 
 # What makes a run: fields that cannot change while it goes on.
 _FIXED = (
-    "vocabulary",
+    "vocabulary_kind",
+    "vocabulary_type",
     "softmax",
     "sampled_",
     "carry_state",
@@ -17,7 +18,7 @@ _FIXED = (
     "loop.loss_scale",
 )
 
-RULES = ConfigRules(LmConfig, fixed=_FIXED)
+RULES = ConfigRules(LmConfig, fixed=_FIXED, open=("generate.",))
 
 
 def identity(config, vocabulary=None, train=None):
@@ -36,8 +37,6 @@ def identity(config, vocabulary=None, train=None):
         dict of what JSON can hold.
     """
     fields = RULES.fixed_fields(config)
-    fields.pop("vocabulary_file", None)
-    fields.pop("vocabulary_lines", None)
     if vocabulary is not None:
         fields["vocabulary.sha256"] = vocabulary.sha256
     if train is not None:

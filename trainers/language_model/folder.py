@@ -16,7 +16,7 @@ from trainers.engine.folder.run_folder import RunFolder
 from trainers.language_model.fields import RULES, identity
 from translation.text.tokenizer.tokenizer import Tokenizer
 
-# By `LmConfig.vocabulary`: its class and its file.
+# By `LmConfig.vocabulary_kind`: its class and its file.
 VOCABULARIES = {
     "subwords": (Tokenizer, "tokenizer.model"),
     "words": (WordVocabulary, "words.tsv"),
@@ -37,7 +37,7 @@ class LmFolder(RunFolder):
     >>> from trainers.language_model.presets import PRESETS
     >>> words = count_words(["a dog sleeps", "the cat sees it"], 20)
     >>> sizes = ["vocab_size=11", "depth=8", "lstm_units=8"]
-    >>> sizes += ["vocabulary=words", "num_experts=4"]
+    >>> sizes += ["vocabulary_kind=words", "num_experts=4"]
     >>> config = preset_named(PRESETS, "small", sizes)
     >>> folder = LmFolder(tempfile.mkdtemp())
     >>> folder.save_model(config, build_model(config), words)
@@ -49,7 +49,7 @@ class LmFolder(RunFolder):
         self.export_path = self.path / "export"
 
     def vocabulary_path(self, kind):
-        """Where the vocabulary is, of the kind `LmConfig.vocabulary`."""
+        """Where the vocabulary is, of the kind `LmConfig.vocabulary_kind`."""
         return self.path / VOCABULARIES[kind][1]
 
     def save_vocabulary(self, kind, vocabulary):
@@ -84,7 +84,7 @@ class LmFolder(RunFolder):
             CheckpointError: if the disk does not take it.
         """
         self.save_config(config)
-        self.save_vocabulary(config.vocabulary, vocabulary)
+        self.save_vocabulary(config.vocabulary_kind, vocabulary)
         self.save_weights(model, identity(config, vocabulary), step, **about)
 
     def load_model(self, config):
@@ -94,7 +94,7 @@ class LmFolder(RunFolder):
             FolderError: if nothing was saved yet.
             CheckpointError: if what was saved cannot be used.
         """
-        vocabulary = self.load_vocabulary(config.vocabulary)
+        vocabulary = self.load_vocabulary(config.vocabulary_kind)
         model = build_model(config)
         self.load_weights(model, identity(config, vocabulary))
         return model, vocabulary

@@ -9,6 +9,7 @@ import dataclasses
 
 from language_model.batches import BatchOptions
 from language_model.config import LanguageModelConfig, dense_twin
+from language_model.generate import GenerateOptions
 from moe_keras.monitoring import Thresholds
 from trainers.engine.config.loop_config import LoopConfig
 
@@ -32,7 +33,7 @@ class LmConfig:
     train: str = "phrasebook"  # corpora: files, patterns, folders, tfds:NAME
     dev: str = "phrasebook"  # chooses the best checkpoint
     test: str = "phrasebook"  # reported at the end
-    vocabulary: str = "subwords"  # or words
+    vocabulary_kind: str = "subwords"  # or words
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
     vocabulary_lines: int = 500_000  # it is learned from, at most
     vocabulary_file: str = ""  # a SentencePiece model or a file of counts
@@ -45,11 +46,12 @@ class LmConfig:
     model: LanguageModelConfig = LanguageModelConfig()
     loop: LoopConfig = LoopConfig()
     batches: BatchOptions = BatchOptions()
+    generate: GenerateOptions = GenerateOptions()
     verdicts: Thresholds = Thresholds()
 
     def __post_init__(self):
         choices = {
-            "vocabulary": VOCABULARIES,
+            "vocabulary_kind": VOCABULARIES,
             "vocabulary_type": ("unigram", "bpe"),
             "softmax": SOFTMAXES,
             "sampled_by": CANDIDATES,
@@ -194,7 +196,7 @@ def _paper_run(name, model, tokens):
         train="train",
         dev="dev",
         test="test",
-        vocabulary="words",
+        vocabulary_kind="words",
         softmax="sampled",
         dev_lines=0,
         model=dataclasses.replace(model, dropout=dropout),

@@ -1,9 +1,11 @@
 """What a run of the language model tells the person who started it."""
 
 import pathlib
+import shlex
 
 from language_model.sizes import count_sizes
 from trainers.engine.config.overrides import field_paths
+from trainers.engine.routing_table import show_routing
 from translation.text.text_files import CorpusError, read_lines
 
 
@@ -24,7 +26,12 @@ def show_config(config, log):
 
 
 def show_results(results, log):
-    """Perplexities, by label where there are labels."""
+    """Samples, experts and perplexities, by label where there are labels."""
+    log("")
+    for sample in results.get("samples", ()):
+        log(f"  {sample}")
+    log("")
+    show_routing(results["routing"], log)
     log("")
     log(
         f"Perplexity {results['perplexity']:.2f} for each word, "
@@ -42,6 +49,17 @@ def show_results(results, log):
             f"  {label:{width}}  {found['words']:>10,}  "
             f"{found['perplexity']:>10.2f}"
         )
+
+
+def show_next_commands(folder, log):
+    """Commands to go on with."""
+    path = shlex.quote(str(folder.path))
+    program = f"python -m trainers.lm --model_dir={path}"
+    log("")
+    log("Go on with:")
+    log(f"  {program} --mode=evaluate --test=FILE --labels=FILE")
+    log(f"  python -m moe_keras.report {path}")
+    log(f"  tensorboard --logdir={path}/logs")
 
 
 def read_labels(path, num_lines):

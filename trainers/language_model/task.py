@@ -12,9 +12,11 @@ import tensorflow as tf
 
 from language_model.batches import line_batches, running_batches
 from language_model.corpora import open_lines
+from language_model.generate import TextGenerator
 from language_model.softmax import SampledSoftmax
 from trainers.engine.batches import SharedBatches
 from trainers.engine.checkpoints.average import average_checkpoints
+from trainers.engine.routing_table import reset_routing, routing_figures
 from trainers.engine.run import begin_run
 from trainers.engine.task import Task
 from trainers.language_model import report
@@ -32,6 +34,8 @@ from trainers.language_model.vocabulary import (
     with_vocabulary,
 )
 from translation.text.special_ids import PAD_ID
+
+_SAMPLES = 5  # texts that are shown at the end
 
 
 def train_and_evaluate(config, model_dir, log=print, options=None):
@@ -70,7 +74,7 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
             if run.is_chief:
                 make_vocabulary(config, folder, corpora["train"], run.log)
             run.wait()
-            vocabulary = folder.load_vocabulary(config.vocabulary)
+            vocabulary = folder.load_vocabulary(config.vocabulary_kind)
             config = with_vocabulary(config, vocabulary)
             loop = None
             if not run.is_finished(config):
@@ -117,7 +121,7 @@ def average(model_dir, which="best", log=print):
     config = folder.load_config()
     with folder.lock():
         model = build_model(config)
-        vocabulary = folder.load_vocabulary(config.vocabulary)
+        vocabulary = folder.load_vocabulary(config.vocabulary_kind)
         used = average_checkpoints(
             folder.path, model, which, identity(config, vocabulary)
         )
@@ -249,9 +253,9 @@ def _sampled_softmax(config, vocabulary, workers):
     counts = getattr(vocabulary, "counts_by_id", None)
     if config.sampled_by == "counts" and counts is None:
         raise ValueError(
-            "`sampled_by` counts needs vocabulary=words, whose counts are "
+            "`sampled_by` counts needs vocabulary_kind=words, whose counts are "
             "known. Received: sampled_by=counts, "
-            f"vocabulary={config.vocabulary}"
+            f"vocabulary_kind={config.vocabulary_kind}"
         )
     by_counts = config.sampled_by == "counts"
     with workers.scope():
@@ -277,11 +281,18 @@ def _figures(config, model, vocabulary, corpus, labels, log):
     if labels is not None:
         label_of = report.read_labels(labels, len(lines))
     measure = LineLikelihoods(
-        model, vocabulary, config.batches, not config.batches.by_lines
+        model,
+        vocabulary,
+        config.batches,
+        goes_on=not config.batches.by_lines,
+        counted=True,
     )
-    found = figures(lines, measure(lines), label_of)
-    found["vocabulary"] = f"{vocabulary.vocab_size:,} {config.vocabulary}"
-    return found
+    reset_routing(model)
+    return {
+        **figures(lines, measure(lines), label_of),
+        "vocabulary": f"{vocabulary.vocab_size:,} {config.vocabulary_kind}",
+        "routing": routing_figures(model),
+    }
 
 
 def _finish(config, folder, loop, corpora, log):
@@ -290,12 +301,17 @@ def _finish(config, folder, loop, corpora, log):
         results = folder.load_results(config)
         log(f"{folder.path} is done: {results['steps']} steps.")
         report.show_results(results, log)
+        report.show_next_commands(folder, log)
         return results
     model, vocabulary = folder.load_model(config)
     results = _figures(config, model, vocabulary, corpora["test"], None, log)
+    generate = TextGenerator(model, vocabulary, config.generate)
+    results["samples"] = generate([""], count=_SAMPLES)[0]
     results["steps"] = int(loop.step)
+    results["tokens"] = int(loop.step) * config.batches.tokens_per_batch
     results["training_minutes"] = float(loop.seconds) / 60
     results["config"] = dataclasses.asdict(config)
     folder.save_results(results)
     report.show_results(results, log)
+    report.show_next_commands(folder, log)
     return results

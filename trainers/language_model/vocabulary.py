@@ -20,12 +20,12 @@ def make_vocabulary(config, folder, corpus, log):
     Raises:
         TokenizerError, ValueError: if it cannot be made.
     """
-    if folder.vocabulary_path(config.vocabulary).exists():
+    if folder.vocabulary_path(config.vocabulary_kind).exists():
         return
     if config.vocabulary_file:
         vocabulary = _given(config)
     else:
-        kind, size = config.vocabulary, config.model.vocab_size
+        kind, size = config.vocabulary_kind, config.model.vocab_size
         log(f"Learning a vocabulary of {size:,} {kind} ...")
         lines = itertools.islice(corpus.read(), config.vocabulary_lines)
         if kind == "words":
@@ -34,11 +34,11 @@ def make_vocabulary(config, folder, corpus, log):
             vocabulary = train_tokenizer(
                 list(lines), size, config.vocabulary_type
             )
-    folder.save_vocabulary(config.vocabulary, vocabulary)
+    folder.save_vocabulary(config.vocabulary_kind, vocabulary)
 
 
 def _given(config):
-    if config.vocabulary == "words":
+    if config.vocabulary_kind == "words":
         return WordVocabulary.load(config.vocabulary_file)
     return adopt_tokenizer(config.vocabulary_file)
 

@@ -6,14 +6,14 @@ import time
 
 import tensorflow as tf
 
-from moe_keras import monitoring
 from trainers.engine.losses import masked_sum, smoothed_cross_entropy
-from trainers.translator import report
+from trainers.engine.routing_table import reset_routing, routing_figures
 from trainers.translator.progress import TranslationProgress
-from translation.search.translate import TextTranslator
+from translation.search.translate import MAX_SOURCE_LENGTH, TextTranslator
 from translation.text.bleu import choose_tokenizer, corpus_bleu, corpus_chrf
 from translation.text.input_pipeline import evaluation_batches
 from translation.text.languages import language_of, parse_pair
+from translation.text.long_texts import longer_than
 from translation.text.normalization import normalized
 from translation.text.special_ids import PAD_ID
 
@@ -155,6 +155,17 @@ class Measure:
         }
 
 
+def _tell_long(sources, tokenizer, log):
+    long = longer_than(MAX_SOURCE_LENGTH, sources, tokenizer)
+    if long:
+        first, size = next(iter(long.items()))
+        log(
+            f"{len(long):,} of them have over {MAX_SOURCE_LENGTH} subwords, "
+            f"such as number {first + 1:,} with {size:,}: only their "
+            "beginning is translated."
+        )
+
+
 def _canonical(text, config):
     """A reference as translations write the same text."""
     form = "none" if config.normalization == "none" else "NFC"
@@ -180,6 +191,7 @@ def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
     """
     pairs = list(test.pairs())
     log(f"Translating {len(pairs)} test sentences ...")
+    _tell_long([source for source, _ in pairs], tokenizer, log)
     progress = TranslationProgress(log)
     sources, first = zip(*pairs, strict=True)
     references = [
@@ -198,8 +210,7 @@ def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
             log(f"Wrote {', '.join(map(str, written))}")
         except OSError as error:  # the figures matter more
             log(f"The translations could not be written: {error}")
-    for layer in monitoring.routing_layers(model):
-        layer.reset_routing_statistics()
+    reset_routing(model)
     no_bleu = dataclasses.replace(
         config, dev_sentences=0, dev_score="perplexity"
     )
@@ -217,8 +228,5 @@ def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
                 pairs[:EXAMPLES], hypotheses, strict=False
             )
         ],
-        "routing": {
-            layer.name: report.routing_figures(layer)
-            for layer in monitoring.routing_layers(model)
-        },
+        "routing": routing_figures(model),
     }

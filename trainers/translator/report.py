@@ -1,18 +1,10 @@
 """What a run tells the person who started it."""
 
-import math
 import shlex
 
 from trainers.engine.config.overrides import field_paths
+from trainers.engine.routing_table import show_routing
 from translation.model.sizes import count_ops, count_parameters
-
-ROUTING_FIGURES = (
-    "cv_importance",
-    "cv_load",
-    "max_over_mean_load",
-    "idle_share",
-    "mean_k",
-)
 
 
 def show_config(config, log):
@@ -33,12 +25,6 @@ def show_config(config, log):
     )
 
 
-def routing_figures(layer):
-    """How evenly an MoE layer has used its experts, as a dict of floats."""
-    statistics = layer.routing_statistics()
-    return {name: float(getattr(statistics, name)) for name in ROUTING_FIGURES}
-
-
 def show_results(results, log):
     """Scores, translations and routing."""
     log("")
@@ -47,15 +33,7 @@ def show_results(results, log):
         log(f"  translation  {example['translation']}")
         log(f"  reference    {example['reference']}")
         log("")
-    log("Experts on the test set:")
-    heads = ("CV(importance)", "CV(load)", "max/mean load", "idle experts")
-    heads += ("experts/token",)
-    log(f"  {'layer':24}" + "".join(f"{head:>16}" for head in heads))
-    for name, figures in results["routing"].items():
-        # A folder of an earlier version may lack some.
-        values = (figures.get(key, math.nan) for key in ROUTING_FIGURES)
-        shown = "".join(f"{value:16.3f}" for value in values)
-        log(f"  {name:24}{shown}")
+    show_routing(results["routing"], log)
     log("")
     log(f"Perplexity {results['perplexity']:.3f} for each subword")
     log(f"Beam search {results['sentences_per_second']:.1f} sentences/s")

@@ -9,6 +9,7 @@ from sentencepiece import sentencepiece_model_pb2
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.translator.folder import build_translator
 from translation.search.ensemble import Ensemble
+from translation.search.translate import MAX_SOURCE_LENGTH
 from translation.serving.export import export_translator, load_translator
 from translation.text.corpora.specs import without_folders
 from translation.text.languages import parse_pair
@@ -19,7 +20,7 @@ PRECISIONS = ("float32", "bfloat16")
 # Fields of the configuration that a card tells with the data.
 _DATA = (
     *("pair", "train", "dev", "test", "references"),
-    *("vocabulary_type", "tokenizer_model"),
+    *("vocabulary_type", "tokenizer_model", "init_from"),
 )
 
 # What a card says of the evaluation, in the words of results.json.
@@ -36,7 +37,15 @@ _FIGURES = (
 )
 
 
-def export_model(config, folder, model, tokenizer, results, precision):
+def export_model(
+    config,
+    folder,
+    model,
+    tokenizer,
+    results,
+    precision,
+    max_source_length=MAX_SOURCE_LENGTH,
+):
     """Writes a new version of the SavedModel.
 
     Args:
@@ -46,6 +55,7 @@ def export_model(config, folder, model, tokenizer, results, precision):
         tokenizer: `Tokenizer`.
         results: dict as in results.json, or None if there are no figures.
         precision: One of `PRECISIONS`.
+        max_source_length: int. Subwords of a source, end mark included.
 
     Returns:
         Path of the version's folder.
@@ -56,6 +66,7 @@ def export_model(config, folder, model, tokenizer, results, precision):
         _without_paths(tokenizer),
         folder.export_path,
         config.search,
+        max_source_length,
         target_languages=[parse_pair(config.pair).target],
         about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],

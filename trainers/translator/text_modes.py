@@ -19,35 +19,27 @@ Log probabilities are natural ones. The score is equation 14, by which the
 search ranks: see `translation/search/beam_options.py`.
 """
 
-import contextlib
 import dataclasses
-import itertools
+import functools
 import json
+import sys
 
-from moe_keras.paths import local_path
 from trainers.translator.ensembles import open_translator
 from trainers.translator.folder import ModelFolder
 from translation.search.score import TextScorer
-from translation.search.translate import TextTranslator
-from translation.search.word_alignment import pharaoh, word_links
-from translation.text.blanks import is_blank
-from translation.text.corpora.corpus import open_corpus
-from translation.text.text_files import (
-    CorpusError,
-    is_stream,
-    read_lines,
-    whole_lines,
+from translation.search.translate import (
+    MAX_SOURCE_LENGTH,
+    TextTranslator,
+    Translation,
 )
+from translation.search.word_alignment import pharaoh, word_links
+from translation.text.languages import language_of, parse_pair
+from translation.text.long_texts import longer_than, parts_of
 
 ALIGNMENTS = ("none", "hard", "soft")
-
-# Lines or pairs of files that are worked on together: those of like length
-# go into one batch, so that more make fewer batches.
-GROUP = 2000
-# Bytes that are taken at once from standard input: what a pipe can hold.
-_CHUNK = 1 << 16
-# Names of it.
-_STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+LONG_LINES = ("cut", "split", "refuse")
+# Languages without spaces between sentences.
+_UNSPACED = ("ja", "km", "lo", "my", "th", "yue", "zh")
 
 
 class LineTranslator:
@@ -61,6 +53,13 @@ class LineTranslator:
             without number and score.
         alignments: str. What is said of the attention: `none`, `hard` for
             links between words, `soft` for all weights between subwords.
+        long_lines: str. What becomes of lines with more subwords than
+            `max_source_length`, which are named in any case: `cut` translates
+            the first subwords, `split` cuts at ends of sentences and
+            translates all parts, `refuse` ends with an error.
+        max_source_length: int. Subwords of a line, end mark included.
+        warn: Function of one line of text; by default it goes to standard
+            error.
 
     Raises:
         ValueError: if there is something wrong with an argument, or with the
@@ -93,12 +92,26 @@ class LineTranslator:
         mean="probabilities",
         n_best=0,
         alignments="none",
+        long_lines="cut",
+        max_source_length=MAX_SOURCE_LENGTH,
+        warn=None,
     ):
         if n_best < 0 or alignments not in ALIGNMENTS:
             raise ValueError(
                 "`n_best` must not be negative, and `alignments` be one of "
                 f"{', '.join(ALIGNMENTS)}. Received: n_best={n_best}, "
                 f"alignments={alignments!r}"
+            )
+        if long_lines not in LONG_LINES:
+            raise ValueError(
+                f"`long_lines` must be one of {', '.join(LONG_LINES)}. "
+                f"Received: long_lines={long_lines!r}"
+            )
+        if long_lines == "split" and (n_best or alignments != "none"):
+            raise ValueError(
+                "`long_lines` of split gives the best translation alone: "
+                "`n_best` must be 0 and `alignments` none. Received: "
+                f"n_best={n_best}, alignments={alignments!r}"
             )
         folder = ModelFolder(model_dir)
         config = folder.load_config(changes)
@@ -107,10 +120,22 @@ class LineTranslator:
         )
         model, tokenizer = open_translator(folder, config, members, mean)
         self._translate = TextTranslator(
-            model, tokenizer, options, alignments=alignments != "none"
+            model,
+            tokenizer,
+            options,
+            max_source_length,
+            alignments=alignments != "none",
         )
         self._n_best = n_best
         self._alignments = alignments
+        self._long_lines = long_lines
+        self._longer = functools.partial(
+            longer_than, max_source_length, tokenizer=tokenizer
+        )
+        self._max_source_length = max_source_length
+        language = language_of(parse_pair(config.pair).target)
+        self._space = "" if language in _UNSPACED else " "
+        self._warn = warn or _to_standard_error
         self._seen = 0
 
     def __call__(self, lines):
@@ -122,19 +147,59 @@ class LineTranslator:
 
         Returns:
             List of str, the lines to be written: one for each, or `n_best`.
+
+        Raises:
+            ValueError: at a line that is too long, if `long_lines` is
+                `refuse`.
         """
         prefixes = None
         if lines and not isinstance(lines[0], str):
             lines, prefixes = zip(*lines, strict=True)
         first, self._seen = self._seen, self._seen + len(lines)
+        long = self._longer(lines)
+        for place, size in long.items():
+            self._say_long(first + place + 1, size)
+        if self._long_lines != "split":
+            long = {}
+        whole = ["" if i in long else line for i, line in enumerate(lines)]
         found = self._translate.n_best(
-            lines, prefixes=prefixes, first_number=first
+            whole, prefixes=prefixes, first_number=first
         )
+        for place in long:
+            prefix = prefixes[place] if prefixes else ""
+            found[place] = [self._in_parts(lines[place], prefix, first + place)]
         return [
             self._line(number, translation)
             for number, best in enumerate(found, first)
             for translation in best
         ]
+
+    def _say_long(self, number, size):
+        limit = self._max_source_length
+        what = f"Line {number} has {size:,} subwords, over {limit}"
+        if self._long_lines == "refuse":
+            raise ValueError(
+                f"{what}. --long_lines=split translates it in parts, and "
+                "--max_source_length allows more."
+            )
+        done = {
+            "cut": f"only the first {limit - 1} are translated. "
+            "--long_lines=split translates all",
+            "split": "it is translated in parts",
+        }
+        self._warn(f"{what}: {done[self._long_lines]}.")
+
+    def _in_parts(self, line, prefix, number):
+        """One `Translation` of a long line, of the best of its parts."""
+        parts = parts_of(line, lambda part: not self._longer([part]))
+        found = self._translate(
+            parts,
+            prefixes=[prefix, *[""] * (len(parts) - 1)],
+            first_number=number,
+        )
+        texts = [translation.text.strip() for translation in found]
+        score = sum(translation.score for translation in found) / len(found)
+        return Translation(self._space.join(filter(None, texts)), score)
 
     def _line(self, number, translation):
         parts = [translation.text.replace("\n", " ")]
@@ -143,6 +208,10 @@ class LineTranslator:
         if self._alignments != "none":
             parts.append(_alignment(self._alignments, translation.attention))
         return " ||| ".join(parts)
+
+
+def _to_standard_error(line):
+    print(line, file=sys.stderr, flush=True)
 
 
 def _alignment(kind, attention):
@@ -158,7 +227,9 @@ class PairScorer:
     """Scores groups of pairs.
 
     Args:
-        model_dir, changes, members, mean: As of `LineTranslator`.
+        model_dir, changes, members, mean, max_source_length, warn: As of
+            `LineTranslator`. Pairs of which a side is too long are named; only
+            the beginning of that side is scored.
 
     Example, of a model that has yet to be trained:
 
@@ -177,15 +248,30 @@ class PairScorer:
     True
     """
 
-    def __init__(self, model_dir, changes=(), members=(), mean="probabilities"):
+    def __init__(
+        self,
+        model_dir,
+        changes=(),
+        members=(),
+        mean="probabilities",
+        max_source_length=MAX_SOURCE_LENGTH,
+        warn=None,
+    ):
         folder = ModelFolder(model_dir)
         config = folder.load_config(changes)
         model, tokenizer = open_translator(folder, config, members, mean)
-        self._score = TextScorer(model, tokenizer, config.search)
+        self._score = TextScorer(
+            model, tokenizer, config.search, max_source_length
+        )
+        self._warn = warn or _to_standard_error
+        self._seen = 0
 
     def __call__(self, pairs):
         """A line for each pair of a list of `(source, translation)`."""
         sources, targets = zip(*pairs, strict=True) if pairs else ([], [])
+        self._say_long("source", sources, self._score.max_source_length)
+        self._say_long("translation", targets, self._score.max_target_length)
+        self._seen += len(pairs)
         return [
             "\t".join(
                 (
@@ -198,166 +284,10 @@ class PairScorer:
             for scored in self._score(list(sources), list(targets))
         ]
 
-
-def line_groups(paths, stdin):
-    """Lines to be translated, in groups, as they come.
-
-    Args:
-        paths: List of str: files, plain or `.gz`, and pipes such as
-            `<(command)` and `/dev/stdin`; `-` is standard input. None:
-            standard input.
-        stdin: File of bytes. Its lines, and those of a pipe, are given on as
-            soon as they are whole, and the last one when the input ends.
-
-    Returns:
-        Iterator over lists of str. Bytes of a pipe that are not UTF-8 are read
-        as U+FFFD.
-
-    Raises:
-        CorpusError: if there is no such file, and while it is iterated, if
-            one cannot be read; what came before is given first.
-    """
-    paths = [
-        path if path == "-" else local_path(path) for path in paths or ["-"]
-    ]
-    for path in paths:
-        if not _is_stream(path) and not path.is_file():
-            raise CorpusError(f"There is no file {path}.")
-    return _groups_of(paths, stdin)
-
-
-def prefixed_groups(groups):
-    """Splits lines into sources and prefixes, at a tab.
-
-    Args:
-        groups: Iterable of lists of str, as from `line_groups`. A line
-            without a tab has the empty prefix, which leaves its translation
-            free.
-
-    Yields:
-        Lists of `(source, prefix)`.
-
-    Raises:
-        CorpusError: at a line with several tabs; what came before is given
-            first.
-
-    Example:
-
-    >>> list(prefixed_groups([["Hello!\\tBon", "Hello!"]]))
-    [[('Hello!', 'Bon'), ('Hello!', '')]]
-    """
-    number = 0
-    for group in groups:
-        pairs = []
-        for line in group:
-            number += 1
-            columns = line.split("\t")
-            if len(columns) > 2:
-                if pairs:
-                    yield pairs
-                raise CorpusError(
-                    f"Line {number}: with --prefixes there are a source and "
-                    "how its translation begins, with a tab between; found "
-                    f"{len(columns)} columns."
-                )
-            pairs.append((columns[0], columns[1] if columns[1:] else ""))
-        yield pairs
-
-
-def pair_groups(specs, pair, stdin):
-    """Pairs to be scored, in groups, as they come.
-
-    Args:
-        specs: List of str: corpora, as `trainers.nmt` takes them, and pipes;
-            `-` is standard input. None: standard input. Lines of a pipe are
-            source and translation with a tab between; a blank line is a pair
-            of two empty texts.
-        pair: str. Languages, as en-fr.
-        stdin: File of bytes.
-
-    Returns:
-        Iterator over lists of `(source, translation)`.
-
-    Raises:
-        CorpusError: if there is no such corpus, and while it is iterated, at
-            what is no pair; what came before is given first.
-    """
-    opened = [
-        _pairs_of(spec, stdin)
-        if _is_stream(spec)
-        else _in_groups(open_corpus(spec, pair, "test").pairs())
-        for spec in specs or ["-"]
-    ]
-    return itertools.chain.from_iterable(opened)
-
-
-def _is_stream(path):
-    return path == "-" or is_stream(path)
-
-
-def _groups_of(paths, stdin):
-    """Files that follow each other are joined; pipes are not."""
-    for is_pipe, some in itertools.groupby(paths, _is_stream):
-        if is_pipe:
-            for path in some:
-                yield from _lines_of(path, stdin)
-        else:
-            lines = map(read_lines, some)
-            yield from _in_groups(itertools.chain.from_iterable(lines))
-
-
-def _pairs_of(path, stdin):
-    number = 0
-    for lines in _lines_of(path, stdin):
-        pairs = []
-        for line in lines:
-            number += 1
-            columns = ["", ""] if is_blank(line) else line.split("\t")
-            if len(columns) != 2:
-                if pairs:
-                    yield pairs
-                raise CorpusError(
-                    f"{_name(path)}, line {number}: there must be two "
-                    "columns, source and translation with a tab between; "
-                    f"found {len(columns)}."
-                )
-            pairs.append(tuple(columns))
-        yield pairs
-
-
-def _lines_of(path, stdin):
-    """Lists of whole lines of a pipe, as soon as they are there."""
-    with contextlib.ExitStack() as stack:
-        file = stdin
-        if path not in _STANDARD_INPUT:
-            try:
-                file = stack.enter_context(open(path, "rb"))
-            except OSError as error:
-                raise CorpusError(
-                    f"{path} cannot be read: {error.strerror}."
-                ) from error
-        chunks = iter(lambda: file.read1(_CHUNK), b"")
-        for lines in whole_lines(chunks, _name(path)):
-            text = lines.decode("utf-8", "replace").replace("\r", "")
-            yield text.split("\n")
-
-
-def _name(path):
-    return "Standard input" if path in _STANDARD_INPUT else path
-
-
-def _in_groups(items):
-    """Lists of items; at an error, first of those before it."""
-    group = []
-    try:
-        for item in items:
-            group.append(item)
-            if len(group) == GROUP:
-                yield group
-                group = []
-    except CorpusError:
-        if group:
-            yield group
-        raise
-    if group:
-        yield group
+    def _say_long(self, side, texts, limit):
+        long = longer_than(limit, texts, self._score.tokenizer)
+        for place, size in long.items():
+            self._warn(
+                f"Pair {self._seen + place + 1}: the {side} has {size:,} "
+                f"subwords, over {limit}: only the first {limit - 1} count."
+            )

@@ -10,7 +10,9 @@ _READERS = (*_FILTERS, "export")
 MODES = (TRAINING, "evaluate", *_READERS, "average", "experts")
 USAGE = Usage(
     modes_of_flag={
-        **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
+        **dict.fromkeys(
+            ("train", "dev", "init_from", *WORKER_FLAGS), (TRAINING,)
+        ),
         "test": (TRAINING, "evaluate", "experts"),
         "references": (TRAINING, "evaluate"),
         "set": (TRAINING, "evaluate", *_READERS),
@@ -19,12 +21,18 @@ USAGE = Usage(
         "n_best": ("translate",),
         "prefixes": ("translate",),
         "alignments": ("translate",),
+        "long_lines": ("translate",),
+        "max_source_length": _READERS,
         "average_of": ("average",),
         "labels": ("experts",),
         "export_precision": ("export",),
     },
     modes_of_paths=_FILTERS,
-    needs={"index": "cluster", "ensemble_mean": "ensemble"},
+    needs={
+        "index": "cluster",
+        "ensemble_mean": "ensemble",
+        "init_from": "train",
+    },
 )
 
 # Values of flags, which the modules that take them know as well: a test
@@ -33,4 +41,5 @@ _PRESETS = ("phrasebook", "multi30k", "wmt14")
 PRESETS = (*_PRESETS, *(f"{name}_dense" for name in _PRESETS))
 PRECISIONS = ("float32", "bfloat16")
 ALIGNMENTS = ("none", "hard", "soft")
+LONG_LINES = ("cut", "split", "refuse")
 MEANS = ("probabilities", "log_probabilities")

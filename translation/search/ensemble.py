@@ -3,33 +3,40 @@
 N: hypotheses    S: source length    V: vocabulary    M: models
 """
 
+import contextlib
 import math
 
 import keras
 import tensorflow as tf
 
+from moe_keras import monitoring
+
 MEANS = ("probabilities", "log_probabilities")
 
 
-def keras_models(translator):
-    """The Keras models behind a translator, or behind an ensemble of them.
+@contextlib.contextmanager
+def uncounted(translator):
+    """Context manager: nothing that a translator computes is counted.
+
+    `moe_keras.monitoring.uncounted` for a `TranslationModel`, which may be an
+    ensemble of Keras models, or no Keras model at all.
 
     Args:
         translator: `TranslationModel`.
 
-    Returns:
-        List; empty for a translator that is no Keras model.
-
     Example:
 
-    >>> keras_models(Ensemble([keras.Sequential([], name="one"), object()]))
-    [<Sequential name=one, built=False>]
+    >>> with uncounted(Ensemble([keras.Sequential([]), object()])):
+    ...     pass
     """
-    if isinstance(translator, Ensemble):
-        return [
-            m for member in translator.members for m in keras_models(member)
-        ]
-    return [translator] if isinstance(translator, keras.Model) else []
+    members = getattr(translator, "members", [translator])
+    with contextlib.ExitStack() as stack:
+        for member in members:
+            if isinstance(member, keras.Model):
+                stack.enter_context(monitoring.uncounted(member))
+            elif member is not translator:
+                stack.enter_context(uncounted(member))
+        yield
 
 
 class Ensemble:

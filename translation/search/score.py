@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from moe_keras import monitoring
 from translation.search.beam_options import (
     BeamOptions,
     coverage_penalty,
     length_penalty,
 )
-from translation.search.ensemble import keras_models
+from translation.search.ensemble import uncounted
 from translation.search.translate import (
     MAX_SOURCE_LENGTH,
     batches_by_length,
@@ -78,7 +77,7 @@ def score_batch(translator, source_ids, target_ids, options=None):
     source_mask = tf.not_equal(source_ids, PAD_ID)
     mask_BT = tf.not_equal(target_ids, PAD_ID)
     lengths_B = tf.reduce_sum(tf.cast(mask_BT, tf.int32), axis=1)
-    with monitoring.uncounted(*keras_models(translator)):
+    with uncounted(translator):
         log_prob_BT, alignment_BTS = _step_through(
             translator, source_ids, target_ids
         )

@@ -33,7 +33,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from moe_keras import monitoring
 from translation.search.beam_options import (
     BeamOptions,
     coverage_penalty,
@@ -43,7 +42,7 @@ from translation.search.beam_options import (
 from translation.search.beam_rows import gather_rows
 from translation.search.beam_search import Hypotheses, beam_search
 from translation.search.constraints import constraints_of
-from translation.search.ensemble import keras_models
+from translation.search.ensemble import uncounted
 from translation.search.sampling import Sampling, sample
 from translation.text.blanks import is_blank
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
@@ -110,7 +109,7 @@ def translate_batch(
         sampling = sampling_of(options, tf.range(tf.size(lengths_B)))
     run = beam_search if sampling is None else _sampled
     more = {} if sampling is None else {"sampling": sampling}
-    with monitoring.uncounted(*keras_models(translator)):
+    with uncounted(translator):
         memory, state = translator.encode(source_ids)
         return run(
             translator.step,

@@ -20,6 +20,8 @@ from translation.search.translate import (
     sampling_of,
     translate_batch,
 )
+from translation.serving.routing import described, route_batch
+from translation.serving.signatures import SIGNATURES
 from translation.serving.string_options import (
     sampling_options,
     sentence_options,
@@ -29,10 +31,6 @@ from translation.text.special_ids import EOS_ID, PAD_ID
 
 # Stands where there is no score. Finite, because JSON has no infinity.
 NO_SCORE = tf.float32.min
-
-_STRINGS = functools.partial(tf.TensorSpec, [None], tf.string)
-_INTEGERS = functools.partial(tf.TensorSpec, [None], tf.int32)
-_FLOATS = functools.partial(tf.TensorSpec, [None], tf.float32)
 
 
 class ServedTranslator(tf.Module):
@@ -79,6 +77,7 @@ class ServedTranslator(tf.Module):
             _searching, translator, self._searching(self.options.beam_width)
         )
         self._score = functools.partial(score_batch, translator)
+        self._route = functools.partial(route_batch, translator)
         self.max_source_length = max_source_length
         self.max_target_length = int(
             self.options.max_lengths(max_source_length)
@@ -143,15 +142,13 @@ class ServedTranslator(tf.Module):
         Returns:
             dict as `translate_nbest`.
         """
-        sentences = sentence_options(
-            self.options,
-            tf.size(inputs),
+        return self._with_options(
+            inputs,
+            target_language,
             beam_width=beam_width,
             length_penalty=length_penalty,
             coverage_penalty=coverage_penalty,
         )
-        found = self._several(inputs, sentences)
-        return self._if_known(target_language, found)
 
     def translate_constrained(
         self,
@@ -170,30 +167,27 @@ class ServedTranslator(tf.Module):
             inputs, beam_width, length_penalty, coverage_penalty,
                 target_language: As of `translate_with_options`.
             prefix: string. How the translations of a string begin; the empty
-                one leaves them free. Blanks around it are left out, and what
-                is longer than the longest translation is cut.
-            min_length: int32. Subwords of a translation at least, with eos;
-                0 for any number, below zero for that of `options`. It ends
-                at the longest translation.
+                one leaves them free. Blanks around it are left out, and it is
+                cut to the longest translation.
+            min_length: int32. Subwords of a translation at least, with eos,
+                up to the longest translation.
             no_repeat_ngram_size: int32. No n-gram of subwords of this size
-                comes twice; 0 for any, below zero for that of `options`.
+                comes twice. 0 of both is no constraint; below zero stands
+                for those of `options`.
 
         Returns:
             dict as `translate_nbest`.
         """
-        size = tf.size(inputs)
-        sentences = sentence_options(
-            self.options,
-            size,
+        return self._with_options(
+            inputs,
+            target_language,
+            prefix,
             beam_width=beam_width,
             length_penalty=length_penalty,
             coverage_penalty=coverage_penalty,
             min_length=min_length,
             no_repeat_ngram_size=no_repeat_ngram_size,
         )
-        prefix_B = tf.broadcast_to(prefix, [size])
-        found = self._several(inputs, sentences, prefix_B)
-        return self._if_known(target_language, found)
 
     def sample(
         self,
@@ -253,6 +247,47 @@ class ServedTranslator(tf.Module):
             target_language, self._texts(found, inputs, size)
         )
         return {name: values[:, 0] for name, values in found.items()}
+
+    def routing(self, inputs):
+        """The experts of the subwords of each string and its translation.
+
+        Args:
+            inputs: `(B,)` string.
+
+        Returns:
+            dict. `outputs` `(B,)` string and `scores` `(B,)` float32 as
+            `translate`; `alignments` `(B, T, S)` float32, the attention of
+            each subword of the translation on those of the source; and for
+            both sides, `source_` and `target_`:
+
+            - `tokens` `(B, X)` string and `lengths` `(B,)` int32, subwords
+              with eos, of a translation none where there is no translation;
+            - `experts` `(B, X, M, K)` int32 and `gates` `(B, X, M, K)`
+              float32 of each subword in each MoE layer, the highest gate
+              first, -1 and 0 for none. Those of the target are of the step
+              that wrote the subword;
+            - `layers` `(B, M)` string and `num_experts` `(B, M)` int32, the
+              same for each string.
+        """
+        size = tf.size(inputs)
+        inputs = _never_empty(inputs)
+        source_ids = self.source_ids(inputs)
+        sentences = same_for_all(self.options, tf.size(inputs))
+        prefix_ids = tf.zeros([tf.size(inputs), 0], tf.int32)
+        found = self._n_best(source_ids, prefix_ids, *sentences)
+        texts = self._texts(found, inputs, size)
+        is_blank_B1 = are_blank(inputs)[:, tf.newaxis]
+        target_ids = tf.where(is_blank_B1, PAD_ID, found.ids[:, 0])
+        routing = self._route(source_ids, target_ids)
+        pieces_of = self.tokenizer.pieces_of
+        source = described("source", source_ids, routing.source, pieces_of)
+        target = described("target", target_ids, routing.target, pieces_of)
+        found = {"alignments": routing.alignments, **source, **target}
+        return {
+            "outputs": texts["outputs"][:, 0],
+            "scores": texts["scores"][:, 0],
+            **{name: values[:size] for name, values in found.items()},
+        }
 
     def score(self, sources, targets):
         """How probable given translations are.
@@ -325,6 +360,14 @@ class ServedTranslator(tf.Module):
         """
         with tf.init_scope():
             return self._make_n_best()
+
+    def _with_options(self, inputs, target_language, prefix=None, **wanted):
+        size = tf.size(inputs)
+        sentences = sentence_options(self.options, size, **wanted)
+        if prefix is not None:
+            prefix = tf.broadcast_to(prefix, [size])
+        found = self._several(inputs, sentences, prefix)
+        return self._if_known(target_language, found)
 
     def _several(self, inputs, sentences, prefix_B=None):
         size = tf.size(inputs)
@@ -400,51 +443,11 @@ class ServedTranslator(tf.Module):
 
     def signatures(self):
         """The functions to serve, by name, in graphs of their own."""
-        strings = _STRINGS("inputs")
-        options = [
-            strings,
-            _INTEGERS("beam_width"),
-            _FLOATS("length_penalty"),
-            _FLOATS("coverage_penalty"),
-            _STRINGS("target_language"),
-        ]
-        constraints = [
-            _STRINGS("prefix"),
-            _INTEGERS("min_length"),
-            _INTEGERS("no_repeat_ngram_size"),
-        ]
-        functions = {
-            "serving_default": (self.translate, [strings]),
-            "translate_nbest": (self.translate_nbest, [strings]),
-            "translate_with_options": (self.translate_with_options, options),
-            "translate_constrained": (
-                self.translate_constrained,
-                options + constraints,
-            ),
-            "sample": (
-                self.sample,
-                [
-                    strings,
-                    _FLOATS("temperature"),
-                    _INTEGERS("top_k"),
-                    _FLOATS("top_p"),
-                    _INTEGERS("seed"),
-                    _STRINGS("target_language"),
-                    *constraints,
-                ],
-            ),
-            "score": (self.score, [_STRINGS("sources"), _STRINGS("targets")]),
-            "tokenize": (self.tokenize, [strings]),
-            "detokenize": (
-                self.detokenize,
-                [tf.TensorSpec([None, None], tf.int32, "ids")],
-            ),
-        }
         functions = {
             name: tf.function(
-                method, input_signature=specs, autograph=False
+                getattr(self, method), input_signature=specs, autograph=False
             ).get_concrete_function()
-            for name, (method, specs) in functions.items()
+            for name, (method, specs) in SIGNATURES.items()
         }
         # What is to be saved has to be found from an attribute.
         used = [x for f in functions.values() for x in f.graph.variables]

@@ -70,6 +70,7 @@ def requests(texts=()):
         ("translate_with_options", options),
         ("translate_constrained", options | constraints),
         ("sample", sampling | constraints),
+        ("routing", {"inputs": one}),
         ("score", {"sources": one, "targets": one}),
         ("tokenize", {"inputs": one}),
         ("detokenize", {"ids": tf.constant([[4, 5, 2]])}),

@@ -18,7 +18,7 @@ class Workers:
     All of them run the same program on the same batches, of which each takes
     its share. One of them, the chief, also evaluates and writes what is to be
     kept. They decide together: whatever may differ between them, such as the
-    time or a signal, goes through `everyones` first.
+    time or a signal, goes through `all_gather` first.
 
     As a context it watches the others while it lasts: see `Heartbeat`.
 
@@ -37,7 +37,7 @@ class Workers:
     Example:
 
     >>> with Workers() as workers:
-    ...     workers.is_chief, workers.everyones({"seconds": 1.5})
+    ...     workers.is_chief, workers.all_gather({"seconds": 1.5})
     (True, [{'seconds': 1.5}])
     """
 
@@ -62,7 +62,7 @@ class Workers:
         with self.strategy.scope(), self._placement.scope():
             yield
 
-    def everyones(self, value):
+    def all_gather(self, value):
         """What each worker has to say; all must ask at the same point.
 
         Args:
@@ -125,4 +125,4 @@ class Workers:
         if hasattr(self.strategy.extended, watch):
             getattr(self.strategy.extended, watch).set()
         if kind is None:
-            self.everyones(None)  # nobody leaves while another still watches
+            self.all_gather(None)  # nobody leaves while another still watches

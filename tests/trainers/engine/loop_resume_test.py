@@ -53,6 +53,34 @@ def test_factored_adam_resumes_and_keeps_little_for_experts(tmp_path):
     assert shapes.count((4, 6)) == 4
 
 
+def test_names_in_checkpoints_stay_as_they_are(tmp_path):
+    config = dataclasses.replace(
+        CONFIG, steps=2, loss_scale=4.0, average_decay=0.9
+    )
+    run_loop(config, tmp_path, (1.0,))
+    stored = training_folder(tmp_path).stored()[-1]
+    names = tf.train.load_checkpoint(stored.prefix).get_variable_to_shape_map()
+    end = "/.ATTRIBUTES/VARIABLE_VALUE"
+    found = {name.removesuffix(end) for name in names}
+    assert found - {"_CHECKPOINTABLE_OBJECT_GRAPH"} == {
+        "model/output.Skernel",  # .S stands for a slash
+        "model/output.Sbias",
+        *(f"optimizer/{n}" for n in range(5)),  # iterations, moments
+        *(f"average/averages/{n}" for n in range(2)),
+        "average/updates",
+        "batches/.ATTRIBUTES/py_state",
+        "best/score",
+        "best/perplexity",
+        "best/evaluations_since",
+        "bad_steps",
+        "step",
+        "evaluated",
+        "seconds",
+        "loss_scale/factor",
+        "loss_scale/finite_steps",
+    }
+
+
 def test_checkpoint_of_another_run_is_refused_by_its_fields(tmp_path):
     run_loop(
         CONFIG, tmp_path, identity={"depth": 4, "pair": "en-fr", "dim": (1,)}

@@ -78,7 +78,7 @@ def test_program_knows_the_names_of_all_presets():
 @pytest.mark.parametrize(
     "field, value",
     [
-        ("vocabulary", "letters"),
+        ("vocabulary_kind", "letters"),
         ("softmax", "half"),
         ("sampled_candidates", 0),
         ("dev_lines", -1),

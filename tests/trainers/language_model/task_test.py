@@ -15,7 +15,7 @@ from trainers.language_model.presets import LmConfig
 
 LINES = ["one dog runs", "two dogs run", "one cat sleeps", "two cats sleep"]
 SMALL = LmConfig(
-    vocabulary="words",
+    vocabulary_kind="words",
     dev_lines=0,
     model=LanguageModelConfig(
         vocab_size=20,
@@ -120,10 +120,13 @@ def test_mean_of_checkpoints_is_a_model_folder(config, tmp_path):
 
 def test_candidates_by_counts_need_words(config, tmp_path):
     config = dataclasses.replace(
-        config, vocabulary="subwords", softmax="sampled", sampled_by="counts"
+        config,
+        vocabulary_kind="subwords",
+        softmax="sampled",
+        sampled_by="counts",
     )
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, vocab_size=300)
     )
-    with pytest.raises(ValueError, match="needs vocabulary=words"):
+    with pytest.raises(ValueError, match="needs vocabulary_kind=words"):
         task.train_and_evaluate(config, tmp_path / "run", lambda line: None)

@@ -3,12 +3,8 @@
 import dataclasses
 import shlex
 
-import keras
-import numpy as np
-import pytest
 from absl import flags
 
-from moe_keras import SparseMoE
 from trainers import nmt
 from trainers.engine.config.overrides import field_paths
 from trainers.translator import report
@@ -94,18 +90,6 @@ def test_figures_of_routing_stand_under_their_heads():
     ):
         end = head.index(name) + len(name)
         assert row[:end].endswith(figure)
-
-
-def test_routing_figures_are_plain_floats():
-    # All 6 tokens to the same 2 of 3 experts: loads 6, 6, 0, mean 4.
-    layer = SparseMoE(3, k=2, hidden_dim=5)
-    keras.Sequential([layer])(np.ones((6, 4), "float32"))
-    figures = report.routing_figures(layer)
-    assert set(figures) == set(report.ROUTING_FIGURES)
-    assert all(type(figure) is float for figure in figures.values())
-    assert figures["max_over_mean_load"] == pytest.approx(6 / 4)
-    assert figures["idle_share"] == pytest.approx(1 / 3)
-    assert figures["mean_k"] == 2.0
 
 
 def test_results_of_an_earlier_version_are_shown_too():

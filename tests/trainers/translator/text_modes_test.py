@@ -1,24 +1,17 @@
 """A model as a filter: what comes in, what goes out, and in which form."""
 
-import io
 import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from model_folders import SENTENCES, make_folder
 
-from trainers.translator.text_modes import (
-    LineTranslator,
-    PairScorer,
-    line_groups,
-    pair_groups,
-    prefixed_groups,
-)
-from translation.text.corpora.corpus import CorpusError
+from trainers.translator.folder import ModelFolder
+from trainers.translator.text_modes import LineTranslator, PairScorer
+from translation.text.long_texts import parts_of
 
 
 @pytest.fixture(scope="module")
@@ -129,141 +122,6 @@ def test_scores_of_tokens_add_up_and_are_those_of_the_search(folder, nbest):
             assert float(own_score) == pytest.approx(float(score), abs=1e-3)
 
 
-class Slow(io.RawIOBase):
-    """A pipe that gives these pieces, one at a time."""
-
-    def __init__(self, *pieces):
-        self._pieces = list(pieces)
-        self.taken = 0
-
-    def read1(self, size):
-        self.taken += 1
-        return self._pieces.pop(0) if self._pieces else b""
-
-
-class TestLines:
-    def test_a_line_is_given_on_before_the_next_is_asked_for(self):
-        pipe = Slow(b"one\ntw", b"o\n", b"thr", b"ee\n\nfour")
-        groups = line_groups([], pipe)
-        assert (next(groups), pipe.taken) == (["one"], 1)
-        assert (next(groups), pipe.taken) == (["two"], 2)
-        assert list(groups) == [["three", ""], ["four"]]
-
-    def test_as_many_lines_as_wc_counts_and_no_more(self):
-        assert list(line_groups([], Slow())) == []
-        assert list(line_groups([], Slow(b"\n"))) == [[""]]
-        odd = "a\u2028b\x0bc\r\n".encode() + b"\xff\n"
-        assert list(line_groups([], Slow(odd))) == [["a\u2028b\x0bc", "\ufffd"]]
-
-    def test_files_are_read_one_after_the_other(self, tmp_path):
-        (tmp_path / "a").write_text("one\ntwo\n")
-        (tmp_path / "b").write_text("three")
-        paths = [str(tmp_path / name) for name in "ab"]
-        assert list(line_groups(paths, None)) == [["one", "two", "three"]]
-
-    def test_pairs_of_the_pipe_and_of_corpora(self, tmp_path):
-        pipe = Slow(b"one\tun\ntwo\t", b"deux\n")
-        pairs = [("one", "un"), ("two", "deux")]
-        assert list(pair_groups([], "en-fr", pipe)) == [pairs[:1], pairs[1:]]
-        (tmp_path / "x.en").write_text("one\ntwo\n")
-        (tmp_path / "x.fr").write_text("un\ndeux\n")
-        prefix = str(tmp_path / "x")
-        assert list(pair_groups([prefix], "en-fr", None)) == [pairs]
-
-    def test_prefixes_stand_behind_a_tab(self):
-        groups = [["one\tun", "two"], ["three\t"]]
-        assert list(prefixed_groups(groups)) == [
-            [("one", "un"), ("two", "")],
-            [("three", "")],
-        ]
-        groups = prefixed_groups([["one"], ["two\tdeux", "a\tb\tc", "four"]])
-        assert next(groups) == [("one", "")]
-        assert next(groups) == [("two", "deux")]  # before the fault
-        with pytest.raises(CorpusError, match="Line 3: .*found 3 columns"):
-            next(groups)
-
-    def test_missing_file_is_told_before_any_is_read(self, tmp_path):
-        there, missing = tmp_path / "there", tmp_path / "missing"
-        there.write_text("one\n")
-        with pytest.raises(CorpusError, match=f"There is no file {missing}"):
-            line_groups([str(there), str(missing)], io.BytesIO())
-
-    def test_byte_order_mark_begins_a_file_and_a_pipe(self, tmp_path):
-        (tmp_path / "a").write_bytes("\ufeffone\n\ufefftwo\n".encode())
-        pipe = Slow(b"\xef", b"\xbb\xbfone\n", "\ufefftwo\n".encode())
-        by_path = list(line_groups([str(tmp_path / "a")], None))
-        assert by_path == [["one", "\ufefftwo"]]
-        assert list(line_groups([], pipe)) == [["one"], ["\ufefftwo"]]
-        pairs = pair_groups([], "en-fr", Slow("\ufeffa\tb\n".encode()))
-        assert list(pairs) == [[("a", "b")]]
-
-    @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
-    def test_names_of_standard_input(self, name, tmp_path):
-        (tmp_path / "a").write_text("one\n")
-        paths = [str(tmp_path / "a"), name]
-        code = (
-            "import sys; from trainers.translator.text_modes import *; "
-            "print(list(line_groups(sys.argv[1:], sys.stdin.buffer)))"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code, *paths],
-            input=b"two\nthree",
-            capture_output=True,
-        )
-        assert done.stdout == b"[['one'], ['two'], ['three']]\n", done.stderr
-
-    def test_pipes_by_path_are_read_as_they_come(self, tmp_path):
-        pipes = [tmp_path / "a", tmp_path / "b"]
-        for pipe in pipes:
-            os.mkfifo(pipe)
-        writers = [
-            subprocess.Popen(["sh", "-c", f"printf '{text}' > {pipe}"])
-            for pipe, text in zip(pipes, ("one\\ntwo", "a\\tb\\n"), strict=True)
-        ]
-        lines = list(line_groups([str(pipes[0])], None))
-        assert sum(lines, []) == ["one", "two"]
-        pairs = pair_groups([str(pipes[1])], "en-fr", None)
-        assert list(pairs) == [[("a", "b")]]
-        assert [writer.wait() for writer in writers] == [0, 0]
-
-    def test_what_comes_before_a_fault_is_given_first(self, tmp_path):
-        (tmp_path / "a").write_bytes(b"one\ntwo\n\xff\nfour\n")
-        lines = line_groups([str(tmp_path / "a")], None)
-        (tmp_path / "x.tsv").write_text("a\tb\nc\n")
-        pairs = pair_groups([str(tmp_path / "x.tsv")], "en-fr", None)
-        piped = pair_groups([], "en-fr", Slow(b"a\tb\nc\nd\te\n"))
-        assert next(pairs) == next(piped) == [("a", "b")]
-        assert next(lines) == ["one", "two"]
-        for groups, fault in (
-            (lines, "line 3: not UTF-8 at byte 1"),
-            (pairs, "x.tsv, line 2: .*found 1"),
-            (piped, "Standard input, line 2: .*found 1"),
-        ):
-            with pytest.raises(CorpusError, match=fault):
-                next(groups)
-
-    def test_blank_line_is_a_pair_of_empty_texts(self):
-        pipe = Slow("\n\u3000\na\t\n\tb\n\t\n".encode())
-        [pairs] = pair_groups([], "en-fr", pipe)
-        assert pairs == [("", ""), ("", ""), ("a", ""), ("", "b"), ("", "")]
-
-    def test_long_line_is_read_in_linear_time(self):
-        # 32 MB in pieces of 64 KB: half of all pairs of pieces would be
-        # copied if each piece made the line anew, 8 GB.
-        pipe = Slow(*[b"x" * (1 << 16)] * 512)
-        start = time.process_time()
-        [[line]] = line_groups([], pipe)
-        assert len(line) == 1 << 25
-        assert time.process_time() - start < 2
-
-    def test_line_that_is_no_pair_is_named(self):
-        pipe = Slow(b"one\tun\n", b"two\n")
-        groups = pair_groups([], "en-fr", pipe)
-        next(groups)
-        with pytest.raises(CorpusError, match="line 2: .*found 1"):
-            next(groups)
-
-
 def test_program_answers_each_line_while_the_pipe_stays_open(folder, best):
     command = [sys.executable, "-m", "trainers.nmt", f"--model_dir={folder}"]
     process = subprocess.Popen(
@@ -280,3 +138,76 @@ def test_program_answers_each_line_while_the_pipe_stays_open(folder, best):
     process.stdin.write(b"oh\n")
     process.stdin.close()
     assert process.wait() == 141
+
+
+class TestLongLines:
+    """Lines of more than 12 subwords, where a word is 2 or more."""
+
+    LONG = "the dog sleeps. a small dog. a cat sees. oh oh oh"
+
+    def translator(self, folder, lines, **options):
+        return LineTranslator(
+            folder, max_source_length=12, warn=lines.append, **options
+        )
+
+    def size(self, folder, text):
+        tokenizer = ModelFolder(folder).load_tokenizer()
+        return len(tokenizer.encode([text])[0]) + 1
+
+    def test_long_line_is_named_with_its_size_and_cut(self, folder):
+        said = []
+        translate = self.translator(folder, said)
+        translate(["oh", "oh"])
+        [long] = translate([self.LONG])
+        size = self.size(folder, self.LONG)
+        assert said == [
+            f"Line 3 has {size} subwords, over 12: only the first 11 are "
+            "translated. --long_lines=split translates all."
+        ]
+        assert long == translate([self.LONG + " oh"])[0]
+
+    def test_split_line_is_the_translations_of_its_parts(self, folder):
+        said = []
+        translate = self.translator(folder, said, long_lines="split")
+        lines = translate(["oh", self.LONG, "a cat"])
+        assert said[0].endswith("over 12: it is translated in parts.")
+        parts = parts_of(self.LONG, lambda part: self.size(folder, part) <= 12)
+        assert len(parts) > 1 and " ".join(parts) == self.LONG
+        each = [text.strip() for text in translate(parts)]
+        assert lines[1] == " ".join(filter(None, each))
+        assert len(said) == 1
+        whole = LineTranslator(folder)(["oh", "a cat"])
+        assert [lines[0], lines[2]] == whole
+
+    def test_prefix_begins_the_first_part(self, folder):
+        translate = self.translator(folder, [], long_lines="split")
+        [line] = translate([(self.LONG, "a cat")])
+        assert line.startswith("a cat")
+
+    def test_refused_line_ends_with_its_number(self, folder):
+        translate = self.translator(folder, [], long_lines="refuse")
+        assert len(translate(["oh"])) == 1
+        with pytest.raises(ValueError, match="Line 3 .* over 12. --long_lines"):
+            translate(["oh", self.LONG])
+
+    def test_split_goes_with_the_best_translation_alone(self, folder):
+        for options in ({"n_best": 2}, {"alignments": "hard"}):
+            with pytest.raises(ValueError, match="best translation alone"):
+                LineTranslator(folder, long_lines="split", **options)
+        with pytest.raises(ValueError, match="cut, split, refuse"):
+            LineTranslator(folder, long_lines="drop")
+
+    def test_long_side_of_a_scored_pair_is_named(self, folder):
+        said = []
+        score = PairScorer(folder, max_source_length=12, warn=said.append)
+        score([("oh", "oh")])
+        score([("oh", "oh"), (self.LONG, "oh"), ("oh", self.LONG * 9)])
+        assert [line.split(" has ")[0] for line in said] == [
+            "Pair 3: the source",
+            "Pair 4: the translation",
+        ]
+
+    def test_warnings_go_to_standard_error(self, folder, capsys):
+        LineTranslator(folder, max_source_length=12)([self.LONG])
+        out, error = capsys.readouterr()
+        assert out == "" and error.startswith("Line 1 has ")

@@ -308,6 +308,22 @@ class TestSample:
         assert nothing["outputs"].shape == (0,)
 
 
+class TestRouting:
+    def test_a_model_without_experts_has_subwords_and_attention(
+        self, signatures
+    ):
+        found = signatures["routing"](tf.constant(SENTENCES))
+        best = signatures["serving_default"](tf.constant(SENTENCES))
+        np.testing.assert_array_equal(found["outputs"], best["outputs"])
+        assert found["source_experts"].shape[2:] == (0, 0)
+        assert found["target_layers"].shape == (4, 0)
+        for place, length in enumerate(found["target_lengths"].numpy()):
+            tokens = found["target_tokens"][place].numpy()
+            assert tokens[length - 1] == b"</s>" and not any(tokens[length:])
+            weights = found["alignments"][place, :length].numpy()
+            np.testing.assert_allclose(weights.sum(1), 1.0, rtol=1e-5)
+
+
 class TestScore:
     def test_it_is_the_score_of_python(self, signatures, tokenizer, model):
         targets = ["the dog", "", "a small dog sleeps", "oh"]

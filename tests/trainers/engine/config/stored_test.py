@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import pytest
 
@@ -9,6 +10,9 @@ from trainers.engine.config.overrides import with_overrides
 from trainers.translator.fields import RULES
 from trainers.translator.presets import NmtConfig
 from translation.model.config import TranslatorConfig
+
+# Written by a run of version 0.1.
+EARLIER = pathlib.Path(__file__).with_name("earlier_config.json")
 
 CONFIG = with_overrides(
     NmtConfig(), ["encoder_moe_after=1,2", "prune=2.5", "steps=7"]
@@ -68,3 +72,17 @@ def test_field_that_is_gone_is_passed_over_where_it_was_not_used(values):
 def test_thresholds_of_an_earlier_version_are_passed_over(values):
     values["verdicts"].update(horizon=4, fall_windows=3, dip_spread=0.35)
     assert RULES.read(values) == CONFIG
+
+
+def test_configuration_of_an_earlier_run_is_read():
+    values = json.loads(EARLIER.read_text())
+    config = RULES.read(values)
+    assert config.model.depth == 8 and config.loop.steps == 6
+    assert config.search.beam_width == 2
+    # Nothing of it is lost when the run goes on and writes its own.
+    written = json.loads(json.dumps(dataclasses.asdict(config)))
+    for name, value in values.items():
+        if isinstance(value, dict):
+            assert value.items() <= written[name].items()
+        else:
+            assert written[name] == value

@@ -1,0 +1,245 @@
+"""The balancing losses of a layer, and their weights, which may change.
+
+E: experts
+"""
+
+import keras
+import tensorflow as tf
+from keras.src.backend.common.name_scope import (
+    current_path,  # no public name
+)
+
+from moe_keras.checks import check_not_negative, given
+from moe_keras.losses import importance_loss, load_loss
+from moe_keras.monitoring.layers import routing_layers
+from moe_keras.placement.replicas import num_replicas, sum_over_replicas
+
+LOSSES = {
+    "importance_loss_weight": importance_loss,
+    "load_loss_weight": load_loss,
+}
+
+
+class LossWeights:
+    """Weights of the balancing losses of one layer.
+
+    They are in variables, so that a weight that is set while a model trains
+    takes effect in graphs that exist already. A weight that is 0 from the
+    beginning has no loss and no variable.
+
+    Args:
+        default: float. What None stands for.
+        **weights: float from 0 on, or None, by the names in `LOSSES`.
+
+    Example:
+
+    >>> weights = LossWeights(importance_loss_weight=0.5, load_loss_weight=0)
+    >>> weights.build()
+    >>> weights["importance_loss_weight"] = 2.0
+    >>> # CV squared of [1, 1, 0] is 1 / 2.
+    >>> float(weights.loss(importance=tf.constant([1.0, 1.0, 0.0]), load=None))
+    1.0
+    """
+
+    def __init__(self, default=0.0, **weights):
+        check_not_negative(**given(**weights))
+        self._given = weights
+        self._values = {
+            name: default if weight is None else weight
+            for name, weight in weights.items()
+        }
+        self._losses = [name for name in weights if self._values[name]]
+        self._variables = {}
+
+    def build(self):
+        """Make the variables, under the strategy of the layer."""
+        with tf.init_scope():
+            self._variables = {
+                name: tf.Variable(
+                    self._values[name],
+                    trainable=False,
+                    dtype="float64",  # rounded once, as a constant is
+                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                    name=name,
+                )
+                for name in self._losses
+            }
+
+    @property
+    def variables(self):
+        """dict of the variables by name."""
+        return dict(self._variables)
+
+    def __getitem__(self, name):
+        return self._values[name]
+
+    def __setitem__(self, name, value):
+        check_not_negative(**{name: value})
+        if value and name not in self._losses:
+            raise ValueError(
+                f"`{name}` was 0 when the layer was made, and so the layer has "
+                "no such loss. Make it with a weight above 0, and set the "
+                f"weight to 0 until it is wanted. Received: {name}={value}"
+            )
+        self._given[name] = self._values[name] = value
+        if name in self._variables:
+            self._variables[name].assign(value)
+
+    def __bool__(self):
+        return bool(self._losses)
+
+    def get_config(self):
+        """The weights as they were given, or set since."""
+        return dict(self._given)
+
+    def loss(self, **totals):
+        """Add up the weighted losses.
+
+        Args:
+            **totals: Tensors `(E,)`, `importance` and `load` of the batch that
+                replicas share. None where the weight is 0.
+
+        Returns:
+            Scalar tensor, or 0.0.
+        """
+        loss = 0.0
+        for name, variable in self._variables.items():
+            total_E = totals[name.removesuffix("_loss_weight")]
+            weight = tf.cast(variable, total_E.dtype)
+            loss += weight * LOSSES[name](total_E)
+        return loss
+
+
+def balancing_loss(routing, weights):
+    """The losses of the batch that replicas share, the same on each.
+
+    Args:
+        routing: `Routing` of the tokens of this replica.
+        weights: `LossWeights`.
+
+    Returns:
+        Scalar tensor, or None if there is none: all weights are 0 from the
+        beginning, and the gate has no loss of its own.
+    """
+    own_loss = tf.get_static_value(routing.loss)
+    if not weights and own_loss is not None and own_loss == 0:
+        return None
+    loss = tf.cast(routing.loss, routing.importance.dtype)
+    # Call `add_loss` only after the sum over replicas, also for the gate's own
+    # loss, which replicas often have in common already: Keras clears a model's
+    # losses when a replica calls it, those of others included.
+    importance_E, load_E, loss = sum_over_replicas(
+        [routing.importance, routing.load, loss / num_replicas()]
+    )
+    return loss + weights.loss(importance=importance_E, load=load_E)
+
+
+def check_is_called(layer):
+    """Raise a ValueError if a layer's `call` runs without the layer's own.
+
+    `keras.layers.TimeDistributed` does so for each time step, and would add as
+    many losses, each of a smaller batch.
+
+    Args:
+        layer: The layer that is about to add a loss.
+    """
+    inside = current_path().split("/")[-1]
+    if inside == layer.name:
+        return
+    raise ValueError(
+        f"{layer.name} adds a balancing loss whenever it is called, and was "
+        f"called by {inside or 'a function'} as `layer.call(...)`, as "
+        "`keras.layers.TimeDistributed` does for each time step. Leave the "
+        "wrapper out: the layer takes inputs of any leading shape, such as "
+        "(batch, time, depth), and then balances all their tokens at once. "
+        "Or make it with loss weights of 0."
+    )
+
+
+def check_can_be_read(losses, layer):
+    """Raise a ValueError if losses are within a loop that is over.
+
+    Args:
+        losses: List of scalar tensors that a layer has added.
+        layer: The layer.
+    """
+    if tf.executing_eagerly():
+        return
+    graphs, graph = [], tf.compat.v1.get_default_graph()
+    while graph is not None:
+        graphs.append(graph)
+        graph = getattr(graph, "outer_graph", None)
+    for loss in losses:
+        if tf.is_symbolic_tensor(loss) and loss.graph not in graphs:
+            raise ValueError(
+                f"{layer.name} was called within a loop, as the cell of a "
+                "`keras.layers.RNN` is, and its balancing loss cannot be read "
+                "outside of it. Give the RNN `unroll=True`; or call the layer "
+                "on all time steps at once, before or behind the RNN; or make "
+                "it with `importance_loss_weight=0` and `load_loss_weight=0` "
+                "and a gate without a loss of its own."
+            )
+
+
+class LossWeightSchedule(keras.callbacks.Callback):
+    """Keras callback that changes the weights of balancing losses in `fit`.
+
+    It sets them at the beginning of every batch on all MoE layers of the model
+    that have the loss. They are saved with the model.
+
+    Args:
+        importance_loss_weight: Function of the step, an int, that returns a
+            float, such as a `keras.optimizers.schedules.LearningRateSchedule`;
+            None to leave the weight alone.
+        load_loss_weight: The same.
+
+    Example:
+
+    >>> import numpy as np, moe_keras
+    >>> layer = moe_keras.SparseMoE(4, k=2, hidden_dim=8)
+    >>> model = keras.Sequential([keras.Input((3,)), layer])
+    >>> model.compile("adam", "mse")
+    >>> schedule = LossWeightSchedule(load_loss_weight=lambda n: 1 / (1 + n))
+    >>> x = np.ones((8, 3))
+    >>> _ = model.fit(x, x, batch_size=2, verbose=0, callbacks=[schedule])
+    >>> layer.load_loss_weight, layer.importance_loss_weight  # step 3
+    (0.25, 0.1)
+    """
+
+    def __init__(self, importance_loss_weight=None, load_loss_weight=None):
+        super().__init__()
+        schedules = {
+            "importance_loss_weight": importance_loss_weight,
+            "load_loss_weight": load_loss_weight,
+        }
+        self._schedules = {k: v for k, v in schedules.items() if v is not None}
+        for name, schedule in self._schedules.items():
+            if not callable(schedule):
+                raise ValueError(
+                    f"`{name}` must be a function of the step. "
+                    f"Received: {name}={schedule!r}"
+                )
+        self._epoch_start = self._last_batch = 0
+
+    def on_train_begin(self, logs=None):
+        self._epoch_start = int(self.model.optimizer.iterations)
+        self._layers = {
+            name: [
+                layer
+                for layer in routing_layers(self.model)
+                if getattr(layer, name, 0.0)
+            ]
+            for name in self._schedules
+        }
+
+    def on_train_batch_begin(self, batch, logs=None):
+        for name, schedule in self._schedules.items():
+            value = float(schedule(self._epoch_start + batch))
+            for layer in self._layers[name]:
+                setattr(layer, name, value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._last_batch = batch
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._epoch_start += self._last_batch + 1

@@ -1,0 +1,54 @@
+"""Names and inputs of the signatures of a SavedModel.
+
+Each is a method of `ServedTranslator`; outputs are in its docstrings, and all
+of it is in `docs/serving.md`.
+"""
+
+import functools
+
+import tensorflow as tf
+
+_STRINGS = functools.partial(tf.TensorSpec, [None], tf.string)
+_INTEGERS = functools.partial(tf.TensorSpec, [None], tf.int32)
+_FLOATS = functools.partial(tf.TensorSpec, [None], tf.float32)
+
+_INPUTS = [_STRINGS("inputs")]
+_OPTIONS = [
+    _INTEGERS("beam_width"),
+    _FLOATS("length_penalty"),
+    _FLOATS("coverage_penalty"),
+]
+_LANGUAGE = [_STRINGS("target_language")]
+_CONSTRAINTS = [
+    _STRINGS("prefix"),
+    _INTEGERS("min_length"),
+    _INTEGERS("no_repeat_ngram_size"),
+]
+_SAMPLING = [
+    _FLOATS("temperature"),
+    _INTEGERS("top_k"),
+    _FLOATS("top_p"),
+    _INTEGERS("seed"),
+]
+
+# Name of the signature: name of the method, and its inputs in order.
+SIGNATURES = {
+    "serving_default": ("translate", _INPUTS),
+    "translate_nbest": ("translate_nbest", _INPUTS),
+    "translate_with_options": (
+        "translate_with_options",
+        _INPUTS + _OPTIONS + _LANGUAGE,
+    ),
+    "translate_constrained": (
+        "translate_constrained",
+        _INPUTS + _OPTIONS + _LANGUAGE + _CONSTRAINTS,
+    ),
+    "sample": ("sample", _INPUTS + _SAMPLING + _LANGUAGE + _CONSTRAINTS),
+    "routing": ("routing", _INPUTS),
+    "score": ("score", [_STRINGS("sources"), _STRINGS("targets")]),
+    "tokenize": ("tokenize", _INPUTS),
+    "detokenize": (
+        "detokenize",
+        [tf.TensorSpec([None, None], tf.int32, "ids")],
+    ),
+}
