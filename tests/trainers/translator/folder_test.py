@@ -101,7 +101,7 @@ def test_all_differences_are_told_at_once(folder):
 
 
 @pytest.mark.parametrize(
-    "change", ["steps=9", "learning_rate=0.1", "beam_width=2", "dev=mine"]
+    "change", ["steps=9", "learning_rate=0.1", "beam_width=3", "dev=mine"]
 )
 def test_what_is_not_the_model_may_change(folder, change):
     folder.check_same(with_overrides(CONFIG, [change]))
