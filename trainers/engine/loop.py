@@ -139,7 +139,7 @@ class Loop:
             CheckpointError: if none can be used.
         """
         name = self.checkpoints.find() if self.workers.is_chief else None
-        name = self.workers.everyones(name)[0]
+        name = self.workers.all_gather(name)[0]
         if name is None:
             return
         step, is_same_score = self.checkpoints.load(name)
@@ -167,7 +167,7 @@ class Loop:
         mine = -math.inf, math.inf
         if self.workers.is_chief:
             mine = self.checkpoints.best_score_left()
-        left, perplexity = self.workers.everyones(mine)[0]
+        left, perplexity = self.workers.all_gather(mine)[0]
         lost = float(self.best.score)
         if left >= lost:
             return False
@@ -206,7 +206,7 @@ class Loop:
                 self._run(interruption)
         except Interrupted as interrupted:
             self._save()
-            self.workers.everyones(None)  # nobody leaves before it is saved
+            self.workers.all_gather(None)  # nobody leaves before it is saved
             self._log(
                 f"{interrupted}: all is saved after step {int(self.step)}. "
                 "Give the same command again to go on."
@@ -247,9 +247,9 @@ class Loop:
             Interrupted: if a signal has come to any of them.
         """
         mine = [float(self.seconds), interruption.received]
-        everyones = self.workers.everyones(mine)
-        self.seconds.assign(everyones[0][0])  # the chief's clock counts
-        for _, received in everyones:
+        answers = self.workers.all_gather(mine)
+        self.seconds.assign(answers[0][0])  # the chief's clock counts
+        for _, received in answers:
             if received is not None:
                 raise Interrupted(received)
 
@@ -319,7 +319,7 @@ class Loop:
                 found = {"metrics": self.task.evaluate(check)}
             except Interrupted as interrupted:
                 found = {"interrupted": int(interrupted.signal)}
-        found = self.workers.everyones(found)[0]
+        found = self.workers.all_gather(found)[0]
         if "interrupted" in found:
             raise Interrupted(found["interrupted"])
         return found["metrics"]

@@ -60,7 +60,7 @@ class Run:
 
     def wait(self):
         """Waits until all workers are here."""
-        self.workers.everyones(None)
+        self.workers.all_gather(None)
 
     def check_same(self, name, value):
         """Refuses workers that hold different data.
@@ -72,7 +72,7 @@ class Run:
         Raises:
             ClusterError: naming what differs.
         """
-        for index, other in enumerate(self.workers.everyones(value)):
+        for index, other in enumerate(self.workers.all_gather(value)):
             if other != value:
                 raise ClusterError(
                     f"All workers must have the same {name}. Received: "
@@ -82,7 +82,7 @@ class Run:
     def is_finished(self, config):
         """Whether the folder has the results of this configuration."""
         mine = self.is_chief and bool(self.folder.load_results(config))
-        return self.workers.everyones(mine)[0]
+        return self.workers.all_gather(mine)[0]
 
     def resume(self, task, config):
         """Makes the loop, as it was left after the last checkpoint if any.
