@@ -22,7 +22,7 @@ from moe_keras.parallel.replicas.weight import mark_optimizer
 from moe_keras.placement.replicas import spread_random_states
 from trainers.engine.averaging import MovingAverage
 from trainers.engine.bad_steps import BadSteps
-from trainers.engine.best_score import BestScore
+from trainers.engine.checkpoints.best import BestScore
 from trainers.engine.checkpoints.contents import copy_weights
 from trainers.engine.checkpoints.recent import Checkpoints
 from trainers.engine.interruption import Interrupted, Interruption
@@ -99,8 +99,8 @@ class Loop:
             self.optimizer,
             task.identity,
             task.score_identity,
-            log,
             task.batches_identity,
+            log,
             average=self.average.state(),
             batches=self.batches.state,
             best=self.best,
@@ -247,16 +247,16 @@ class Loop:
             Interrupted: if a signal has come to any of them.
         """
         mine = [float(self.seconds), interruption.received]
-        answers = self.workers.all_gather(mine)
-        self.seconds.assign(answers[0][0])  # the chief's clock counts
-        for _, received in answers:
+        gathered = self.workers.all_gather(mine)
+        self.seconds.assign(gathered[0][0])  # the chief's clock counts
+        for _, received in gathered:
             if received is not None:
                 raise Interrupted(received)
 
     def _train(self, progress):
         start = time.monotonic()
         step = int(self.step) + 1
-        self.schedule.used.assign(self._share_used())
+        self.schedule.used.assign(self._fraction_used())
         self._is_saved = False
         result = self._finite_step(step)
         self.step.assign(step)
@@ -341,15 +341,15 @@ class Loop:
         return self._is_over() or (step and step % every == 0)
 
     def _is_over(self):
-        return self._share_used() >= 1 or self._is_out_of_patience()
+        return self._fraction_used() >= 1 or self._is_out_of_patience()
 
-    def _share_used(self):
-        """Share of the steps, or of the minutes, that is behind."""
-        share = int(self.step) / self.config.steps
+    def _fraction_used(self):
+        """Fraction of the steps, or of the minutes, that is used up."""
+        fraction = int(self.step) / self.config.steps
         if self.config.max_minutes:
             minutes = float(self.seconds) / 60
-            share = max(share, minutes / self.config.max_minutes)
-        return share
+            fraction = max(fraction, minutes / self.config.max_minutes)
+        return fraction
 
     def _is_out_of_patience(self):
         patience = self.config.patience

@@ -3,6 +3,7 @@
 import functools
 import sys
 
+from trainers.engine.config.overrides import with_overrides
 from trainers.engine.config.presets import preset_named
 from trainers.engine.program.body import run_body
 from trainers.engine.program.usage import TRAINING
@@ -10,6 +11,7 @@ from trainers.engine.worker_options import WorkerOptions
 from trainers.translator import task as translation_task
 from trainers.translator.expert_study import study_experts
 from trainers.translator.folder import ModelFolder
+from trainers.translator.initial import started_from
 from trainers.translator.presets import PRESETS
 from trainers.translator.text_input import (
     line_groups,
@@ -49,19 +51,26 @@ def _run(mode, paths, flags):
 
 def _train(flags):
     config = _config(flags)
+    model_dir = flags.model_dir or _usual_folder(flags, config)
+    if flags.init_from:
+        start = started_from(PRESETS[flags.preset], flags.init_from, model_dir)
+        config = with_overrides(start, _overrides(flags))
     translation_task.train_and_evaluate(
         config,
-        flags.model_dir or _usual_folder(flags, config),
+        model_dir,
         _say,
         WorkerOptions.of_flags(flags),
     )
 
 
 def _config(flags):
+    return preset_named(PRESETS, flags.preset, _overrides(flags))
+
+
+def _overrides(flags):
     names = ("pair", "train", "dev", "test", "references")
     given = {name: getattr(flags, name) for name in names}
-    overrides = [f"{name}={text}" for name, text in given.items() if text]
-    return preset_named(PRESETS, flags.preset, overrides + flags.set)
+    return [f"{n}={text}" for n, text in given.items() if text] + flags.set
 
 
 def _usual_folder(flags, config):
