@@ -68,11 +68,14 @@ class BatchwiseGate(Router):
     task would teach the gate nothing. The scores are then not divided, as in
     `NoisyTopKGate`.
 
-    *Weight decay* draws the thresholds towards 1, where no token passes:
-    exclude them. `moe_keras.FactoredAdam` does so by itself; tell any other
-    optimizer with `weight_decay`, before it is built:
+    *Weight decay* draws the thresholds towards 1, where no token passes.
+    `moe_keras.FactoredAdam` leaves them alone; any other optimizer with
+    `weight_decay` has to be told so before it is built:
 
+        optimizer = keras.optimizers.AdamW(weight_decay=0.1)
         optimizer.exclude_from_weight_decay(var_names=["log_threshold"])
+
+    `moe_keras.monitoring.RoutingMonitor` says so where it was forgotten.
 
     Args:
         num_experts: int. Number of experts E to choose from.
@@ -107,6 +110,7 @@ class BatchwiseGate(Router):
     """
 
     config_name = "batchwise"
+    no_decay = ("log_threshold",)
     balances_itself = True
     balance_knobs = ("threshold_loss_weight",)
     figure_names = ("tokens_without_expert",)
