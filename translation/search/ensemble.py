@@ -56,26 +56,6 @@ def uncounted(translator):
         yield
 
 
-def keras_models(translator):
-    """The Keras models behind a translator, or behind an ensemble of them.
-
-    Args:
-        translator: `TranslationModel`.
-
-    Returns:
-        List; empty for a translator that is no Keras model.
-
-    Example:
-
-    >>> keras_models(Ensemble([keras.Sequential([], name="one"), object()]))
-    [<Sequential name=one, built=False>]
-    """
-    if isinstance(translator, Ensemble):
-        members = translator.members
-        return [m for member in members for m in keras_models(member)]
-    return [translator] if isinstance(translator, keras.Model) else []
-
-
 class Ensemble:
     """The mean of several models at each step of a search.
 
