@@ -38,3 +38,9 @@ def tear(stored):
     """Cuts the largest file of a checkpoint."""
     file = max(stored.path.iterdir(), key=lambda file: file.stat().st_size)
     file.write_bytes(file.read_bytes()[:-1])
+
+
+def restore(checkpoints):
+    """Finds and loads the last whole state; None if nothing was saved."""
+    name = checkpoints.find()
+    return None if name is None else checkpoints.load(name)

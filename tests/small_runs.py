@@ -1,6 +1,9 @@
 """Training runs of the translator on a corpus of a few lines."""
 
+import pytest
+
 from trainers.engine.config.loop_config import LoopConfig
+from trainers.translator import task
 from trainers.translator.presets import NmtConfig
 from translation.model.config import TranslatorConfig
 from translation.search.beam_options import BeamOptions
@@ -28,6 +31,35 @@ PAIRS = [
     ("one cat", "un chat"),
     ("two cats", "deux chats"),
 ]
+
+
+class GivenScores:
+    """An evaluation that costs nothing, in place of `DevEvaluation`."""
+
+    def __init__(self, scores):
+        self._scores = iter(scores)
+
+    def about_score(self):
+        return "The score is given."
+
+    def __call__(self, check):
+        return {"score": next(self._scores)}
+
+
+def train(config, folder, scores=(), log=lambda line: None):
+    """Trains without evaluation and export; returns the `Loop`.
+
+    Args:
+        config: `NmtConfig`.
+        folder: path of the model folder.
+        scores: What the evaluations find.
+        log: Function of one line of text.
+    """
+    evaluation = GivenScores(scores)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task, "DevEvaluation", lambda *_: evaluation)
+        patch.setattr(task, "_finish", lambda c, f, loop, *_: loop)
+        return task.train_and_evaluate(config, folder, log)
 
 
 def write_corpora(folder, train=PAIRS):

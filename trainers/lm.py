@@ -1,4 +1,4 @@
-"""Trains, evaluates and averages language models with mixtures of experts.
+"""Trains, evaluates and uses language models with mixtures of experts.
 
 On the corpus that comes with the package:
 
@@ -14,6 +14,10 @@ Run the same command again and it resumes where it was stopped or killed. Then:
   python -m trainers.lm --model_dir=runs/lm --mode=evaluate \\
     --test=data/test.txt.gz --labels=data/test.domain.gz
   python -m trainers.lm --model_dir=runs/lm --mode=average
+  python -m trainers.lm --model_dir=runs/lm --mode=score lines.txt
+  python -m trainers.lm --model_dir=runs/lm --mode=score --rerank=0.3 n_best.txt
+  echo 'The cat' | python -m trainers.lm --model_dir=runs/lm --mode=generate \\
+    --set temperature=0.8 --set top_p=0.9
 
 Any field of the configuration that is printed at the start can be changed:
 
@@ -31,41 +35,65 @@ from trainers.engine.program.flags import (
 )
 from trainers.language_model import usage
 
-_MODE = flags.DEFINE_enum(
-    "mode",
-    "train_and_evaluate",
-    usage.MODES,
-    "What to do. average writes the mean of checkpoints to MODEL_DIR/averaged, "
-    "a folder for the other modes.",
-)
-define_config_flags(usage.PRESETS, "runs/lm-PRESET")
-flags.DEFINE_string(
-    "train",
-    None,
-    "Text to train on, joined by commas: a file, a pattern, a folder, "
-    "tfds:NAME or phrasebook; with @WEIGHT after each they are mixed.",
-)
-flags.DEFINE_string("dev", None, "Text that chooses the best checkpoint.")
-flags.DEFINE_string("test", None, "Text that is reported.")
-flags.DEFINE_string(
-    "labels",
-    None,
-    "File with a label for each line of --test: perplexity is told for each.",
-)
-define_average_flag()
-define_worker_flags()
-define_threads_flag()
-flags.adopt_module_key_flags(entry)  # --version
+
+def define_flags():
+    """Define the program's flags.
+
+    Not on import, since other programs have flags of the same names.
+    """
+    flags.DEFINE_enum(
+        "mode",
+        "train_and_evaluate",
+        usage.MODES,
+        "What to do. score reads the files named, or standard input, and "
+        "writes log probability, subwords and their log probabilities for "
+        "each line, with tabs between. generate continues each line. average "
+        "writes the mean of checkpoints to MODEL_DIR/averaged, a folder for "
+        "the other modes.",
+    )
+    define_config_flags(usage.PRESETS, "runs/lm-PRESET")
+    flags.DEFINE_string(
+        "train",
+        None,
+        "Text to train on, joined by commas: a file, a pattern, a folder, "
+        "tfds:NAME or phrasebook; with @WEIGHT after each they are mixed.",
+    )
+    flags.DEFINE_string("dev", None, "Text that chooses the best checkpoint.")
+    flags.DEFINE_string("test", None, "Text that is reported.")
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "File with a label for each line of --test: perplexity is told for "
+        "each.",
+    )
+    flags.DEFINE_float(
+        "rerank",
+        None,
+        "score reads n-best lists, LINE ||| TEXT ||| SCORE, adds this times "
+        "the log probability to the scores and sorts each list.",
+    )
+    flags.DEFINE_integer(
+        "samples",
+        0,
+        "Continuations of each line, written as LINE ||| TEXT; 0 for one "
+        "alone.",
+        lower_bound=0,
+    )
+    define_average_flag()
+    define_worker_flags()
+    define_threads_flag()
+    flags.adopt_module_key_flags(entry)  # --version
 
 
 def main(argv):
     """Does what the flags ask for; see the top of this file."""
-    usage.USAGE.check(_MODE.value, argv[1:])
+    usage.USAGE.check(flags.FLAGS.mode, argv[1:])
     # Not before the flags are known to be right: TensorFlow takes seconds.
     from trainers.language_model import modes
 
-    modes.run(_MODE.value, flags.FLAGS)
+    modes.run(flags.FLAGS.mode, argv[1:], flags.FLAGS)
 
 
 if __name__ == "__main__":
+    define_flags()
     entry.run(main)

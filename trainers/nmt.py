@@ -21,6 +21,12 @@ errors have 1). Then:
   python -m trainers.nmt --model_dir=runs/mine --mode=average --average_of=last
   python -m trainers.nmt --model_dir=runs/mine --mode=experts
 
+On other text, from the weights of a model that is trained:
+
+  python -m trainers.nmt --init_from=runs/mine --model_dir=runs/medical \\
+    --train=medical/train --dev=medical/val --test=medical/test \\
+    --set learning_rate=0.0005 --set steps=500
+
 On several devices, or with a worker on each of several hosts:
 
   python -m trainers.nmt --strategy=mirrored --devices=GPU:0,GPU:1
@@ -74,6 +80,12 @@ flags.DEFINE_string(
     "Corpora to train on, joined by commas: PREFIX of two files, FILE.tsv, "
     "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed. "
     "A comma or @ of a name has a backslash before it.",
+)
+flags.DEFINE_string(
+    "init_from",
+    None,
+    "Model folder whose best weights training on --train starts from; its "
+    "languages, vocabulary and sizes are taken over.",
 )
 flags.DEFINE_string("dev", None, "Corpus that chooses the best checkpoint.")
 flags.DEFINE_string("test", None, "Corpus that is reported.")

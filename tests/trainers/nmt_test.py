@@ -18,6 +18,7 @@ from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import PRESETS, NmtConfig
 from trainers.translator.serving import PRECISIONS
 from trainers.translator.text_modes import ALIGNMENTS, LONG_LINES
+from translation.model.config import TranslatorConfig
 from translation.search.ensemble import MEANS
 from translation.search.translate import MAX_SOURCE_LENGTH
 
@@ -100,6 +101,11 @@ def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
             ["--mode=export", "file"],
             "does not take arguments file; translate, score does",
         ),
+        (["--init_from=a"], "--init_from goes with --train alone"),
+        (
+            ["--mode=evaluate", "--init_from=a"],
+            "--mode=evaluate does not take --init_from",
+        ),
         (["--index=3"], "--index goes with --cluster alone"),
         (
             ["--mode=export", "--ensemble_mean=log_probabilities"],
@@ -122,6 +128,31 @@ def test_a_program_with_a_mesh_is_the_first_of_its_cluster(tmp_path):
     message = "Error: The program that trains is the first .*index 1"
     with flagsaver.flagsaver(), pytest.raises(SystemExit, match=message):
         nmt.main(flags.FLAGS(given))
+
+
+def test_init_from_brings_sizes_and_languages_and_flags_the_rest(
+    tmp_path, monkeypatch
+):
+    model = TranslatorConfig(depth=48)
+    ModelFolder(tmp_path).save_config(NmtConfig(pair="de-en", model=model))
+    found = []
+    monkeypatch.setattr(
+        modes.translation_task,
+        "train_and_evaluate",
+        lambda config, *_: found.append(config),
+    )
+    given = [
+        *("nmt", f"--init_from={tmp_path}", "--train=a", "--dev=b"),
+        *("--preset=multi30k", "--set=dropout=0.3", "--set=steps=7"),
+    ]
+    with flagsaver.flagsaver():
+        nmt.main(flags.FLAGS([*given, f"--model_dir={tmp_path / 'new'}"]))
+    (config,) = found
+    assert (config.pair, config.model.depth) == ("de-en", 48)
+    assert (config.model.dropout, config.loop.steps) == (0.3, 7)
+    assert (config.train, config.dev) == ("a", "b")
+    assert config.loop.learning_rate == PRESETS["multi30k"].loop.learning_rate
+    assert config.init_from == str(tmp_path)
 
 
 def test_trained_model_has_its_languages(tmp_path):

@@ -22,7 +22,7 @@ from moe_keras.parallel.replicas.weight import mark_optimizer
 from moe_keras.placement.replicas import spread_random_states
 from trainers.engine.averaging import MovingAverage
 from trainers.engine.bad_steps import BadSteps
-from trainers.engine.best_score import BestScore
+from trainers.engine.checkpoints.best import BestScore
 from trainers.engine.checkpoints.contents import copy_weights
 from trainers.engine.checkpoints.recent import Checkpoints
 from trainers.engine.interruption import Interrupted, Interruption
@@ -99,8 +99,8 @@ class Loop:
             self.optimizer,
             task.identity,
             task.score_identity,
-            log,
             task.batches_identity,
+            log,
             average=self.average.state(),
             batches=self.batches.state,
             best=self.best,
@@ -139,7 +139,7 @@ class Loop:
             CheckpointError: if none can be used.
         """
         name = self.checkpoints.find() if self.workers.is_chief else None
-        name = self.workers.everyones(name)[0]
+        name = self.workers.all_gather(name)[0]
         if name is None:
             return
         step, is_same_score = self.checkpoints.load(name)
@@ -167,7 +167,7 @@ class Loop:
         mine = -math.inf, math.inf
         if self.workers.is_chief:
             mine = self.checkpoints.best_score_left()
-        left, perplexity = self.workers.everyones(mine)[0]
+        left, perplexity = self.workers.all_gather(mine)[0]
         lost = float(self.best.score)
         if left >= lost:
             return False
@@ -206,7 +206,7 @@ class Loop:
                 self._run(interruption)
         except Interrupted as interrupted:
             self._save()
-            self.workers.everyones(None)  # nobody leaves before it is saved
+            self.workers.all_gather(None)  # nobody leaves before it is saved
             self._log(
                 f"{interrupted}: all is saved after step {int(self.step)}. "
                 "Give the same command again to go on."
@@ -247,16 +247,16 @@ class Loop:
             Interrupted: if a signal has come to any of them.
         """
         mine = [float(self.seconds), interruption.received]
-        everyones = self.workers.everyones(mine)
-        self.seconds.assign(everyones[0][0])  # the chief's clock counts
-        for _, received in everyones:
+        gathered = self.workers.all_gather(mine)
+        self.seconds.assign(gathered[0][0])  # the chief's clock counts
+        for _, received in gathered:
             if received is not None:
                 raise Interrupted(received)
 
     def _train(self, progress):
         start = time.monotonic()
         step = int(self.step) + 1
-        self.schedule.used.assign(self._share_used())
+        self.schedule.used.assign(self._fraction_used())
         self._is_saved = False
         result = self._finite_step(step)
         self.step.assign(step)
@@ -319,7 +319,7 @@ class Loop:
                 found = {"metrics": self.task.evaluate(check)}
             except Interrupted as interrupted:
                 found = {"interrupted": int(interrupted.signal)}
-        found = self.workers.everyones(found)[0]
+        found = self.workers.all_gather(found)[0]
         if "interrupted" in found:
             raise Interrupted(found["interrupted"])
         return found["metrics"]
@@ -341,15 +341,15 @@ class Loop:
         return self._is_over() or (step and step % every == 0)
 
     def _is_over(self):
-        return self._share_used() >= 1 or self._is_out_of_patience()
+        return self._fraction_used() >= 1 or self._is_out_of_patience()
 
-    def _share_used(self):
-        """Share of the steps, or of the minutes, that is behind."""
-        share = int(self.step) / self.config.steps
+    def _fraction_used(self):
+        """Fraction of the steps, or of the minutes, that is used up."""
+        fraction = int(self.step) / self.config.steps
         if self.config.max_minutes:
             minutes = float(self.seconds) / 60
-            share = max(share, minutes / self.config.max_minutes)
-        return share
+            fraction = max(fraction, minutes / self.config.max_minutes)
+        return fraction
 
     def _is_out_of_patience(self):
         patience = self.config.patience

@@ -5,6 +5,7 @@ import contextlib
 from moe_keras import __version__
 from moe_keras.parallel.processes.cluster import ClusterError
 from trainers.engine.checkpoints.identity import as_json
+from trainers.engine.checkpoints.recent import training_folder
 from trainers.engine.config.overrides import field_paths
 from trainers.engine.loop import Loop, seed_everything
 from trainers.engine.worker_options import WorkerOptions
@@ -60,7 +61,7 @@ class Run:
 
     def wait(self):
         """Waits until all workers are here."""
-        self.workers.everyones(None)
+        self.workers.all_gather(None)
 
     def check_same(self, name, value):
         """Refuses workers that hold different data.
@@ -72,7 +73,7 @@ class Run:
         Raises:
             ClusterError: naming what differs.
         """
-        for index, other in enumerate(self.workers.everyones(value)):
+        for index, other in enumerate(self.workers.all_gather(value)):
             if other != value:
                 raise ClusterError(
                     f"All workers must have the same {name}. Received: "
@@ -82,7 +83,17 @@ class Run:
     def is_finished(self, config):
         """Whether the folder has the results of this configuration."""
         mine = self.is_chief and bool(self.folder.load_results(config))
-        return self.workers.everyones(mine)[0]
+        return self.workers.all_gather(mine)[0]
+
+    def has_begun(self):
+        """Whether there is a checkpoint to go on from.
+
+        All workers call it at the same point.
+        """
+        mine = self.is_chief and bool(
+            training_folder(self.folder.path).stored()
+        )
+        return self.workers.all_gather(mine)[0]
 
     def resume(self, task, config):
         """Makes the loop, as it was left after the last checkpoint if any.
@@ -98,10 +109,15 @@ class Run:
             `Loop`, ready to run.
 
         Raises:
-            FolderError: if the folder has a model of another configuration.
+            FolderError: if the folder has a model of another configuration,
+                or weights that training would replace.
             CheckpointError: if a checkpoint cannot be used.
         """
+        if self.is_chief:
+            self.folder.check_nothing_is_lost()
         self.folder.check_same(config)
+        if self.is_chief:
+            self.folder.check_nothing_is_lost()
         loop = Loop(task, config.loop, self.folder.path, self.log, self.workers)
         loop.resume()
         if self.is_chief:

@@ -8,6 +8,7 @@ from translation.text.languages import language_of, parse_pair
 # What makes a run: fields that cannot change while it goes on.
 _FIXED = (
     "pair",
+    "init_from",
     "vocabulary_type",
     "normalization",
     "label_smoothing",

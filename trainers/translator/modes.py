@@ -3,21 +3,21 @@
 import functools
 import sys
 
+from trainers.engine.config.overrides import with_overrides
 from trainers.engine.config.presets import preset_named
 from trainers.engine.program.body import run_body
+from trainers.engine.program.output import write_groups
 from trainers.engine.program.usage import TRAINING
 from trainers.engine.worker_options import WorkerOptions
 from trainers.translator import task as translation_task
 from trainers.translator.expert_study import study_experts
 from trainers.translator.folder import ModelFolder
+from trainers.translator.initial import started_from
 from trainers.translator.presets import PRESETS
-from trainers.translator.text_input import (
-    line_groups,
-    pair_groups,
-    prefixed_groups,
-)
+from trainers.translator.text_input import pair_groups, prefixed_groups
 from trainers.translator.text_modes import LineTranslator, PairScorer
 from translation.text.languages import parse_pair
+from translation.text.line_groups import line_groups
 
 _say = functools.partial(print, flush=True)
 
@@ -49,19 +49,26 @@ def _run(mode, paths, flags):
 
 def _train(flags):
     config = _config(flags)
+    model_dir = flags.model_dir or _usual_folder(flags, config)
+    if flags.init_from:
+        start = started_from(PRESETS[flags.preset], flags.init_from, model_dir)
+        config = with_overrides(start, _overrides(flags))
     translation_task.train_and_evaluate(
         config,
-        flags.model_dir or _usual_folder(flags, config),
+        model_dir,
         _say,
         WorkerOptions.of_flags(flags),
     )
 
 
 def _config(flags):
+    return preset_named(PRESETS, flags.preset, _overrides(flags))
+
+
+def _overrides(flags):
     names = ("pair", "train", "dev", "test", "references")
     given = {name: getattr(flags, name) for name in names}
-    overrides = [f"{name}={text}" for name, text in given.items() if text]
-    return preset_named(PRESETS, flags.preset, overrides + flags.set)
+    return [f"{n}={text}" for n, text in given.items() if text] + flags.set
 
 
 def _usual_folder(flags, config):
@@ -98,7 +105,7 @@ def _translate(model_dir, paths, flags):
         flags.long_lines,
         flags.max_source_length,
     )
-    _filter(translate, groups)
+    write_groups(translate, groups)
 
 
 def _score(model_dir, paths, flags):
@@ -111,15 +118,7 @@ def _score(model_dir, paths, flags):
         flags.ensemble_mean,
         flags.max_source_length,
     )
-    _filter(score, groups)
-
-
-def _filter(function, groups):
-    """Writes what comes out for each group before it reads on."""
-    for group in groups:
-        lines = "".join(f"{line}\n" for line in function(group))
-        sys.stdout.buffer.write(lines.encode())
-        sys.stdout.buffer.flush()
+    write_groups(score, groups)
 
 
 def _export(model_dir, _, flags):

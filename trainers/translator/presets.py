@@ -36,6 +36,7 @@ class NmtConfig:
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
     vocabulary_sentences: int = 500_000  # it is learned from, at most
     tokenizer_model: str = ""  # path of a SentencePiece model to use instead
+    init_from: str = ""  # model folder whose weights training starts from
     normalization: str = "auto"  # of text: NFC, NFKC or none; auto is NFC
     label_smoothing: float = 0.1  # share of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU

@@ -20,7 +20,7 @@ PRECISIONS = ("float32", "bfloat16")
 # Fields of the configuration that a card tells with the data.
 _DATA = (
     *("pair", "train", "dev", "test", "references"),
-    *("vocabulary_type", "tokenizer_model"),
+    *("vocabulary_type", "tokenizer_model", "init_from"),
 )
 
 # What a card says of the evaluation, in the words of results.json.

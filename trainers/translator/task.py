@@ -18,7 +18,12 @@ from trainers.engine.losses import (
 from trainers.engine.run import begin_run
 from trainers.engine.task import Task
 from trainers.translator import report
-from trainers.translator.corpora import read_corpora, tell_too_long
+from trainers.translator.corpora import (
+    check_own_evaluation,
+    read_corpora,
+    tell_lacking_characters,
+    tell_too_long,
+)
 from trainers.translator.ensembles import open_translator
 from trainers.translator.evaluation import (
     DevEvaluation,
@@ -31,6 +36,7 @@ from trainers.translator.fields import (
     score_identity,
 )
 from trainers.translator.folder import ModelFolder, build_model
+from trainers.translator.initial import check_initial, load_initial_weights
 from trainers.translator.serving import check_export, export_model
 from trainers.translator.vocabulary import (
     given_tokenizer,
@@ -72,6 +78,7 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
     with begin_run(config, folder, options, log, corpora_fields) as run:
         given = None
         if run.is_chief:  # before anything that takes long
+            _check_start(config, folder)
             given = given_tokenizer(config, folder)
             _check_folder(config, folder)
         corpora = read_corpora(config, run.log)
@@ -96,12 +103,23 @@ def _check_folder(config, folder):
 
     Without a vocabulary there its size is not known, and nothing trained.
     """
-    if folder.tokenizer_path.exists():
+    has_vocabulary = folder.tokenizer_path.exists()
+    if has_vocabulary:
         config = with_vocabulary(config, folder.load_tokenizer())
-        folder.check_same(config)
         if folder.load_results(config):
             return  # there is nothing left to train
     folder.check_nothing_is_lost(needed=[folder.tokenizer_path.name])
+    if has_vocabulary:
+        folder.check_same(config)
+
+
+def _check_start(config, folder):
+    """Refuses what a run should not begin with."""
+    if folder.has_config():
+        return
+    check_own_evaluation(config)
+    if config.init_from:
+        check_initial(config)
 
 
 def evaluate(model_dir, test=None, changes=(), log=print, references=None):
@@ -214,9 +232,14 @@ def _train(config, run, corpora, tokenizer):
     """What all workers do; the `Loop` at its end."""
     with run.workers.scope():
         model = build_model(config)
+        if config.init_from and not run.has_begun():
+            load_initial_weights(config, model)
+            run.log(f"Starting from the best weights in {config.init_from}.")
     if run.is_chief:
         report.show_config(config, run.log)
         tell_too_long(corpora, tokenizer, config.batches, run.log)
+        if config.init_from or config.tokenizer_model:
+            tell_lacking_characters(corpora, tokenizer, run.log)
     task = _task(config, model, tokenizer, corpora, run.workers)
     loop = run.resume(task, config)
     if run.is_chief:  # not before it is known to be the same run

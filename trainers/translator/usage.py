@@ -10,7 +10,9 @@ _READERS = (*_FILTERS, "export")
 MODES = (TRAINING, "evaluate", *_READERS, "average", "experts")
 USAGE = Usage(
     modes_of_flag={
-        **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
+        **dict.fromkeys(
+            ("train", "dev", "init_from", *WORKER_FLAGS), (TRAINING,)
+        ),
         "test": (TRAINING, "evaluate", "experts"),
         "references": (TRAINING, "evaluate"),
         "set": (TRAINING, "evaluate", *_READERS),
@@ -26,7 +28,11 @@ USAGE = Usage(
         "export_precision": ("export",),
     },
     modes_of_paths=_FILTERS,
-    needs={"index": "cluster", "ensemble_mean": "ensemble"},
+    needs={
+        "index": "cluster",
+        "ensemble_mean": "ensemble",
+        "init_from": "train",
+    },
 )
 
 # Values of flags, which the modules that take them know as well: a test

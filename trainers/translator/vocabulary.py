@@ -4,6 +4,7 @@ import dataclasses
 
 from moe_keras.paths import local_path
 from trainers.engine.folder.files import FolderError
+from trainers.translator.folder import ModelFolder
 from translation.text.tokenizer.adopted import adopt_tokenizer
 from translation.text.tokenizer.tokenizer import Tokenizer, TokenizerError
 from translation.text.tokenizer.training import train_tokenizer
@@ -12,13 +13,14 @@ from translation.text.tokenizer.training import train_tokenizer
 def given_tokenizer(config, folder):
     """The vocabulary that the configuration names, if it is needed.
 
-    A run has a copy of its own: the file that it is from may move, or go.
+    That is `tokenizer_model`, or the one of the model that the run starts
+    from. A run has a copy of its own: the file that it is from may move, or go.
 
     Raises:
         TokenizerError: if it cannot be used.
         FolderError: if the folder has another one.
     """
-    path = config.tokenizer_model
+    path = _given_path(config)
     if not path or _is_gone(path, folder):
         return None
     tokenizer = adopt_tokenizer(path, _wanted_form(config, folder))
@@ -41,6 +43,13 @@ def given_tokenizer(config, folder):
     return None
 
 
+def _given_path(config):
+    """Path of the vocabulary that a configuration names, or an empty str."""
+    if config.init_from:
+        return str(ModelFolder(config.init_from).tokenizer_path)
+    return config.tokenizer_model
+
+
 def _wanted_form(config, folder):
     """The normal form of the vocabulary, or None if none was named."""
     if config.normalization != "auto":
@@ -54,7 +63,7 @@ def _is_gone(path, folder):
     """Whether it is the file that a run had, and is not there any more."""
     if not folder.has_config() or not folder.tokenizer_path.exists():
         return False
-    is_same = folder.load_config().tokenizer_model == path
+    is_same = _given_path(folder.load_config()) == path
     return is_same and not local_path(path).exists()
 
 

@@ -14,28 +14,45 @@ from moe_keras import monitoring
 MEANS = ("probabilities", "log_probabilities")
 
 
-@contextlib.contextmanager
-def uncounted(translator):
-    """Context manager: nothing that a translator computes is counted.
-
-    `moe_keras.monitoring.uncounted` for a `TranslationModel`, which may be an
-    ensemble of Keras models, or no Keras model at all.
+def keras_models(translator):
+    """Lists the Keras models of a translation model.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see `translate.py`.
+
+    Returns:
+        List: the model itself, the members of an ensemble, or nothing for a
+        model that is no Keras model.
+
+    Example:
+
+    >>> keras_models(Ensemble([keras.Sequential([], name="one"), object()]))
+    [<Sequential name=one, built=False>]
+    """
+    if isinstance(translator, Ensemble):
+        return [
+            m for member in translator.members for m in keras_models(member)
+        ]
+    return [translator] if isinstance(translator, keras.Model) else []
+
+
+@contextlib.contextmanager
+def uncounted(translator):
+    """Context manager: count nothing of what a translation model computes.
+
+    It is `moe_keras.monitoring.uncounted` for all of its `keras_models`.
+
+    Args:
+        translator: A translation model.
 
     Example:
 
     >>> with uncounted(Ensemble([keras.Sequential([]), object()])):
     ...     pass
     """
-    members = getattr(translator, "members", [translator])
     with contextlib.ExitStack() as stack:
-        for member in members:
-            if isinstance(member, keras.Model):
-                stack.enter_context(monitoring.uncounted(member))
-            elif member is not translator:
-                stack.enter_context(uncounted(member))
+        for model in keras_models(translator):
+            stack.enter_context(monitoring.uncounted(model))
         yield
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import small_runs
 from sentencepiece import sentencepiece_model_pb2
 from small_runs import PAIRS, SMALL, write_corpora
 
@@ -12,7 +13,6 @@ from trainers.engine.checkpoints.files import CheckpointError
 from trainers.engine.checkpoints.recent import training_folder
 from trainers.engine.config.overrides import with_overrides
 from trainers.engine.folder.files import FolderError
-from trainers.translator import task as translation_task
 
 pytestmark = pytest.mark.slow
 
@@ -27,17 +27,8 @@ def config_of(folder, *changes):
 
 def train(folder, *changes, scores=(), log=lambda line: None):
     """Trains on the corpora beside `run`; returns the `Loop`."""
-    values = iter(scores)
-
-    def evaluation(*_):
-        return lambda check: {"score": next(values)}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(translation_task, "DevEvaluation", evaluation)
-        patch.setattr(translation_task, "_finish", lambda c, f, loop, *_: loop)
-        return translation_task.train_and_evaluate(
-            config_of(folder, *changes), folder / "run", log
-        )
+    config = config_of(folder, *changes)
+    return small_runs.train(config, folder / "run", scores, log)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +91,7 @@ def test_best_weights_without_checkpoints_are_not_replaced(moved):
         assert said in str(error.value)
     assert contents(moved / "run") == before
     shutil.rmtree(moved / "run/best")  # now nothing can be lost
+    (moved / "run/config.json").unlink()  # it knows the place before
     assert int(train(moved, "steps=1", scores=(2.0,)).step) == 1
 
 

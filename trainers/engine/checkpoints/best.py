@@ -1,10 +1,11 @@
-"""The weights of the best evaluations: which are kept, and which is taken."""
+"""The best evaluations: the best score, and the weights that are kept."""
 
 import logging
 import math
 import pathlib
 
-from trainers.engine.best_score import is_better
+import tensorflow as tf
+
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.files import (
     CheckpointFolder,
@@ -12,26 +13,109 @@ from trainers.engine.checkpoints.files import (
 )
 from trainers.engine.checkpoints.identity import agree, check_identity
 
+# What manifests call what a score depends on, those of earlier versions too.
+SCORE_IDENTITY = "measure"
+
+
+class BestScore(tf.Module):
+    """The best score of a run, and how many evaluations have not reached it.
+
+    Of equal scores the one of lower perplexity is better: a score such as BLEU
+    may be zero for many evaluations while the model learns.
+
+    All are variables, to be kept in checkpoints.
+
+    Example:
+
+    >>> best = BestScore()
+    >>> [best.add(score) for score in (1.0, 3.0, 3.0, 2.0, float("nan"))]
+    [True, True, False, False, False]
+    >>> float(best.score), int(best.evaluations_since)
+    (3.0, 3)
+    >>> best.add(3.0, perplexity=7.5), best.add(3.0, perplexity=8.0)
+    (True, False)
+    """
+
+    def __init__(self):
+        super().__init__(name="best_score")
+        self.score = tf.Variable(
+            float("-inf"), dtype=tf.float64, trainable=False
+        )
+        # Checkpoints of earlier versions lack it: see `contents.py`.
+        self.perplexity = tf.Variable(
+            float("inf"),
+            dtype=tf.float64,
+            trainable=False,
+            name="best_perplexity",
+        )
+        self.evaluations_since = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def add(self, score, perplexity=math.inf):
+        """Takes in an evaluation.
+
+        Args:
+            score: float, higher is better. NaN is never the best.
+            perplexity: float, lower is better; it decides between equal
+                scores.
+
+        Returns:
+            bool. Whether it is better than all before it.
+        """
+        if math.isnan(perplexity):
+            perplexity = math.inf
+        best = float(self.score), -float(self.perplexity)
+        is_best = is_better((score, -perplexity), best)
+        if is_best:
+            self.score.assign(score)
+            self.perplexity.assign(perplexity)
+            self.evaluations_since.assign(0)
+        else:
+            self.evaluations_since.assign_add(1)
+        return is_best
+
+    def restart(self):
+        """Forgets everything: they cannot be compared with what follows."""
+        self.set_best(-math.inf, math.inf)
+        self.evaluations_since.assign(0)
+
+    def set_best(self, score, perplexity):
+        """Takes this for the best so far, without counting an evaluation."""
+        self.score.assign(score)
+        self.perplexity.assign(perplexity)
+
+
+def is_better(rank, other):
+    """Whether one `(score, -perplexity)` is better than another.
+
+    NaN is never better.
+
+    Example:
+
+    >>> is_better((3.0, -9.0), (2.0, -1.0)), is_better((3.0, -9.0), (3.0, -9.0))
+    (True, False)
+    >>> is_better((3.0, -8.0), (3.0, -9.0))
+    True
+    """
+    return rank[0] > other[0] or rank[0] == other[0] and rank[1] > other[1]
+
 
 class BestCheckpoints:
     """Keeps the best few of what it is given, in `MODEL_DIR/best/`.
 
-    What was kept by another measure, and so cannot be compared, is renamed to
-    `step-N.earlier`, and stays.
+    What was kept by a score that cannot be compared, because what that score
+    depends on was other, is renamed to `step-N.earlier` and stays.
 
     Args:
         model_dir: str or path.
         keep: int. How many are kept.
-        about: dict of the `identity` of the run and the `measure` of its
-            scores, as JSON has them. Scores of different measures are not
-            compared.
+        about: dict of the `identity` of the run and, as `SCORE_IDENTITY`, of
+            what its scores depend on, as JSON has them.
 
     Example:
 
     >>> import tempfile
-    >>> import tensorflow as tf
     >>> model_dir = tempfile.mkdtemp()
-    >>> about = {"identity": {}, "measure": {"dev": "a"}}
+    >>> about = {"identity": {}, SCORE_IDENTITY: {"dev": "a"}}
     >>> best = BestCheckpoints(model_dir, 2, about)
     >>> write = tf.train.Checkpoint(v=tf.Variable(3.0)).write
     >>> for step, score in ((1, 5.0), (2, 7.0), (3, 6.0), (4, 4.0)):
@@ -101,7 +185,7 @@ class BestCheckpoints:
         return score, -minus_perplexity
 
     def _rivals(self, step=None, new=(math.inf, math.inf)):
-        """What was kept by the same measure, with the best one last.
+        """What was kept by comparable scores, with the best one last.
 
         One of the same `step` that is no better than the rank of the `new`
         one is to be replaced, since the step was reached once more.
@@ -115,8 +199,7 @@ class BestCheckpoints:
         ]
 
     def _is_comparable(self, stored):
-        there = stored.about.get("measure", {})
-        return agree(there, self._about["measure"])
+        return agree(_score_identity(stored), self._about[SCORE_IDENTITY])
 
 
 def best_folder(model_dir):
@@ -127,16 +210,20 @@ def best_folder(model_dir):
 def by_score(checkpoints):
     """Checkpoints of `best` with the best one last.
 
-    Of two measures the latest counts, and those of the older one come first.
+    Scores that cannot be compared with the latest ones come first.
     """
-    latest = checkpoints[-1].about.get("measure", {}) if checkpoints else {}
+    latest = _score_identity(checkpoints[-1]) if checkpoints else {}
     return sorted(
         checkpoints,
         key=lambda stored: (
-            agree(stored.about.get("measure", {}), latest),
+            agree(_score_identity(stored), latest),
             rank(stored),
         ),
     )
+
+
+def _score_identity(stored):
+    return stored.about.get(SCORE_IDENTITY, {})
 
 
 def rank(stored):

@@ -3,7 +3,7 @@
 import math
 import pathlib
 
-from trainers.engine.checkpoints.best import BestCheckpoints
+from trainers.engine.checkpoints.best import SCORE_IDENTITY, BestCheckpoints
 from trainers.engine.checkpoints.contents import TrainingState
 from trainers.engine.checkpoints.files import (
     CheckpointError,
@@ -16,6 +16,9 @@ from trainers.engine.checkpoints.identity import (
     check_identity,
     differences,
 )
+
+# What manifests call it, those of earlier versions too.
+_BATCHES_IDENTITY = "data"
 
 
 class Checkpoints:
@@ -32,11 +35,11 @@ class Checkpoints:
         optimizer: Its Keras optimizer, built.
         identity: dict. What makes the run, field by field: a checkpoint with
             other values is not restored.
-        measure: dict. What a score was measured on. Scores of different
-            measures are not compared.
-        log: Function of one line of text.
-        data: dict. What the place in the data belongs to, field by field: with
+        score_identity: dict. What scores depend on besides the weights:
+            scores with other values are not compared.
+        batches_identity: dict. What the place in the data belongs to: with
             other values, all but `batches` is restored.
+        log: Function of one line of text.
         **state: Everything else that training has to remember; `batches` is
             the iterator that keeps the place in the data.
     """
@@ -49,18 +52,19 @@ class Checkpoints:
         model,
         optimizer,
         identity=None,
-        measure=None,
+        score_identity=None,
+        batches_identity=None,
         log=print,
-        data=None,
         **state,
     ):
-        about = {
-            "identity": identity or {},
-            "measure": measure or {},
-            "data": data or {},
-        }
         self._keep = keep
-        self._about = as_json(about)
+        self._about = as_json(
+            {
+                "identity": identity or {},
+                SCORE_IDENTITY: score_identity or {},
+                _BATCHES_IDENTITY: batches_identity or {},
+            }
+        )
         self._log = log
         self._training = training_folder(model_dir)
         self._best = BestCheckpoints(model_dir, keep_best, self._about)
@@ -100,25 +104,19 @@ class Checkpoints:
         """
         return self._best.verified_score(self._log)
 
-    def restore(self):
-        """Restores the last whole state of training.
+    def find(self):
+        """Finds the last whole state of training.
 
         A damaged one is named in the log and set aside, and the one before it
         is taken.
 
         Returns:
-            `(step, is_same_measure)` of what was restored, or None if nothing
-            was saved yet.
+            Its name, for `load`; None if nothing was saved yet.
 
         Raises:
             CheckpointError: if all that was saved is damaged, or is of
                 another configuration or version.
         """
-        name = self.find()
-        return None if name is None else self.load(name)
-
-    def find(self):
-        """Name of the last whole state of training, or None; see `restore`."""
         damaged = []
         for stored in reversed(self._training.stored()):
             try:
@@ -146,7 +144,8 @@ class Checkpoints:
             name: str. Perhaps another process has found it.
 
         Returns:
-            As `restore`.
+            `(step, is_same_score)`: the steps done, and whether scores from
+            before can be compared with those to come.
 
         Raises:
             CheckpointError: if it is not there, or does not fit.
@@ -154,8 +153,10 @@ class Checkpoints:
         for stored in self._training.stored():
             if stored.path.name == name:
                 self._read(stored)
-                there, here = stored.about["measure"], self._about["measure"]
-                return stored.step, agree(there, here)
+                is_same_score = agree(
+                    stored.about[SCORE_IDENTITY], self._about[SCORE_IDENTITY]
+                )
+                return stored.step, is_same_score
         raise CheckpointError(
             f"There is no {name} in {self._training.path}, though the chief "
             "sees it: all workers must have the same folder under this path."
@@ -164,8 +165,11 @@ class Checkpoints:
     def _read(self, stored):
         """Restores a checkpoint; without the place if the batches differ."""
         # Earlier versions had these fields among those of the identity.
-        there = {**stored.about["identity"], **stored.about.get("data", {})}
-        differing = differences(there, self._about["data"])
+        there = {
+            **stored.about["identity"],
+            **stored.about.get(_BATCHES_IDENTITY, {}),
+        }
+        differing = differences(there, self._about[_BATCHES_IDENTITY])
         self._state.read(stored, without=("batches",) if differing else ())
         if differing:
             self._log(

@@ -130,12 +130,6 @@ class RunFolder:
         """
         if not self.has_config():
             return
-        if any("averaged" in best.about for best in self.best.stored()):
-            raise FolderError(
-                f"{self.path} holds a mean of checkpoints, which cannot be "
-                "trained on; train in the folder that they are from, or start "
-                f"another run from it: {self._way_on()}."
-            )
         fixed = (*also, *self.rules.fixed)
         old, new = (fields_of(c, fixed) for c in (self.load_config(), config))
         names = [name for name in new if old[name] != new[name]]
@@ -180,6 +174,12 @@ class RunFolder:
                 )
         if training.stored():
             return
+        if any("averaged" in stored.about for stored in best):
+            raise FolderError(
+                f"{self.path} holds a mean of checkpoints, which cannot be "
+                "trained on; train in the folder that they are from, or start "
+                f"another run from it: {self._way_on()}."
+            )
         names = ", ".join(
             f"{stored.path.name} (score {stored.about.get('score', '?')})"
             for stored in best

@@ -51,4 +51,4 @@ def test_a_divided_processor_keeps_its_devices(monkeypatch):
 def test_devices_by_name():
     workers = start_workers("mirrored", devices="CPU:1,CPU:0")
     assert workers.strategy.num_replicas_in_sync == 2
-    assert workers.is_chief and workers.everyones("x") == ["x"]
+    assert workers.is_chief and workers.all_gather("x") == ["x"]

@@ -52,10 +52,10 @@ def test_step_that_is_reached_again_is_kept_once(tmp_path):
 
 
 def test_scores_of_another_measure_give_way(tmp_path):
-    old = small_checkpoints(tmp_path, keep_best=2, measure={"dev": "a"})
+    old = small_checkpoints(tmp_path, keep_best=2, score_identity={"dev": "a"})
     old.save_best(1, 50.0, True)
     old.save_best(2, 60.0, True)
-    new = small_checkpoints(tmp_path, keep_best=2, measure={"dev": "b"})
+    new = small_checkpoints(tmp_path, keep_best=2, score_identity={"dev": "b"})
     new.save_best(2, 10.0, True)
     assert _scores(tmp_path) == {2: 10.0}
     # They give way, and are not deleted.

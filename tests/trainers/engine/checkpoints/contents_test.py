@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_checkpoints import Stack, small_checkpoints, small_stack
+from small_checkpoints import Stack, restore, small_checkpoints, small_stack
 
-from trainers.engine.best_score import BestScore
-from trainers.engine.checkpoints.best import load_best
+from trainers.engine.checkpoints.best import BestScore, load_best
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.engine.checkpoints.files import CheckpointError
 from trainers.engine.checkpoints.recent import Checkpoints
@@ -27,7 +26,7 @@ def test_random_states_and_moments_are_restored(tmp_path):
     optimizer.apply(gradients, model.trainable_variables)
     Checkpoints(tmp_path, 1, 1, model, optimizer).save(7)
     other, other_optimizer = small_stack(1)
-    restored = Checkpoints(tmp_path, 1, 1, other, other_optimizer).restore()
+    restored = restore(Checkpoints(tmp_path, 1, 1, other, other_optimizer))
     assert restored == (7, True)
     for a, b in zip(model.variables, other.variables, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -69,7 +68,7 @@ class FormerBest(tf.Module):
 def test_checkpoint_without_the_perplexity_of_the_best_is_read(tmp_path):
     small_checkpoints(tmp_path, best=FormerBest()).save(7)
     best = BestScore()
-    restored = small_checkpoints(tmp_path, best=best).restore()
+    restored = restore(small_checkpoints(tmp_path, best=best))
     assert restored == (7, True)
     assert (float(best.score), int(best.evaluations_since)) == (4.0, 2)
     assert best.add(4.0, perplexity=9.0)

@@ -1,7 +1,7 @@
 """Checkpoints of another configuration are told from those of the run."""
 
 import pytest
-from small_checkpoints import small_checkpoints, small_stack
+from small_checkpoints import restore, small_checkpoints, small_stack
 
 from trainers.engine.checkpoints.best import load_best
 from trainers.engine.checkpoints.files import CheckpointError
@@ -12,13 +12,13 @@ def test_differing_fields_of_another_configuration_are_named(tmp_path):
     checkpoints = small_checkpoints(tmp_path, identity=here)
     checkpoints.save(1)
     checkpoints.save_best(1, 1.0, True)
-    assert small_checkpoints(tmp_path, identity=here).restore()
+    assert restore(small_checkpoints(tmp_path, identity=here))
     there = {**here, "model.depth": 8, "moe_after": ()}
     message = (
         r"model.depth \(there 4, now 8\), "
         r"moe_after \(there \[1, 2\], now \[\]\)."
     )
     with pytest.raises(CheckpointError, match=message):
-        small_checkpoints(tmp_path, identity=there).restore()
+        restore(small_checkpoints(tmp_path, identity=there))
     with pytest.raises(CheckpointError, match=message):
         load_best(tmp_path, small_stack(0)[0], there)

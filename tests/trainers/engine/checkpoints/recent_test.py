@@ -2,7 +2,7 @@
 
 import pytest
 import tensorflow as tf
-from small_checkpoints import small_checkpoints, small_stack, tear
+from small_checkpoints import restore, small_checkpoints, small_stack, tear
 
 from trainers.engine.checkpoints.best import load_best
 from trainers.engine.checkpoints.files import CheckpointError
@@ -17,12 +17,12 @@ def test_torn_state_is_named_set_aside_and_the_one_before_it_taken(tmp_path):
         tear(stored)
     lines = []
     again = small_checkpoints(tmp_path, keep=1, log=lines.append)
-    assert again.restore() == (1, True)
+    assert restore(again) == (1, True)
     assert ["step-3/" in line for line in lines] == [True, False]
     assert ["step-2/" in line for line in lines] == [False, True]
     # What is saved now must not be taken for older than what was torn.
     again.save(2)
-    assert again.restore() == (2, True)
+    assert restore(again) == (2, True)
 
 
 def test_nothing_whole_is_no_reason_to_start_from_nothing(tmp_path):
@@ -31,11 +31,11 @@ def test_nothing_whole_is_no_reason_to_start_from_nothing(tmp_path):
     tear(training_folder(tmp_path).stored()[0])
     for _ in range(2):
         with pytest.raises(CheckpointError, match="is whole: .*Move the fold"):
-            checkpoints.restore()
+            restore(checkpoints)
 
 
 def test_nothing_saved_is_told(tmp_path):
-    assert small_checkpoints(tmp_path).restore() is None
+    assert restore(small_checkpoints(tmp_path)) is None
     assert load_best(tmp_path, small_stack(0)[0]) is None
 
 
@@ -49,7 +49,8 @@ def test_untrained_state_goes_when_there_is_a_trained_one(tmp_path):
     assert kept == [[0], [2], [2, 4]]
 
 
-@pytest.mark.parametrize("field", ["data", "identity"])  # earlier versions
+# Earlier versions had these fields among those of the identity.
+@pytest.mark.parametrize("field", ["batches_identity", "identity"])
 def test_other_batches_begin_anew_and_all_else_goes_on(tmp_path, field):
     fields = {"tokens": 64, "length": 9}
     batches, step = tf.Variable(7), tf.Variable(3)
@@ -59,8 +60,10 @@ def test_other_batches_begin_anew_and_all_else_goes_on(tmp_path, field):
     for now, place in ({"tokens": 64, "new": 1}, 7), ({"tokens": 32}, 0):
         batches.assign(0)
         step.assign(0)
-        again = small_checkpoints(tmp_path, data=now, log=lines.append, **state)
-        assert again.restore() == (3, True)
+        again = small_checkpoints(
+            tmp_path, batches_identity=now, log=lines.append, **state
+        )
+        assert restore(again) == (3, True)
         assert (int(step), int(batches)) == (3, place)
     (line,) = lines
     assert "tokens (there 64, now 32). They begin anew" in line
@@ -70,5 +73,5 @@ def test_folder_may_move(tmp_path):
     model, optimizer = small_stack(0)
     Checkpoints(tmp_path / "here", 1, 1, model, optimizer).save(7)
     (tmp_path / "here").rename(tmp_path / "there")
-    restored = small_checkpoints(tmp_path / "there", seed=1).restore()
+    restored = restore(small_checkpoints(tmp_path / "there", seed=1))
     assert restored == (7, True)

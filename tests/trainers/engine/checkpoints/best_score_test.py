@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from trainers.engine.best_score import BestScore
+from trainers.engine.checkpoints.best import BestScore
 
 
 def test_equal_score_is_not_better():
