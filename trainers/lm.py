@@ -14,6 +14,8 @@ Run the same command again and it resumes where it was stopped or killed. Then:
   python -m trainers.lm --model_dir=runs/lm --mode=evaluate \\
     --test=data/test.txt.gz --labels=data/test.domain.gz
   python -m trainers.lm --model_dir=runs/lm --mode=average
+  python -m trainers.lm --model_dir=runs/lm --mode=experts \\
+    --test=data/test.txt.gz --labels=data/test.domain.gz
   python -m trainers.lm --model_dir=runs/lm --mode=score lines.txt
   python -m trainers.lm --model_dir=runs/lm --mode=score --rerank=0.3 n_best.txt
   echo 'The cat' | python -m trainers.lm --model_dir=runs/lm --mode=generate \\
@@ -49,7 +51,7 @@ def define_flags():
         "writes log probability, subwords and their log probabilities for "
         "each line, with tabs between. generate continues each line. average "
         "writes the mean of checkpoints to MODEL_DIR/averaged, a folder for "
-        "the other modes.",
+        "the other modes. experts shows what the experts do with --test.",
     )
     define_config_flags(usage.PRESETS, "runs/lm-PRESET")
     flags.DEFINE_string(
@@ -63,8 +65,9 @@ def define_flags():
     flags.DEFINE_string(
         "labels",
         None,
-        "File with a label for each line of --test: perplexity is told for "
-        "each.",
+        "File with a label for each line of --test, such as its domain: "
+        "evaluate tells perplexity for each, experts how much of the choice "
+        "of experts it is.",
     )
     flags.DEFINE_float(
         "rerank",

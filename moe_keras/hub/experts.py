@@ -7,9 +7,9 @@ B: batch    T: time
 import tensorflow as tf
 
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
+from moe_keras.experts.activation import Activation
 from moe_keras.experts.blocks import feed_forward_blocks, weight_of
 from moe_keras.experts.segments import (
-    Activation,
     feed_forward_segments,
     multiply_segments,
 )

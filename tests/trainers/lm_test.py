@@ -40,7 +40,7 @@ def test_every_mode_has_a_function():
         ),
         (
             ["--mode=generate", "--labels=a"],
-            "--mode=generate does not take --labels; evaluate does",
+            "--mode=generate does not take --labels; evaluate, experts does",
         ),
         (["file"], "does not take arguments file; score, generate does"),
     ],
