@@ -1,4 +1,4 @@
-"""The figures of one MoE layer over a window of steps, and their file.
+"""Windows of steps: how one MoE layer routed their tokens, and their file.
 
 T: tokens of the window    E: experts    k: mean experts per token
 """
@@ -19,7 +19,7 @@ FILE_NAME = "routing.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class RoutingWindow:
-    """How one layer routed the tokens of a window of training steps.
+    """How one layer routed the tokens of some training steps.
 
     Example:
 
@@ -41,12 +41,12 @@ class RoutingWindow:
     entropy: float  # of the load, over log E: 1 is even, 0 one expert
     spread: float  # of the load: 1 is even, 0 the same k for all tokens
     idle_experts: int  # experts without a token
-    idle_by_chance: float  # that many would be expected at even load
+    idle_by_chance: float  # how many would be expected at even load
     mean_k: float  # experts chosen for a token
-    changed_share: float | None = None  # of tokens, in their first choice
+    changed_share: float | None = None  # fraction of tokens, see `LayerWatch`
     noise_over_gap: float | None = None  # see `NoisyTopKGate`
     gate_gradient: float | None = None  # root mean square norm in a step
-    # What the gate told of itself, by name: means over the tokens.
+    # What the gate tells of itself, by name: means over the tokens.
     figures: dict = dataclasses.field(default_factory=dict)
     verdict: Verdict | None = None  # None: too few tokens to judge
 
@@ -63,7 +63,7 @@ def measure(
     changed_share=None,
     gate_gradient=None,
 ):
-    """Computes all figures of a window from its sums.
+    """Makes a window from its sums.
 
     Args:
         layer: str. Name of the layer.
@@ -73,8 +73,7 @@ def measure(
         load: float array `(E,)`.
         importance: float array `(E,)`, or None for the load.
         overflow: float. Choices that were dropped.
-        figures: dict. Sums over tokens of what the gate told of itself; the
-            ratio of `noise` and `gap` is taken.
+        figures: dict. What the gate tells of itself, sums over tokens.
         changed_share: float or None.
         gate_gradient: float or None.
 
@@ -119,18 +118,18 @@ def measure(
 
 
 def coefficient_of_variation(totals):
-    """Standard deviation over mean; 0 where there is nothing."""
+    """Divides the standard deviation by the mean; 0 where all is 0."""
     mean = np.mean(totals)
     return float(np.std(totals) / mean) if mean > 0 else 0.0
 
 
 def spread(load, tokens):
-    """How far the load is from a collapse: 1 is even, 0 a full collapse.
+    """Computes how far the load is from a collapse: 1 is even, 0 a collapse.
 
-    `E / (1 + CV^2)` is the number of experts that would, evenly used, have
-    the same CV. It is E at even load, and k where all tokens choose the same
-    k experts; the spread is its place between the two. Chance alone gives
-    even routing a CV^2 of (E / k - 1) / T; this bias is taken off first.
+    `E / (1 + CV^2)` experts, evenly used, would have the CV of the load. That
+    is E at even load, and k where all tokens choose the same k experts. The
+    spread is the place of this number between the two. Chance alone gives
+    even routing a CV^2 of (E / k - 1) / T, which is subtracted first.
 
     Args:
         load: float array `(E,)`. Tokens that chose each expert.
@@ -208,15 +207,15 @@ class WindowFile:
                 file.write("\n")
 
     def read(self):
-        """All windows in order.
+        """Reads all windows in order.
 
-        A last line that was cut off is left out, and so is, with a warning,
-        any other that is broken.
+        It leaves out a last line that was cut off and, with a warning, any
+        other broken line.
         """
         windows = []
         if not self.path.exists():
             return windows
-        # Where bytes are broken, nothing but the line is.
+        # Invalid bytes spoil only their own line.
         text = self.path.read_text(encoding="utf-8", errors="replace")
         lines = text.removesuffix("\n").split("\n")
         for number, line in enumerate(lines, 1):
@@ -236,7 +235,7 @@ class WindowFile:
         """Drops the windows after a step, for a run that resumes there.
 
         Returns:
-            List of the windows that are left.
+            List of the windows that it keeps.
         """
         windows = self.read()
         kept = [window for window in windows if window.step <= step]
