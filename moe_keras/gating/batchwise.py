@@ -12,7 +12,7 @@ from moe_keras.capacity import slots_of_expert
 from moe_keras.checks import check_k, check_not_negative
 from moe_keras.gating.router import Router, count_tokens
 from moe_keras.placement.replicas import sum_over_replicas
-from moe_keras.placement.shared_choice import best_tokens, choices_of_tokens
+from moe_keras.placement.shared_choice import choices_of_tokens, choose_tokens
 
 # Thresholds are kept as log(T) / 10. As a logarithm, because scores fall with
 # the number of experts, while an optimizer such as Adam takes steps of one size
@@ -151,7 +151,7 @@ class BatchwiseGate(Router):
                 tf.math.count_nonzero(mask, dtype="int32")
             )
             m = slots_of_expert(num_tokens, self.k, self.num_experts)
-            taken_NE = best_tokens(score_NE, m, mask)
+            taken_NE = choose_tokens(score_NE, m, mask)
             loss = self._threshold_loss(
                 score_NE, above_NE, taken_NE, num_tokens
             )
