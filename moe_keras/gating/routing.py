@@ -31,7 +31,7 @@ class Routing(NamedTuple):
     - `knob_names`: dict from these names to those by which the users of a
       program set them.
     - `no_decay`: names of trainable weights that weight decay would spoil.
-    - `figure_names`: see `figures`.
+    - `metric_names`: see `metrics`.
     - `k`: mean number of experts per token. `SparseMoE` needs it where it has
       a `capacity_factor` and K differs from batch to batch.
     - `batches_per_update`: for a gate that moves something once an update,
@@ -49,14 +49,14 @@ class Routing(NamedTuple):
             estimate of it, with gradient, where the gate has one.
         loss: float scalar. The gate's own loss, weighted already, which
             `SparseMoE` adds to the training loss.
-        figures: dict of float scalars. What the gate tells of itself, summed
+        metrics: dict of float scalars. What the gate tells of itself, summed
             over the tokens of the batch, such as the size of its noise; the
             same names in every call. Those that the gate lists in an
-            attribute `figure_names` are watched, as means over the tokens
+            attribute `metric_names` are watched, as means over the tokens
             (`moe_keras.monitoring`).
 
     Keras takes only tensors for outputs. So a gate that may be the output of
-    a functional model fills in `loss` and `figures`, if only with zero and an
+    a functional model fills in `loss` and `metrics`, if only with zero and an
     empty dict.
 
     Example:
@@ -76,7 +76,7 @@ class Routing(NamedTuple):
     importance: Any
     load: Any
     loss: Any = 0.0
-    figures: Any = MappingProxyType({})
+    metrics: Any = MappingProxyType({})
 
 
 def checked_mask(mask, inputs, depth):

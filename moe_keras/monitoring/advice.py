@@ -60,8 +60,8 @@ def advise(verdict, window, gate=None, is_balanced=True):
     Example:
 
     >>> import moe_keras
-    >>> from moe_keras.monitoring import Verdict, measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
+    >>> from moe_keras.monitoring import Verdict, make_window
+    >>> window = make_window("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
     >>> verdict = Verdict("drifting", "spread of load", 0.7, 0.75)
     >>> advise(verdict, window, moe_keras.BiasBalancedGate(4, k=2))
     'raise update_rate, or lower the learning rate'

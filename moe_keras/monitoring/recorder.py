@@ -7,7 +7,7 @@ from moe_keras.monitoring.gradients import GateGradients
 from moe_keras.monitoring.layers import by_name, observed_layers
 from moe_keras.monitoring.verdicts import Judge, Thresholds
 from moe_keras.monitoring.watch import LayerWatch
-from moe_keras.monitoring.windows import WindowFile, measure
+from moe_keras.monitoring.windows import WindowFile, make_window
 
 
 class RoutingRecorder:
@@ -103,7 +103,7 @@ class RoutingRecorder:
         for (name, watch), norm in zip(
             self._watches.items(), norms, strict=True
         ):
-            window = measure(
+            window = make_window(
                 name,
                 step,
                 steps,

@@ -37,10 +37,10 @@ class RoutingSummaries:
     Example:
 
     >>> import os, tempfile
-    >>> from moe_keras.monitoring.windows import measure
+    >>> from moe_keras.monitoring.windows import make_window
     >>> folder = tempfile.mkdtemp()
     >>> with tf.summary.create_file_writer(folder).as_default():
-    ...     RoutingSummaries().write([measure("moe", 10, 10, 6, [6, 3, 3])])
+    ...     RoutingSummaries().write([make_window("moe", 10, 10, 6, [6, 3, 3])])
     >>> len(os.listdir(folder))
     1
     """
@@ -79,7 +79,7 @@ def _messages(window):
         value = getattr(window, field)
         if value is not None:
             yield scalar_pb(f"{window.layer}/{field}", float(value))
-    for name, value in window.figures.items():
+    for name, value in window.gate_metrics.items():
         yield scalar_pb(f"{window.layer}/gate/{name}", value)
     if window.verdict is not None:
         level = LEVELS.index(window.verdict.level)

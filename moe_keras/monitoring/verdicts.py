@@ -19,8 +19,8 @@ class Thresholds:
 
     Example:
 
-    >>> from moe_keras.monitoring.windows import measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
+    >>> from moe_keras.monitoring.windows import make_window
+    >>> window = make_window("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
     >>> round(window.spread, 2)
     0.55
     >>> for limits in Thresholds(), Thresholds(unbalanced_spread=0.5):
@@ -91,8 +91,8 @@ class Judge:
 
     Example:
 
-    >>> from moe_keras.monitoring.windows import measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[100, 100, 0, 0])
+    >>> from moe_keras.monitoring.windows import make_window
+    >>> window = make_window("moe", 10, 10, tokens=100, load=[100, 100, 0, 0])
     >>> Judge(Thresholds()).judge(window).level
     'collapsed'
     """

@@ -23,7 +23,7 @@ class RoutingWindow:
 
     Example:
 
-    >>> window = measure("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])
+    >>> window = make_window("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])
     >>> window.max_over_mean_load, window.idle_experts, window.mean_k
     (2.0, 1, 2.0)
     """
@@ -47,11 +47,11 @@ class RoutingWindow:
     noise_over_gap: float | None = None  # see `NoisyTopKGate`
     gate_gradient: float | None = None  # root mean square norm in a step
     # What the gate tells of itself, by name: means over the tokens.
-    figures: dict = dataclasses.field(default_factory=dict)
+    gate_metrics: dict = dataclasses.field(default_factory=dict)
     verdict: Verdict | None = None  # None: too few tokens to judge
 
 
-def measure(
+def make_window(
     layer,
     step,
     steps,
@@ -59,7 +59,7 @@ def measure(
     load,
     importance=None,
     overflow=0.0,
-    figures=None,
+    gate_metrics=None,
     changed_share=None,
     gate_gradient=None,
 ):
@@ -73,7 +73,7 @@ def measure(
         load: float array `(E,)`.
         importance: float array `(E,)`, or None for the load.
         overflow: float. Choices that were dropped.
-        figures: dict. What the gate tells of itself, sums over tokens.
+        gate_metrics: dict. What the gate tells of itself, sums over tokens.
         changed_share: float or None.
         gate_gradient: float or None.
 
@@ -82,7 +82,8 @@ def measure(
     """
     load = np.asarray(load, "float64")
     importance = load if importance is None else np.asarray(importance)
-    figures = figures or {}
+    gate_metrics = gate_metrics or {}
+    gap = gate_metrics.get("gap")
     num_experts, choices = len(load), load.sum()
     mean_k = choices / tokens if tokens else 0.0
     return RoutingWindow(
@@ -106,13 +107,11 @@ def measure(
         ),
         mean_k=float(mean_k),
         changed_share=changed_share,
-        noise_over_gap=(
-            figures["noise"] / figures["gap"] if figures.get("gap") else None
-        ),
+        noise_over_gap=(gate_metrics["noise"] / gap if gap else None),
         gate_gradient=gate_gradient,
-        figures={
+        gate_metrics={
             name: float(total / tokens) if tokens else 0.0
-            for name, total in figures.items()
+            for name, total in gate_metrics.items()
         },
     )
 
@@ -172,6 +171,8 @@ def _entropy(load):
 
 def _parsed(line):
     values = json.loads(line)
+    if "figures" in values:  # the name in older files
+        values["gate_metrics"] = values.pop("figures")
     if values["verdict"] is not None:
         values["verdict"] = Verdict(**values["verdict"])
     return RoutingWindow(**values)
@@ -187,8 +188,8 @@ class WindowFile:
 
     >>> import tempfile
     >>> file = WindowFile(tempfile.mkdtemp())
-    >>> file.append([measure("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])])
-    >>> file.append([measure("moe", 20, 10, tokens=8, load=[4, 4, 4, 4])])
+    >>> file.append([make_window("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])])
+    >>> file.append([make_window("moe", 20, 10, tokens=8, load=[4, 4, 4, 4])])
     >>> [window.step for window in file.read()]
     [10, 20]
     >>> [window.step for window in file.keep_until(10)]

@@ -67,9 +67,9 @@ def curves(history):
 
 def _shown(history):
     """Yields labels and lines that have a value; None becomes NaN, a gap."""
-    told = dict.fromkeys(name for w in history for name in w.figures)
+    told = dict.fromkeys(name for w in history for name in w.gate_metrics)
     of_gate = [
-        (name.replace("_", " "), [w.figures.get(name) for w in history])
+        (name.replace("_", " "), [w.gate_metrics.get(name) for w in history])
         for name in told
     ]
     shown = [

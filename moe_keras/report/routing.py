@@ -52,15 +52,17 @@ def _overview(layers):
 def _last_figures(layers):
     last = {name: history[-1] for name, history in layers.items()}
     # Gates of several kinds tell different things of themselves.
-    told = dict.fromkeys(name for w in last.values() for name in w.figures)
+    told = dict.fromkeys(
+        metric for window in last.values() for metric in window.gate_metrics
+    )
     rows = [
         [html.escape(name)]
         + [_number(getattr(window, field)) for _, field in COLUMNS]
-        + [_number(window.figures.get(figure)) for figure in told]
+        + [_number(window.gate_metrics.get(metric)) for metric in told]
         for name, window in last.items()
     ]
     heads = ["last window", *(head for head, _ in COLUMNS)]
-    heads += [figure.replace("_", " ") for figure in told]
+    heads += [metric.replace("_", " ") for metric in told]
     return table(heads, rows, numbers=True)
 
 
@@ -75,7 +77,7 @@ def _layer(name, history):
     return (
         f"<h3>{html.escape(name)}</h3>\n<ul>{''.join(changes)}</ul>\n"
         + plots.image(plots.heat_map(history), f"load over time, {name}")
-        + plots.image(plots.curves(history), f"figures over time, {name}")
+        + plots.image(plots.curves(history), f"numbers over time, {name}")
     )
 
 

@@ -18,14 +18,14 @@ from moe_keras import (
     ThresholdGate,
     TopKGate,
 )
-from moe_keras.monitoring import Verdict, measure
+from moe_keras.monitoring import Verdict, make_window
 from moe_keras.monitoring.advice import advise, is_balanced
 
 DRIFTING = Verdict("drifting", "spread of load", 0.6, 0.75)
 
 
 def window_of(**figures):
-    window = measure("moe", 10, 10, tokens=10_000, load=[1250.0] * 16)
+    window = make_window("moe", 10, 10, tokens=10_000, load=[1250.0] * 16)
     return dataclasses.replace(window, **{"gate_gradient": 0.1, **figures})
 
 
