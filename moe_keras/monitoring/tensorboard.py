@@ -21,6 +21,7 @@ SCALARS = (
     "changed_share",
     "noise_over_gap",
     "gate_gradient",
+    "balancing_loss",
 )
 MAX_SIDE = 256  # most experts, or windows, that a heat map tells apart
 PIXELS = 512  # the side of a heat map, about

@@ -46,6 +46,7 @@ class RoutingWindow:
     changed_share: float | None = None  # fraction of tokens, see `LayerWatch`
     noise_over_gap: float | None = None  # see `NoisyTopKGate`
     gate_gradient: float | None = None  # root mean square norm in a step
+    balancing_loss: float | None = None  # mean of what a step added
     # What the gate tells of itself, by name: means over the tokens.
     gate_metrics: dict = dataclasses.field(default_factory=dict)
     verdict: Verdict | None = None  # None: too few tokens to judge
@@ -62,6 +63,7 @@ def make_window(
     gate_metrics=None,
     changed_share=None,
     gate_gradient=None,
+    balancing_loss=None,
 ):
     """Makes a window from its sums.
 
@@ -76,6 +78,7 @@ def make_window(
         gate_metrics: dict. What the gate tells of itself, sums over tokens.
         changed_share: float or None.
         gate_gradient: float or None.
+        balancing_loss: float or None.
 
     Returns:
         `RoutingWindow`, without a verdict.
@@ -107,8 +110,9 @@ def make_window(
         ),
         mean_k=float(mean_k),
         changed_share=changed_share,
-        noise_over_gap=(gate_metrics["noise"] / gap if gap else None),
+        noise_over_gap=gate_metrics["noise"] / gap if gap else None,
         gate_gradient=gate_gradient,
+        balancing_loss=balancing_loss,
         gate_metrics={
             name: float(total / tokens) if tokens else 0.0
             for name, total in gate_metrics.items()
