@@ -14,6 +14,26 @@ from moe_keras import monitoring
 MEANS = ("probabilities", "log_probabilities")
 
 
+def keras_models(translator):
+    """The Keras models behind a translator, or behind an ensemble of them.
+
+    Args:
+        translator: `TranslationModel`.
+
+    Returns:
+        List; empty for a translator that is no Keras model.
+
+    Example:
+
+    >>> keras_models(Ensemble([keras.Sequential([], name="one"), object()]))
+    [<Sequential name=one, built=False>]
+    """
+    members = getattr(translator, "members", None)
+    if members is not None:
+        return [model for member in members for model in keras_models(member)]
+    return [translator] if isinstance(translator, keras.Model) else []
+
+
 @contextlib.contextmanager
 def uncounted(translator):
     """Context manager: nothing that a translator computes is counted.
@@ -29,13 +49,9 @@ def uncounted(translator):
     >>> with uncounted(Ensemble([keras.Sequential([]), object()])):
     ...     pass
     """
-    members = getattr(translator, "members", [translator])
     with contextlib.ExitStack() as stack:
-        for member in members:
-            if isinstance(member, keras.Model):
-                stack.enter_context(monitoring.uncounted(member))
-            elif member is not translator:
-                stack.enter_context(uncounted(member))
+        for model in keras_models(translator):
+            stack.enter_context(monitoring.uncounted(model))
         yield
 
 
