@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from moe_keras import monitoring
 from moe_keras.monitoring.layers import by_name, observed_layers
-from translation.search.ensemble import keras_models
+from translation.search.ensemble import keras_models, uncounted
 from translation.text.special_ids import BOS_ID, PAD_ID
 
 
@@ -76,7 +76,7 @@ def route_batch(translator, source_ids, target_ids):
     models = keras_models(translator)
     names = _names(models)
 
-    with monitoring.uncounted(*models):
+    with uncounted(translator):
         with _collected(models) as source_calls:
             memory, state = translator.encode(source_ids)
         state, target_calls, steps = _step_through(
