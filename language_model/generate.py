@@ -67,7 +67,7 @@ def continue_prompts(model, prompt_ids, max_tokens, sampling, count=1):
     Args:
         model: `LanguageModel`.
         prompt_ids: `(B, P)` int32, padded on the right with 0, without bos.
-        max_tokens: int32 tensor `(B,)`, eos counted.
+        max_tokens: int32 tensor `(B,)`, eos not counted.
         sampling: `translation.search.sampling.Sampling`.
         count: int. Continuations of each prompt, n.
 
@@ -92,7 +92,7 @@ def continue_prompts(model, prompt_ids, max_tokens, sampling, count=1):
         return sample(
             step,
             (state, last_B),
-            max_tokens,
+            max_tokens + 1,
             sampling,
             count=count,
             bos_id=BOS_ID,
@@ -133,12 +133,14 @@ class TextGenerator:
             autograph=False,
         )
 
-    def __call__(self, prompts, count=1):
+    def __call__(self, prompts, count=1, first=0):
         """Continues prompts.
 
         Args:
             prompts: List of str; an empty one begins a text.
             count: int. Continuations of each.
+            first: int. Number of the first prompt: a prompt of another number
+                is continued otherwise.
 
         Returns:
             List of lists of `count` str, prompts included.
@@ -147,7 +149,7 @@ class TextGenerator:
         ids = tf.ragged.constant(
             self._vocabulary.encode(prompts), dtype=tf.int32, ragged_rank=1
         ).to_tensor(PAD_ID)
-        numbers = tf.range(size)
+        numbers = tf.range(first, first + size)
         sampling = Sampling(
             temperature=tf.fill([size], float(options.temperature)),
             top_k=tf.fill([size], options.top_k),

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.bias import wide
+from moe_keras.gating import GATES
 from moe_keras.placement.shards import Shard, device_of, mark, shard_of
 
 
@@ -45,6 +46,8 @@ class FactoredAdam(keras.optimizers.Optimizer):
         epsilon: float. Added to the root of the second moment.
         name: str.
         **kwargs: As for all Keras optimizers: `weight_decay`, `clipnorm`, ...
+            Weight decay leaves alone what it would spoil: the `no_decay`
+            weights of gates, such as the thresholds of `BatchwiseGate`.
 
     Raises:
         ValueError: If a decay is not in [0, 1).
@@ -80,6 +83,12 @@ class FactoredAdam(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.exclude_from_weight_decay()
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Exclude variables from weight decay, beside those of gates."""
+        names = [name for gate in GATES.values() for name in gate.no_decay]
+        super().exclude_from_weight_decay(var_list, names + (var_names or []))
 
     def build(self, variables):
         """Makes the averages, each on the device of its variable.

@@ -68,6 +68,8 @@ def defaults_of(layer):
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 defaults.setdefault(parameter.name, parameter.default)
     defaults.pop("self")
+    if layer is moe_keras.HierarchicalGate:  # it decides these for `Router`
+        del defaults["num_experts"], defaults["kernel_initializer"]
     return defaults
 
 
@@ -87,7 +89,9 @@ def in_config(name, value):
     [
         value
         for value in vars(moe_keras).values()
-        if inspect.isclass(value) and issubclass(value, keras.layers.Layer)
+        if inspect.isclass(value)
+        and issubclass(value, keras.layers.Layer)
+        and value is not moe_keras.Router  # a base class
     ],
 )
 def test_no_argument_has_the_same_value_in_all_cases(layer):

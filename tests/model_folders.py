@@ -1,39 +1,28 @@
 """Model folders without a training run: what it would leave, untrained."""
 
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
+from small_runs import SMALL
 
 from trainers.engine.checkpoints.best import best_folder
 from trainers.engine.checkpoints.contents import weights_by_path
 from trainers.engine.checkpoints.recent import training_folder
-from trainers.engine.config.loop_config import LoopConfig
+from trainers.engine.config.overrides import with_overrides
 from trainers.engine.loop import seed_everything
 from trainers.translator.fields import identity
 from trainers.translator.folder import ModelFolder, build_model
-from trainers.translator.presets import NmtConfig
-from translation.model.config import TranslatorConfig
-from translation.search.beam_options import BeamOptions
 from translation.text.tokenizer.training import train_tokenizer
 
 SENTENCES = ["a small dog", "the dog sleeps", "a cat sees the small dog", "oh"]
 
 
 def small_config(vocab_size, **changes):
-    values = {
-        "model": TranslatorConfig(
-            vocab_size=vocab_size,
-            depth=8,
-            lstm_units=8,
-            encoder_layers=2,
-            encoder_moe_after=(1,),
-            num_experts=2,
-            expert_hidden_dim=8,
-            attention_units=8,
-        ),
-        "loop": LoopConfig(steps=9, keep_best=3),
-        "search": BeamOptions(beam_width=3, max_length_extra=2),
-    }
-    return NmtConfig(**(values | changes))
+    """`SMALL` with another vocabulary, and other fields of `NmtConfig`."""
+    fields = [f"vocab_size={vocab_size}", "decoder_layers=2", "beam_width=3"]
+    config = with_overrides(SMALL, [*fields, "steps=9", "keep_best=3"])
+    return dataclasses.replace(config, **changes)
 
 
 def make_folder(path, seeds=(1,), sentences=SENTENCES, **changes):

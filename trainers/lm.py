@@ -1,4 +1,4 @@
-"""Trains, evaluates and averages language models with mixtures of experts.
+"""Trains, evaluates and uses language models with mixtures of experts.
 
 On the corpus that comes with the package:
 
@@ -14,6 +14,10 @@ Run the same command again and it resumes where it was stopped or killed. Then:
   python -m trainers.lm --model_dir=runs/lm --mode=evaluate \\
     --test=data/test.txt.gz --labels=data/test.domain.gz
   python -m trainers.lm --model_dir=runs/lm --mode=average
+  python -m trainers.lm --model_dir=runs/lm --mode=score lines.txt
+  python -m trainers.lm --model_dir=runs/lm --mode=score --rerank=0.3 n_best.txt
+  echo 'The cat' | python -m trainers.lm --model_dir=runs/lm --mode=generate \\
+    --set temperature=0.8 --set top_p=0.9
 
 Any field of the configuration that is printed at the start can be changed:
 
@@ -35,8 +39,10 @@ _MODE = flags.DEFINE_enum(
     "mode",
     "train_and_evaluate",
     usage.MODES,
-    "What to do. average writes the mean of checkpoints to MODEL_DIR/averaged, "
-    "a folder for the other modes.",
+    "What to do. score reads the files named, or standard input, and writes "
+    "log probability, subwords and their log probabilities for each line, with "
+    "tabs between. generate continues each line. average writes the mean of "
+    "checkpoints to MODEL_DIR/averaged, a folder for the other modes.",
 )
 define_config_flags(usage.PRESETS, "runs/lm-PRESET")
 flags.DEFINE_string(
@@ -52,6 +58,18 @@ flags.DEFINE_string(
     None,
     "File with a label for each line of --test: perplexity is told for each.",
 )
+flags.DEFINE_float(
+    "rerank",
+    None,
+    "score reads n-best lists, LINE ||| TEXT ||| SCORE, adds this times the "
+    "log probability to the scores and sorts each list.",
+)
+flags.DEFINE_integer(
+    "samples",
+    0,
+    "Continuations of each line, written as LINE ||| TEXT; 0 for one alone.",
+    lower_bound=0,
+)
 define_average_flag()
 define_worker_flags()
 define_threads_flag()
@@ -64,7 +82,7 @@ def main(argv):
     # Not before the flags are known to be right: TensorFlow takes seconds.
     from trainers.language_model import modes
 
-    modes.run(_MODE.value, flags.FLAGS)
+    modes.run(_MODE.value, argv[1:], flags.FLAGS)
 
 
 if __name__ == "__main__":

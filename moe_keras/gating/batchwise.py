@@ -12,7 +12,7 @@ from moe_keras.capacity import slots_of_expert
 from moe_keras.checks import check_k, check_not_negative
 from moe_keras.gating.router import Router, count_tokens
 from moe_keras.placement.replicas import sum_over_replicas
-from moe_keras.placement.shared_choice import best_tokens, choices_of_tokens
+from moe_keras.placement.shared_choice import choices_of_tokens, choose_tokens
 
 # Thresholds are kept as log(T) / 10. As a logarithm, because scores fall with
 # the number of experts, while an optimizer such as Adam takes steps of one size
@@ -68,11 +68,14 @@ class BatchwiseGate(Router):
     task would teach the gate nothing. The scores are then not divided, as in
     `NoisyTopKGate`.
 
-    *Weight decay* draws the thresholds towards 1, where no token passes:
-    exclude them. `moe_keras.FactoredAdam` does so by itself; tell any other
-    optimizer with `weight_decay`, before it is built:
+    *Weight decay* draws the thresholds towards 1, where no token passes.
+    `moe_keras.FactoredAdam` leaves them alone; any other optimizer with
+    `weight_decay` has to be told so before it is built:
 
+        optimizer = keras.optimizers.AdamW(weight_decay=0.1)
         optimizer.exclude_from_weight_decay(var_names=["log_threshold"])
+
+    `moe_keras.monitoring.RoutingMonitor` says so where it was forgotten.
 
     Args:
         num_experts: int. Number of experts E to choose from.
@@ -107,6 +110,7 @@ class BatchwiseGate(Router):
     """
 
     config_name = "batchwise"
+    no_decay = ("log_threshold",)
     balances_itself = True
     balance_knobs = ("threshold_loss_weight",)
     figure_names = ("tokens_without_expert",)
@@ -147,7 +151,7 @@ class BatchwiseGate(Router):
                 tf.math.count_nonzero(mask, dtype="int32")
             )
             m = slots_of_expert(num_tokens, self.k, self.num_experts)
-            taken_NE = best_tokens(score_NE, m, mask)
+            taken_NE = choose_tokens(score_NE, m, mask)
             loss = self._threshold_loss(
                 score_NE, above_NE, taken_NE, num_tokens
             )

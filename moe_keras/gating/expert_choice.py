@@ -11,7 +11,7 @@ from moe_keras.capacity import slots_of_expert
 from moe_keras.checks import check_above_0
 from moe_keras.gating.router import Router, count_tokens
 from moe_keras.placement.replicas import sum_over_replicas
-from moe_keras.placement.shared_choice import best_tokens, choices_of_tokens
+from moe_keras.placement.shared_choice import choices_of_tokens, choose_tokens
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -102,7 +102,7 @@ class ExpertChoiceGate(Router):
         # Logarithms keep scores apart that would underflow.
         score_NE = tf.nn.log_softmax(self.logits(inputs, mask))
         tokens = count_tokens(score_NE, mask)
-        taken_NE = best_tokens(score_NE, self._capacity(tokens), mask)
+        taken_NE = choose_tokens(score_NE, self._capacity(tokens), mask)
         expert_NK, top_NK = choices_of_tokens(score_NE, taken_NE)
         routing = self.routing(
             expert_NK, tf.where(expert_NK >= 0, tf.exp(top_NK), 0.0)

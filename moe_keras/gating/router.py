@@ -26,6 +26,7 @@ class Router(FixedArguments, keras.layers.Layer):
     - `config_name`: str, the name of the gate in configurations. None (the
       default) for a gate that only code can choose.
     - `uses_groups`: bool. Whether it divides its experts into groups.
+    - `no_decay`: names of trainable weights that weight decay would spoil.
     - `not_options`: arguments of the constructor that no user sets as an
       option, because they follow from the sizes of the model.
     - `arguments_for(sizes)`: the arguments that follow from the sizes.
@@ -64,6 +65,7 @@ class Router(FixedArguments, keras.layers.Layer):
 
     config_name = None
     uses_groups = False
+    no_decay = ()
     not_options = ("num_experts", "k")
 
     def __init__(

@@ -102,6 +102,8 @@ class RoutingMonitor(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(
                 os.path.join(self._model_dir, "logs", "routing")
             )
+        for line in _decay_warnings(optimizer, self._recorder.layers_by_name):
+            self._log(line)
         _wrap_apply(optimizer, self.model, self._recorder)
         # A graph of an earlier `fit` knows nothing of the watch.
         self.model.make_train_function(force=True)
@@ -144,6 +146,21 @@ def _steps_done(optimizer):
     """Batches, of which one update of accumulated gradients has several."""
     updates = optimizer.iterations
     return int(tf.convert_to_tensor(getattr(optimizer, "_iterations", updates)))
+
+
+def _decay_warnings(optimizer, layers_by_name):
+    """Warns of weights of gates that the optimizer's weight decay spoils."""
+    if not optimizer.weight_decay:
+        return
+    for name, layer in layers_by_name.items():
+        for weight in layer.gate.trainable_variables:
+            is_spoilt = weight.name in getattr(layer.gate, "no_decay", ())
+            if is_spoilt and optimizer._use_weight_decay(weight.value):
+                yield (
+                    f"weight decay spoils {weight.name} of {name}: call "
+                    "optimizer.exclude_from_weight_decay("
+                    f'var_names=["{weight.name}"]) before training'
+                )
 
 
 def _wrap_apply(optimizer, model, recorder):

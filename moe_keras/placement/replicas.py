@@ -104,7 +104,7 @@ def gather_over_replicas(values):
     return sum_over_replicas(tf.pad(row, [[before, behind], *rest]))
 
 
-def share_of_replica(batch):
+def rows_of_replica(batch):
     """This replica's rows of a batch that all replicas hold.
 
     Shares are consecutive and differ by one row at most; of a batch with
@@ -118,7 +118,7 @@ def share_of_replica(batch):
 
     Example:
 
-    >>> share_of_replica({"ids": tf.constant([[1], [2]])})["ids"].shape
+    >>> rows_of_replica({"ids": tf.constant([[1], [2]])})["ids"].shape
     TensorShape([2, 1])
     """
     count = num_replicas()

@@ -84,7 +84,7 @@ def raw(variable):
     return getattr(variable, "_value", variable)
 
 
-def put_together(variables):
+def gather_shards(variables):
     """The whole of a weight, in the memory of this process.
 
     Args:
@@ -101,7 +101,7 @@ def put_together(variables):
     return whole
 
 
-def join_tensors(variables):
+def concat_shards(variables):
     """The whole of a weight as a tensor, with gradients of all its shards.
 
     Args:
@@ -116,7 +116,7 @@ def join_tensors(variables):
     >>> for n, variable in enumerate(variables):
     ...     sides = [(slice(0, 1), slice(m, m + 1)) for m in (n, 2 + n)]
     ...     mark(variable, Shard("kernel", (1, 4), tuple(sides), axis=1))
-    >>> join_tensors(variables).numpy().tolist()
+    >>> concat_shards(variables).numpy().tolist()
     [[1.0, 2.0, 3.0, 4.0]]
     """
     rows = {}  # the first expert of a shard: {place along `axis`: piece}
@@ -134,7 +134,7 @@ def join_tensors(variables):
     return tf.concat(joined, 0)
 
 
-def share_out(value, variables):
+def assign_shards(value, variables):
     """Sets shards of a weight from a value of the whole; each takes its part.
 
     Args:
@@ -232,7 +232,7 @@ class Whole(Trackable):
 
     def numpy(self):
         """The whole, of shards that are all of this process."""
-        return put_together(self.shards)
+        return gather_shards(self.shards)
 
     def _gather_saveables_for_checkpoint(self):
         return {_VALUE: lambda name: _SavedPieces(self, name)}

@@ -18,7 +18,7 @@ from moe_keras.placement.replicas import (
 _DIGIT_BITS = 8
 
 
-def best_tokens(score, tokens_each, mask=None):
+def choose_tokens(score, tokens_each, mask=None):
     """For each expert its best tokens of the batch that replicas share.
 
     Equal scores go to the tokens that come first, those of replica 0 before
@@ -39,7 +39,7 @@ def best_tokens(score, tokens_each, mask=None):
     Example:
 
     >>> score = tf.constant([[-1.0, -2.0], [-3.0, -0.5], [-2.0, -0.1]])
-    >>> best_tokens(score, 1).numpy().tolist()
+    >>> choose_tokens(score, 1).numpy().tolist()
     [[True, False], [False, False], [False, True]]
     """
     score = tf.stop_gradient(score)

@@ -1,13 +1,16 @@
 """One weight of experts in several variables, used as one."""
 
+import contextlib
+
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state  # no public name
 
 from moe_keras.placement.shards import (
-    join_tensors,
-    put_together,
+    assign_shards,
+    concat_shards,
+    gather_shards,
     shard_of,
-    share_out,
 )
 
 
@@ -54,16 +57,16 @@ class SplitWeight:
     def numpy(self):
         """Gather the whole weight in the memory of this process."""
         self.check_is_whole("read")
-        return put_together(self.shards)
+        return gather_shards(self.shards)
 
     def whole(self):
         """Tensor of the whole weight, for experts called by themselves."""
         self.check_is_whole("computed with")
-        return join_tensors(self.shards)
+        return concat_shards(self.shards)
 
     def assign(self, value):
         """Set the shards of this process from a value of the whole weight."""
-        share_out(value, self.shards)
+        assign_shards(value, self.shards)
 
     def __array__(self, dtype=None, copy=None):
         del copy  # it always is one
@@ -92,3 +95,28 @@ def whole_tensor(weight):
     if isinstance(weight, SplitWeight):
         return weight.whole()
     return tf.convert_to_tensor(weight)
+
+
+@contextlib.contextmanager
+def made_at_once():
+    """Context manager: create variables at once, whoever is tracing.
+
+    Keras builds most models within a graph, and within a scope in which it
+    only notes the variables, to create them later and on another device. The
+    shards of a weight have to exist before they can be marked.
+
+    Example:
+
+    >>> from keras import Variable
+    >>> from keras.src.backend.common.stateless_scope import StatelessScope
+    >>> with StatelessScope(), made_at_once():
+    ...     Variable([3.0]).numpy().tolist()
+    [3.0]
+    """
+    noting = global_state.get_global_attribute("stateless_scope")
+    global_state.set_global_attribute("stateless_scope", None)
+    try:
+        with tf.init_scope():
+            yield
+    finally:
+        global_state.set_global_attribute("stateless_scope", noting)

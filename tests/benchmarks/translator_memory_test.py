@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from four_devices import started
 
-from moe_keras.placement.replicas import share_of_replica, sum_over_replicas
+from moe_keras.placement.replicas import rows_of_replica, sum_over_replicas
 from moe_keras.plan import Training, layouts, memory
 from moe_keras.plan.translator import translator_from_config
 from trainers.translator.folder import build_translator
@@ -39,7 +39,7 @@ def step_of(model, strategy, halfway):
         }
         with tf.GradientTape() as tape:
             total, tokens, _ = training_loss(
-                model, share_of_replica(batch), smoothing=0.1
+                model, rows_of_replica(batch), smoothing=0.1
             )
             loss = total / tokens + tf.add_n(model.losses)
         # None goes back before the others have what it sent them.

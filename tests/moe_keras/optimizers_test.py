@@ -11,6 +11,19 @@ from moe_keras.parallel import MeshLayout
 from moe_keras.placement.shards import whole_variables
 
 
+def test_weight_decay_leaves_the_thresholds_of_gates_alone():
+    gate = moe_keras.BatchwiseGate(3, k=2)
+    gate.build((None, 4))
+    before = [weight.numpy() for weight in gate.trainable_variables]
+    optimizer = FactoredAdam(0.5, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])  # adds to them
+    zeros = [tf.zeros(weight.shape) for weight in gate.trainable_variables]
+    optimizer.apply(zeros, gate.trainable_variables)
+    kernel, thresholds = gate.trainable_variables
+    np.testing.assert_allclose(kernel, 0.95 * before[0], rtol=1e-6)  # 1 - .05
+    np.testing.assert_array_equal(thresholds, before[1])
+
+
 def _gradients(shape, steps, seed=0):
     random = np.random.default_rng(seed)
     return [random.normal(size=shape).astype("float32") for _ in range(steps)]

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from moe_keras.placement.replicas import share_of_replica
+from moe_keras.placement.replicas import rows_of_replica
 
 
 class SharedBatches:
@@ -46,7 +46,7 @@ class SharedBatches:
             )
         self.state = self._iterator
         self.spec = getattr(self._iterator, "element_spec", None)
-        self.rows_of_replica = share_of_replica
+        self.rows_of_replica = rows_of_replica
 
     def __iter__(self):
         return self

@@ -93,7 +93,7 @@ class Run:
         mine = self.is_chief and bool(
             training_folder(self.folder.path).stored()
         )
-        return self.workers.everyones(mine)[0]
+        return self.workers.all_gather(mine)[0]
 
     def resume(self, task, config):
         """Makes the loop, as it was left after the last checkpoint if any.

@@ -8,7 +8,7 @@ import tensorflow as tf
 from moe_keras.parallel.replicas.weight import is_split
 from moe_keras.placement.replicas import (
     num_replicas,
-    share_of_replica,
+    rows_of_replica,
     sum_over_replicas,
 )
 from moe_keras.placement.shards import device_of
@@ -119,7 +119,7 @@ class TrainStep:
         watch=None,
         loss_scale=None,
         batch_spec=None,
-        rows_of_replica=share_of_replica,
+        rows_of_replica=rows_of_replica,
     ):
         self._model = model
         self._loss = loss

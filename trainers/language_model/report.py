@@ -57,6 +57,8 @@ def show_next_commands(folder, log):
     program = f"python -m trainers.lm --model_dir={path}"
     log("")
     log("Go on with:")
+    log(f"  echo 'Text' | {program} --mode=generate --samples=3")
+    log(f"  echo 'Text' | {program} --mode=score")
     log(f"  {program} --mode=evaluate --test=FILE --labels=FILE")
     log(f"  python -m moe_keras.report {path}")
     log(f"  tensorboard --logdir={path}/logs")

@@ -5,15 +5,19 @@ Importing it imports no TensorFlow: a wrong flag is refused at once.
 
 from trainers.engine.program.usage import TRAINING, WORKER_FLAGS, Usage
 
-MODES = (TRAINING, "evaluate", "average")
+_FILTERS = ("score", "generate")
+MODES = (TRAINING, "evaluate", *_FILTERS, "average")
 USAGE = Usage(
     modes_of_flag={
         **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
         "test": (TRAINING, "evaluate"),
-        "set": (TRAINING,),
+        "set": (TRAINING, "generate"),
+        "rerank": ("score",),
+        "samples": ("generate",),
         "labels": ("evaluate",),
         "average_of": ("average",),
     },
+    modes_of_paths=_FILTERS,
 )
 
 # Names of presets, which trainers/language_model/presets.py has: a test

@@ -6,6 +6,7 @@ import sys
 from trainers.engine.config.overrides import with_overrides
 from trainers.engine.config.presets import preset_named
 from trainers.engine.program.body import run_body
+from trainers.engine.program.output import write_groups
 from trainers.engine.program.usage import TRAINING
 from trainers.engine.worker_options import WorkerOptions
 from trainers.translator import task as translation_task
@@ -13,13 +14,10 @@ from trainers.translator.expert_study import study_experts
 from trainers.translator.folder import ModelFolder
 from trainers.translator.initial import started_from
 from trainers.translator.presets import PRESETS
-from trainers.translator.text_input import (
-    line_groups,
-    pair_groups,
-    prefixed_groups,
-)
+from trainers.translator.text_input import pair_groups, prefixed_groups
 from trainers.translator.text_modes import LineTranslator, PairScorer
 from translation.text.languages import parse_pair
+from translation.text.line_groups import line_groups
 
 _say = functools.partial(print, flush=True)
 
@@ -107,7 +105,7 @@ def _translate(model_dir, paths, flags):
         flags.long_lines,
         flags.max_source_length,
     )
-    _filter(translate, groups)
+    write_groups(translate, groups)
 
 
 def _score(model_dir, paths, flags):
@@ -120,15 +118,7 @@ def _score(model_dir, paths, flags):
         flags.ensemble_mean,
         flags.max_source_length,
     )
-    _filter(score, groups)
-
-
-def _filter(function, groups):
-    """Writes what comes out for each group before it reads on."""
-    for group in groups:
-        lines = "".join(f"{line}\n" for line in function(group))
-        sys.stdout.buffer.write(lines.encode())
-        sys.stdout.buffer.flush()
+    write_groups(score, groups)
 
 
 def _export(model_dir, _, flags):

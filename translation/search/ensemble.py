@@ -15,34 +15,35 @@ MEANS = ("probabilities", "log_probabilities")
 
 
 def keras_models(translator):
-    """The Keras models behind a translator, or behind an ensemble of them.
+    """Lists the Keras models of a translation model.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model, see `translate.py`.
 
     Returns:
-        List; empty for a translator that is no Keras model.
+        List: the model itself, the members of an ensemble, or nothing for a
+        model that is no Keras model.
 
     Example:
 
     >>> keras_models(Ensemble([keras.Sequential([], name="one"), object()]))
     [<Sequential name=one, built=False>]
     """
-    members = getattr(translator, "members", None)
-    if members is not None:
-        return [model for member in members for model in keras_models(member)]
+    if isinstance(translator, Ensemble):
+        return [
+            m for member in translator.members for m in keras_models(member)
+        ]
     return [translator] if isinstance(translator, keras.Model) else []
 
 
 @contextlib.contextmanager
 def uncounted(translator):
-    """Context manager: nothing that a translator computes is counted.
+    """Context manager: count nothing of what a translation model computes.
 
-    `moe_keras.monitoring.uncounted` for a `TranslationModel`, which may be an
-    ensemble of Keras models, or no Keras model at all.
+    It is `moe_keras.monitoring.uncounted` for all of its `keras_models`.
 
     Args:
-        translator: `TranslationModel`.
+        translator: A translation model.
 
     Example:
 

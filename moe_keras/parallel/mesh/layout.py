@@ -6,12 +6,12 @@ import tensorflow as tf
 
 from moe_keras.experts.stacked import check_takes_local, check_weights_are_split
 from moe_keras.parallel.mesh import layout_checks
-from moe_keras.parallel.mesh.at_once import made_at_once
 from moe_keras.parallel.mesh.mesh import Mesh
 from moe_keras.parallel.mesh.run import ExchangeDispatcher, VisitDispatcher
 from moe_keras.parallel.mesh.sharded_weight import ShardedWeight, split
 from moe_keras.placement.placement import Placement
 from moe_keras.placement.shards import mark
+from moe_keras.placement.split_weight import made_at_once
 
 
 class MeshLayout(Placement):

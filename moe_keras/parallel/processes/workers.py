@@ -1,4 +1,4 @@
-"""The processes that train together, as the training loop sees them."""
+"""The processes that train together, for the training loop."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ _LENGTH = 512  # bytes of a message that travel at once
 class Workers:
     """This process among those that train together; by default it is alone.
 
-    All of them run the same program on the same batches, of which each takes
-    its share. One of them, the chief, also evaluates and writes what is to be
-    kept. They decide together: whatever may differ between them, such as the
-    time or a signal, goes through `all_gather` first.
+    All of them run the same program on the same batches, and each takes its
+    rows of a batch. One of them, the chief, also evaluates and writes files.
+    They decide together: what may differ between them, such as the time or a
+    signal, is gathered by `all_gather` first.
 
-    As a context it watches the others while it lasts: see `Heartbeat`.
+    As a context manager it watches the other processes: see `Heartbeat`.
 
     Args:
         strategy: `tf.distribute.Strategy`; by default the one in force.
@@ -58,15 +58,15 @@ class Workers:
 
     @contextlib.contextmanager
     def scope(self):
-        """A model that is built within the block is trained by all."""
+        """Context manager: a model built within it is trained by all."""
         with self.strategy.scope(), self._placement.scope():
             yield
 
     def all_gather(self, value):
-        """What each worker has to say; all must ask at the same point.
+        """Gather a value from every worker; all must call at the same point.
 
         Args:
-            value: What JSON can hold; NaN and infinities too.
+            value: Anything that JSON can hold; NaN and infinities too.
 
         Returns:
             List of the workers' values, the chief's first.
@@ -93,7 +93,7 @@ class Workers:
         table = tf.pad(numbers[tf.newaxis], [[before, behind], [0, 0]])
 
         def of_replica():
-            # One replica of each worker speaks, the others add nothing.
+            # One replica of each worker sends, the others add zeros.
             per_worker = self.strategy.num_replicas_in_sync // self.count
             speaks = tf.equal(replica_index() % per_worker, 0)
             return sum_over_replicas(tf.where(speaks, table, 0))
@@ -107,7 +107,7 @@ class Workers:
         return self
 
     def __exit__(self, kind, error, _):
-        """Leaves the others in peace, or says which of them was lost.
+        """Stop watching, or raise an error that names a lost worker.
 
         Raises:
             WorkerLost: for an error of TensorFlow, if a worker has died.
@@ -120,7 +120,7 @@ class Workers:
             if lost:
                 raise lost from error
         self._heartbeat.stop()
-        # TensorFlow's own watch, too, which would cry at each that leaves.
+        # TensorFlow's own health check would report each worker that leaves.
         watch = "_check_health_thread_should_stop"
         if hasattr(self.strategy.extended, watch):
             getattr(self.strategy.extended, watch).set()

@@ -26,7 +26,6 @@ from moe_keras.parallel.exchange import (
     plan_devices,
     run_local_experts,
 )
-from moe_keras.parallel.mesh.at_once import made_at_once
 from moe_keras.parallel.replicas.exchange import all_to_all
 from moe_keras.parallel.replicas.weight import ReplicaWeight
 from moe_keras.placement.local_experts import LocalExperts
@@ -37,6 +36,7 @@ from moe_keras.placement.replicas import (
     replica_index,
 )
 from moe_keras.placement.shards import shard_of
+from moe_keras.placement.split_weight import made_at_once
 
 
 class ReplicaPlacement(Placement):

@@ -8,14 +8,9 @@ takes the first copy for all of it, a `ReplicaWeight` knows better.
 E: experts    R: replicas
 """
 
-import numpy as np
 import tensorflow as tf
 
-from moe_keras.placement.replicas import (
-    num_replicas,
-    replica_index,
-    sum_over_replicas,
-)
+from moe_keras.placement.replicas import num_replicas
 from moe_keras.placement.shards import Shard, mark, raw, shard_of
 from moe_keras.placement.split_weight import SplitWeight
 
@@ -83,6 +78,11 @@ def copies_of(variable):
     return tuple(getattr(variable, "values", (variable,)))
 
 
+def strategy_of(variable):
+    """The strategy whose replicas have other copies; None for a mesh."""
+    return getattr(raw(variable), "_moe_keras_strategy", None)
+
+
 def mark_copies(variable, path, strategy):
     """Lets each replica's copy know which experts of a weight it has.
 
@@ -137,83 +137,9 @@ def mark_optimizer(optimizer, variables):
             name = beside.path.split("/")[-1]
             if name.startswith(beginning):
                 kind = name.removeprefix(beginning)
-                strategy = getattr(raw(variable), "_moe_keras_strategy", None)
-                mark_beside(beside, variable, kind, strategy)
+                mark_beside(beside, variable, kind, strategy_of(variable))
 
 
 def is_split(variable):
     """Whether replicas have different parts of a variable and not copies."""
     return shard_of(copies_of(variable)[0]) is not None
-
-
-def gather_whole(variable, keeps=True):
-    """The whole of a variable whose parts replicas have, on this host.
-
-    All workers must call it at the same point. No device ever has the whole:
-    one part after the other is brought to all of them, and from there to the
-    hosts of those that keep it.
-
-    Args:
-        variable: Keras or TensorFlow variable that `is_split`.
-        keeps: bool. Whether this process wants it, or helps the others.
-
-    Returns:
-        Array `(E, ...)`, or None.
-    """
-    parts = [
-        part.numpy() if keeps else None for part in _parts_of_all(variable)
-    ]
-    return np.concatenate(parts) if keeps else None
-
-
-def _parts_of_all(variable):
-    """Every replica's part, one after the other: tensors `(E / R, ...)`."""
-    variable = raw(variable)
-    if not hasattr(variable, "_moe_keras_send"):
-        variable._moe_keras_send = _sending(variable)
-    number = shard_of(copies_of(variable)[0]).shape[0] // variable.shape[0]
-    for index in range(number):
-        yield variable._moe_keras_send(tf.constant(index))
-
-
-def _sending(variable):
-    """A `tf.function` that is traced but once, for all parts and saves."""
-    strategy = variable._moe_keras_strategy
-
-    def send(index):
-        is_here = tf.equal(replica_index(), index)
-        part = tf.convert_to_tensor(variable)
-        return sum_over_replicas(tf.where(is_here, part, tf.zeros_like(part)))
-
-    def run(index):
-        parts = strategy.run(send, args=(index,))
-        return strategy.experimental_local_results(parts)[0]
-
-    return tf.function(run, autograph=False)
-
-
-def gather_pieces(wholes, keeps):
-    """Brings what other processes have of some weights, to be saved.
-
-    All workers must call it at the same point, with the same weights. A part
-    at a time is on the devices for a moment, and what is kept is in the memory
-    of the host.
-
-    Args:
-        wholes: List of what `whole_variables` returns.
-        keeps: bool. Whether this process is the one that saves.
-    """
-    for whole in wholes:
-        variable = getattr(whole, "of_replicas", None)
-        if variable is None:
-            continue
-        mine = shard_of(copies_of(variable)[0])
-        each = variable.shape[0]
-        for index, part in enumerate(_parts_of_all(variable)):
-            if not keeps:
-                continue
-            experts = slice(index * each, (index + 1) * each)
-            piece = (experts, *mine.pieces[0][1:])
-            (place,) = mine._replace(pieces=(piece,)).places
-            with tf.device("CPU:0"):
-                whole.pieces_elsewhere[place] = tf.identity(part)

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from moe_keras.placement.shards import (
     Shard,
+    assign_shards,
     device_of,
+    gather_shards,
     mark,
-    put_together,
     shard_of,
-    share_out,
     whole_variables,
 )
 
@@ -110,12 +110,12 @@ class TestValues:
     @pytest.mark.parametrize("way", WAYS)
     def test_what_is_shared_out_comes_together_again(self, way):
         variables = marked(WAYS[way])
-        share_out(WHOLE.tolist(), variables)
-        np.testing.assert_array_equal(put_together(variables), WHOLE)
+        assign_shards(WHOLE.tolist(), variables)
+        np.testing.assert_array_equal(gather_shards(variables), WHOLE)
 
     def test_other_shape_is_refused_by_name(self):
         with pytest.raises(ValueError, match=r"\(2, 3, 4\) of moe/w.*\(3, 4\)"):
-            share_out(WHOLE[0], marked(BY_EXPERT))
+            assign_shards(WHOLE[0], marked(BY_EXPERT))
 
 
 class TestCheckpoints:
@@ -142,17 +142,17 @@ class TestCheckpoints:
         if here == "whole":
             ours[0].assign(WHOLE)
         else:
-            share_out(WHOLE, ours)
+            assign_shards(WHOLE, ours)
         checkpoint = tf.train.Checkpoint(w=whole_variables(ours))
         path = checkpoint.write(str(tmp_path / "ckpt"))
         restored = tf.train.Checkpoint(w=whole_variables(theirs))
         restored.read(path).assert_consumed()
-        found = theirs[0].numpy() if there == "whole" else put_together(theirs)
+        found = theirs[0].numpy() if there == "whole" else gather_shards(theirs)
         np.testing.assert_array_equal(found, WHOLE)
 
     def test_file_holds_the_pieces_of_other_processes_too(self, tmp_path):
         mine, theirs = marked(BY_EXPERT)
-        share_out(WHOLE, [mine])
+        assign_shards(WHOLE, [mine])
         (whole,) = whole_variables([mine])
         (place,) = shard_of(theirs).places
         whole.pieces_elsewhere[place] = tf.constant(WHOLE[1:])

@@ -7,7 +7,7 @@ from small_gates import dense_gates
 
 from moe_keras import BatchwiseGate, ExpertChoiceGate, SparseMoE
 from moe_keras.placement.replicas import replica_index, sum_over_replicas
-from moe_keras.placement.shared_choice import best_tokens
+from moe_keras.placement.shared_choice import choose_tokens
 
 N, D, E = 9, 4, 5
 GATES = {
@@ -55,20 +55,20 @@ def test_the_best_of_both_are_taken(end, dtype, two_replicas):
 
     def choose(share):
         mask = tf.constant(mask_N)[share]
-        return best_tokens(tf.constant(score_NE)[share], 3, mask)
+        return choose_tokens(tf.constant(score_NE)[share], 3, mask)
 
     taken = on_two(two_replicas, choose, end)
     expected = brute_force(score_NE, 3, mask_N)
     assert expected[:, 1].nonzero()[0].tolist() == [0, 2, 3]
     np.testing.assert_array_equal(np.concatenate(taken), expected)
-    np.testing.assert_array_equal(best_tokens(score_NE, 3, mask_N), expected)
+    np.testing.assert_array_equal(choose_tokens(score_NE, 3, mask_N), expected)
 
 
 @pytest.mark.parametrize("m", (0, 1, N))
 def test_none_and_all_of_the_tokens(m, two_replicas):
     score_NE = tf.math.log(tf.random.stateless_uniform((N, E), (1, 2)))
     taken = on_two(
-        two_replicas, lambda share: best_tokens(score_NE[share], m), 4
+        two_replicas, lambda share: choose_tokens(score_NE[share], m), 4
     )
     assert np.concatenate(taken).sum(axis=0).tolist() == [m] * E
 
@@ -161,7 +161,7 @@ def test_what_travels_does_not_grow_with_the_tokens(monkeypatch):
     monkeypatch.setattr(shared_choice, "num_replicas", lambda: 2)
     for num_tokens in (10, 1000):
         score = -np.random.default_rng(0).exponential(size=(num_tokens, E))
-        taken = best_tokens(tf.constant(score, "float32"), 3)
+        taken = choose_tokens(tf.constant(score, "float32"), 3)
         np.testing.assert_array_equal(
             taken, brute_force(score, 3, np.ones(num_tokens, bool))
         )

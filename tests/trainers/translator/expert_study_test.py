@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_runs import SMALL
 
 from moe_keras.monitoring import routing_layers
 from trainers.engine.config.overrides import with_overrides
 from trainers.engine.loop import seed_everything
 from trainers.translator.expert_study import route_corpus, study_experts
 from trainers.translator.folder import ModelFolder, build_model
-from trainers.translator.presets import NmtConfig
 from translation.text.corpora.corpus import CorpusError, open_corpus
 from translation.text.input_pipeline import evaluation_batches
 from translation.text.tokenizer.training import train_tokenizer
@@ -20,18 +20,6 @@ PAIRS = [
     ("one dog", "un chien"),
     ("two dogs run home", "deux chiens"),
     ("one cat", "un chat"),
-]
-SMALL = [
-    "vocab_size=300",
-    "depth=8",
-    "lstm_units=8",
-    "encoder_layers=2",
-    "encoder_moe_after=1",
-    "decoder_layers=1",
-    "num_experts=4",
-    "expert_hidden_dim=8",
-    "attention_units=8",
-    "tokens_per_batch=64",
 ]
 
 
@@ -44,8 +32,12 @@ def folder(tmp_path_factory):
         (path / f"test.{language}").write_text(lines)
     tokenizer = train_tokenizer([text for pair in PAIRS for text in pair], 300)
     config = with_overrides(
-        NmtConfig(),
-        [*SMALL, f"vocab_size={tokenizer.vocab_size}", f"test={path / 'test'}"],
+        SMALL,
+        [
+            "num_experts=4",
+            f"vocab_size={tokenizer.vocab_size}",
+            f"test={path / 'test'}",
+        ],
     )
     seed_everything(0)
     model = build_model(config)

@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 import pytest
+from small_runs import SMALL
 
 from trainers.engine.checkpoints.identity import agree
 from trainers.engine.config.overrides import with_overrides
@@ -13,20 +14,12 @@ from trainers.engine.folder.files import FolderError
 from trainers.translator import folder as model_folder
 from trainers.translator.fields import identity, score_identity
 from trainers.translator.folder import ModelFolder, build_model
-from trainers.translator.presets import NmtConfig
-from translation.model.config import TranslatorConfig
 from translation.text.tokenizer.tokenizer import Tokenizer
 from translation.text.tokenizer.training import train_tokenizer
 
-CONFIG = NmtConfig(
-    model=TranslatorConfig(
-        vocab_size=40,
-        depth=4,
-        lstm_units=4,
-        num_experts=2,
-        expert_hidden_dim=3,
-        attention_units=3,
-    )
+CONFIG = with_overrides(
+    SMALL,
+    ["depth=4", "lstm_units=4", "encoder_layers=3", "decoder_layers=2"],
 )
 
 
@@ -108,7 +101,7 @@ def test_all_differences_are_told_at_once(folder):
 
 
 @pytest.mark.parametrize(
-    "change", ["steps=9", "learning_rate=0.1", "beam_width=2", "dev=mine"]
+    "change", ["steps=9", "learning_rate=0.1", "beam_width=3", "dev=mine"]
 )
 def test_what_is_not_the_model_may_change(folder, change):
     folder.check_same(with_overrides(CONFIG, [change]))
@@ -150,7 +143,7 @@ def test_identity_leaves_out_where_the_corpus_is(folder):
 
 def test_score_depends_on_the_dev_corpus_and_the_search():
     fields = score_identity(CONFIG, "01")
-    for change in ("dev=other", "dev_sentences=3", "beam_width=2"):
+    for change in ("dev=other", "dev_sentences=3", "beam_width=3"):
         assert score_identity(with_overrides(CONFIG, [change]), "01") != fields
     for change in ("test=other", "steps=9", "learning_rate=0.1"):
         assert score_identity(with_overrides(CONFIG, [change]), "01") == fields

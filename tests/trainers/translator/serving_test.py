@@ -9,31 +9,27 @@ import numpy as np
 import pytest
 from model_folders import make_folder
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from small_runs import SMALL
 
+from trainers.engine.config.overrides import with_overrides
 from trainers.translator import serving
 from trainers.translator.ensembles import open_translator
 from trainers.translator.folder import build_translator
-from trainers.translator.presets import NmtConfig
 from trainers.translator.serving import served_model
-from translation.model.config import TranslatorConfig
 from translation.search.beam_options import BeamOptions
 from translation.search.score import score_batch
 from translation.search.translate import translate_batch
 from translation.text.tokenizer.tokenizer import Tokenizer
 
-CONFIG = NmtConfig(
-    model=TranslatorConfig(
-        vocab_size=40,
-        depth=8,
-        lstm_units=8,
-        encoder_layers=2,
-        encoder_moe_after=(1,),
-        num_experts=4,
-        expert_hidden_dim=8,
-        attention_units=8,
-        moe_activation="linear",
-        capacity_factor=0.5,
-    )
+CONFIG = with_overrides(
+    SMALL,
+    [
+        "vocab_size=40",
+        "decoder_layers=2",
+        "num_experts=4",
+        "moe_activation=linear",
+        "capacity_factor=0.5",
+    ],
 )
 SOURCES = np.array(
     [[5, 6, 7, 8, 9, 2], [8, 2, 0, 0, 0, 0], [11, 4, 30, 2, 0, 0]]

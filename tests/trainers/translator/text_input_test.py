@@ -8,11 +8,8 @@ import time
 
 import pytest
 
-from trainers.translator.text_input import (
-    line_groups,
-    pair_groups,
-    prefixed_groups,
-)
+from trainers.translator.text_input import pair_groups, prefixed_groups
+from translation.text.line_groups import line_groups
 from translation.text.text_files import CorpusError
 
 
@@ -89,7 +86,7 @@ class TestLines:
         (tmp_path / "a").write_text("one\n")
         paths = [str(tmp_path / "a"), name]
         code = (
-            "import sys; from trainers.translator.text_input import *; "
+            "import sys; from translation.text.line_groups import *; "
             "print(list(line_groups(sys.argv[1:], sys.stdin.buffer)))"
         )
         done = subprocess.run(

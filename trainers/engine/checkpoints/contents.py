@@ -5,8 +5,11 @@ import re
 
 import tensorflow as tf
 
-from moe_keras.parallel.processes.sums import SumsOfReplicas
-from moe_keras.parallel.replicas.weight import gather_pieces, gather_whole
+from moe_keras.parallel.replicas.saving import (
+    SumsOfReplicas,
+    gather_pieces,
+    gather_whole,
+)
 from moe_keras.placement.shards import Whole, shard_of, whole_variables
 from trainers.engine.checkpoints.files import CheckpointError
 
@@ -159,7 +162,7 @@ class TrainingState:
         """
         parts = {n: x for n, x in self._parts.items() if n not in without}
         read(tf.train.Checkpoint(**parts), stored)
-        self._sums.share_out()
+        self._sums.scatter()
 
 
 def read_weights(stored, model):

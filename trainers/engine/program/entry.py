@@ -6,6 +6,7 @@ at once.
 
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
 import platform
 import runpy
@@ -13,8 +14,8 @@ import sys
 
 from absl import app, flags
 
-# Ends of a program that is stopped by Ctrl-C, as shells have it.
-_INTERRUPTED = 130
+# Exit codes after Ctrl-C, and where nobody reads the output, as shells have it.
+_INTERRUPTED, _UNREAD = 130, 141
 
 
 def run(main):
@@ -34,6 +35,9 @@ def run(main):
             lambda argv: _without_usage_errors(main, argv),
             flags_parser=parse_flags,
         )
+    except BrokenPipeError:  # as of `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_UNREAD)
     except KeyboardInterrupt:  # while Python still imports
         print("Stopped by Ctrl-C.", file=sys.stderr)
         sys.exit(_INTERRUPTED)

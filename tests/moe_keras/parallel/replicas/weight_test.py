@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from moe_keras import FeedForwardExperts
-from moe_keras.parallel.replicas import weight as replica_weight
+from moe_keras.parallel.replicas import saving
 from moe_keras.parallel.replicas.placement import ReplicaPlacement
-from moe_keras.parallel.replicas.weight import gather_pieces, gather_whole
+from moe_keras.parallel.replicas.saving import gather_pieces, gather_whole
 from moe_keras.placement.replicas import sum_over_replicas
 from moe_keras.placement.shards import whole_variables
 
@@ -30,7 +30,7 @@ def test_whole_is_gathered_part_by_part_by_a_graph_made_once(
         traced.append(values.shape)
         return sum_over_replicas(values)
 
-    monkeypatch.setattr(replica_weight, "sum_over_replicas", recording)
+    monkeypatch.setattr(saving, "sum_over_replicas", recording)
     for save in range(3):
         value = np.arange(60.0).reshape(4, 3, 5) + save
         kernel.assign(value)

@@ -89,3 +89,13 @@ def test_closed_output_is_no_error():
     code = "from trainers.engine.program import entry; entry.take_any_text()"
     command = f"exec >&- 2>&-; exec {sys.executable} -c '{code}'"
     assert subprocess.run(["bash", "-c", command]).returncode == 0
+
+
+def test_help_that_is_not_read_to_its_end_is_no_error():
+    command = f"{sys.executable} -m trainers.nmt --help"
+    shell = f'{command} | head -n 1; exit "${{PIPESTATUS[0]}}"'
+    process = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, text=True
+    )
+    assert process.returncode in (0, 141)  # it may all have been written
+    assert process.stderr == ""

@@ -1,0 +1,230 @@
+"""Tables 6, 7 and 8 of arXiv:1701.06538 at the scale of one machine.
+
+    python benchmarks/paper_tables.py table_7 --folder=runs/table_7 \\
+      --train=train.txt.gz --dev=valid.txt.gz --test=test.txt.gz \\
+      --million_words=11
+    python benchmarks/paper_tables.py table_6 --folder=runs/table_6 ...
+
+Every model of a table trains on the same words, in the same order, with the
+same vocabulary, by `trainers.lm`; each has a folder of its own below
+`--folder`. Stop the program as you like: given again, it goes on where it was.
+It writes `FOLDER/table.json`, `table.md` and, with matplotlib, `table.svg`.
+
+- `table_7`: models of equal ops per timestep, dense ones and mixtures of more
+  and more experts. Perplexity is that of the test corpus, per word with the
+  ends of lines. Ops and parameters are counted without embedding and softmax.
+  Curves show the perplexity of the dev corpus as words are read, which is what
+  table 8 has of two amounts of data.
+- `table_6`: one mixture with other weights of its two losses, and how even the
+  load of the test corpus is.
+
+`--models` picks some of a table, `--set` changes fields of all.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as trainers do
+
+from tensorboard.backend.event_processing import (  # noqa: E402
+    event_accumulator,
+)
+
+from language_model.corpora import open_lines  # noqa: E402
+from language_model.sizes import count_sizes  # noqa: E402
+from trainers.engine.config.presets import preset_named  # noqa: E402
+from trainers.language_model.folder import LmFolder  # noqa: E402
+from trainers.language_model.presets import PRESETS  # noqa: E402
+from trainers.language_model.task import train_and_evaluate  # noqa: E402
+from trainers.language_model.vocabulary import make_vocabulary  # noqa: E402
+
+DENSE = ("moe_1_wide", "moe_1_deep", "4xlstm_128", "lstm_512_128")
+MIXTURES = ("moe_4", "moe_32", "moe_256", "moe_256_h", "moe_1024_h")
+# Weights of the importance and the load loss, in the order of table 6.
+WEIGHTS = ((0, 0), (0.2, 0), (0, 0.2), (0.1, 0.1), (0.01, 0.01), (1, 1))
+_SAMPLE = 20_000  # lines by which subwords per word are told
+
+
+def models_of(table, mixture):
+    """dict from the name of a model to its preset and its fields.
+
+    >>> models_of("table_6", "moe_256")["1, 1"]
+    ('small_moe_256', ['importance_loss_weight=1', 'load_loss_weight=1'])
+    """
+    if table == "table_7":
+        return {name: (f"small_{name}", []) for name in (*DENSE, *MIXTURES)}
+    return {
+        f"{importance}, {load}": (
+            f"small_{mixture}",
+            [
+                f"importance_loss_weight={importance}",
+                f"load_loss_weight={load}",
+            ],
+        )
+        for importance, load in WEIGHTS
+    }
+
+
+def shared_vocabulary(arguments):
+    """Makes the vocabulary of all models, once.
+
+    Returns:
+        Its path, and subwords for a word of the training text.
+    """
+    folder = LmFolder(pathlib.Path(arguments.folder) / "vocabulary")
+    config = _config(arguments, "small_moe_1_wide", [])
+    corpus = open_lines(config.train)
+    make_vocabulary(config, folder, corpus, print)
+    vocabulary = folder.load_vocabulary(config.vocabulary_kind)
+    lines = list(itertools.islice(corpus.read(), _SAMPLE))
+    words = sum(len(line.split()) + 1 for line in lines)
+    ids = sum(len(row) + 1 for row in vocabulary.encode(lines))
+    return folder.vocabulary_path(config.vocabulary_kind), ids / words
+
+
+def _config(arguments, preset, fields):
+    corpora = [
+        f"{name}={getattr(arguments, name)}"
+        for name in ("train", "dev", "test")
+        if getattr(arguments, name)
+    ]
+    return preset_named(PRESETS, preset, [*corpora, *fields, *arguments.set])
+
+
+def train_one(arguments, name, preset, fields, vocabulary, ids_per_word):
+    """Trains a model, or takes up what there is of it; its row."""
+    folder = pathlib.Path(arguments.folder) / name.replace(", ", "_")
+    config = _config(
+        arguments, preset, [*fields, f"vocabulary_file={vocabulary}"]
+    )
+    ids = arguments.million_words * 1e6 * ids_per_word
+    steps = max(1, round(ids / config.batches.tokens_per_batch))
+    config = dataclasses.replace(
+        config, loop=dataclasses.replace(config.loop, steps=steps)
+    )
+    results = train_and_evaluate(config, folder, _prefixed(name))
+    trained = LmFolder(folder).load_config()
+    sizes = count_sizes(trained.model)
+    seconds = 60 * results["training_minutes"]
+    return {
+        "model": name,
+        "perplexity": results["perplexity"],
+        "ops": sizes.ops,
+        "parameters": sizes.parameters,
+        "words_per_second": results["tokens"] / ids_per_word / seconds,
+        "routing": results["routing"],
+        "curve": _curve(folder, config, ids_per_word),
+    }
+
+
+def _prefixed(name):
+    return lambda line: print(f"[{name}] {line}" if line else "", flush=True)
+
+
+def _curve(folder, config, ids_per_word):
+    """Words read and perplexity of the dev corpus, evaluation by evaluation."""
+    events = event_accumulator.EventAccumulator(str(folder / "logs" / "dev"))
+    events.Reload()
+    if "perplexity" not in events.Tags()["tensors"]:
+        return []
+    words = config.batches.tokens_per_batch / ids_per_word
+    return [
+        (event.step * words, float(event.tensor_proto.float_val[0]))
+        for event in events.Tensors("perplexity")
+    ]
+
+
+def as_markdown(rows):
+    """The table, with what each model gains on the best dense one.
+
+    >>> row = {"model": "moe_4", "perplexity": 90.0, "ops": 5e5,
+    ...        "parameters": 1e6, "words_per_second": 9e3, "routing": {}}
+    >>> print(as_markdown([row]).splitlines()[-1])
+    | moe_4 | 90.00 | | 0.50 | 1.0 | 9,000 | | |
+    """
+    dense = [r["perplexity"] for r in rows if r["model"] in DENSE]
+    lines = [
+        "| model | perplexity | to the best dense | ops, M | parameters, M | "
+        "words/s | CV(load) | max/mean load |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        gain = f"{row['perplexity'] / min(dense) - 1:+.1%} " if dense else ""
+        loads = [*row["routing"].values()]
+        cv, peak = (
+            f"{max(load[name] for load in loads):.2f} " if loads else ""
+            for name in ("cv_load", "max_over_mean_load")
+        )
+        lines.append(
+            f"| {row['model']} | {row['perplexity']:.2f} | {gain}| "
+            f"{row['ops'] / 1e6:.2f} | {row['parameters'] / 1e6:.1f} | "
+            f"{row['words_per_second']:,.0f} | {cv}| {peak}|"
+        )
+    return "\n".join(lines)
+
+
+def draw(rows, path):
+    """Perplexity against parameters, and as words are read."""
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
+    for row in rows:
+        is_dense = row["model"] in DENSE
+        style = {"marker": "s" if is_dense else "o", "label": row["model"]}
+        left.semilogx(row["parameters"], row["perplexity"], **style)
+        if row["curve"]:
+            words, perplexities = zip(*row["curve"], strict=True)
+            millions = [count / 1e6 for count in words]
+            line = "--" if is_dense else "-"
+            right.plot(millions, perplexities, line, label=row["model"])
+    left.set(xlabel="parameters without tables", ylabel="test perplexity")
+    right.set(
+        xlabel="million words read", ylabel="dev perplexity", yscale="log"
+    )
+    right.legend(fontsize="small")
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("table", choices=("table_6", "table_7"))
+    parser.add_argument("--folder", required=True)
+    for name in ("train", "dev", "test"):
+        parser.add_argument(f"--{name}", help="as of trainers.lm")
+    parser.add_argument("--million_words", type=float, default=11.0)
+    parser.add_argument("--models", nargs="*", help="names; all by default")
+    parser.add_argument("--mixture", default="moe_256", help="that of table_6")
+    parser.add_argument("--set", action="append", default=[])
+    arguments = parser.parse_args()
+    models = models_of(arguments.table, arguments.mixture)
+    unknown = {*(arguments.models or models)} - {*models}
+    if unknown:
+        parser.error(f"--models: unknown {unknown}; known: {', '.join(models)}")
+    folder = pathlib.Path(arguments.folder)
+    vocabulary, ids_per_word = shared_vocabulary(arguments)
+    rows = []
+    for name in arguments.models or models:
+        preset, fields = models[name]
+        rows.append(
+            train_one(arguments, name, preset, fields, vocabulary, ids_per_word)
+        )
+        (folder / "table.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (folder / "table.md").write_text(as_markdown(rows) + "\n")
+        print(as_markdown(rows), flush=True)
+    try:
+        draw(rows, folder / "table.svg")
+    except ImportError:
+        print("No picture: pip install 'moe-keras[plots]'.")
+
+
+if __name__ == "__main__":
+    main()
