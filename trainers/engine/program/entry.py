@@ -7,7 +7,6 @@ at once.
 import importlib.metadata
 import importlib.util
 import os
-import os
 import pathlib
 import platform
 import runpy
