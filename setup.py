@@ -77,6 +77,9 @@ setuptools.setup(
         ],
     },
     entry_points={
-        "console_scripts": ["moe-train-nmt = trainers.cli:nmt"],
+        "console_scripts": [
+            "moe-train-lm = trainers.cli:lm",
+            "moe-train-nmt = trainers.cli:nmt",
+        ],
     },
 )

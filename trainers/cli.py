@@ -5,3 +5,7 @@ import runpy
 
 def nmt():
     runpy.run_module("trainers.nmt", run_name="__main__", alter_sys=True)
+
+
+def lm():
+    runpy.run_module("trainers.lm", run_name="__main__", alter_sys=True)

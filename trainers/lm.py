@@ -14,6 +14,8 @@ Run the same command again and it resumes where it was stopped or killed. Then:
   python -m trainers.lm --model_dir=runs/lm --mode=evaluate \\
     --test=data/test.txt.gz --labels=data/test.domain.gz
   python -m trainers.lm --model_dir=runs/lm --mode=average
+  python -m trainers.lm --model_dir=runs/lm --mode=experts \\
+    --test=data/test.txt.gz --labels=data/test.domain.gz
   python -m trainers.lm --model_dir=runs/lm --mode=score lines.txt
   python -m trainers.lm --model_dir=runs/lm --mode=score --rerank=0.3 n_best.txt
   echo 'The cat' | python -m trainers.lm --model_dir=runs/lm --mode=generate \\
@@ -35,55 +37,66 @@ from trainers.engine.program.flags import (
 )
 from trainers.language_model import usage
 
-_MODE = flags.DEFINE_enum(
-    "mode",
-    "train_and_evaluate",
-    usage.MODES,
-    "What to do. score reads the files named, or standard input, and writes "
-    "log probability, subwords and their log probabilities for each line, with "
-    "tabs between. generate continues each line. average writes the mean of "
-    "checkpoints to MODEL_DIR/averaged, a folder for the other modes.",
-)
-define_config_flags(usage.PRESETS, "runs/lm-PRESET")
-flags.DEFINE_string(
-    "train",
-    None,
-    "Text to train on, joined by commas: a file, a pattern, a folder, "
-    "tfds:NAME or phrasebook; with @WEIGHT after each they are mixed.",
-)
-flags.DEFINE_string("dev", None, "Text that chooses the best checkpoint.")
-flags.DEFINE_string("test", None, "Text that is reported.")
-flags.DEFINE_string(
-    "labels",
-    None,
-    "File with a label for each line of --test: perplexity is told for each.",
-)
-flags.DEFINE_float(
-    "rerank",
-    None,
-    "score reads n-best lists, LINE ||| TEXT ||| SCORE, adds this times the "
-    "log probability to the scores and sorts each list.",
-)
-flags.DEFINE_integer(
-    "samples",
-    0,
-    "Continuations of each line, written as LINE ||| TEXT; 0 for one alone.",
-    lower_bound=0,
-)
-define_average_flag()
-define_worker_flags()
-define_threads_flag()
-flags.adopt_module_key_flags(entry)  # --version
+
+def define_flags():
+    """Define the program's flags.
+
+    Not on import, since other programs have flags of the same names.
+    """
+    flags.DEFINE_enum(
+        "mode",
+        "train_and_evaluate",
+        usage.MODES,
+        "What to do. score reads the files named, or standard input, and "
+        "writes log probability, subwords and their log probabilities for "
+        "each line, with tabs between. generate continues each line. average "
+        "writes the mean of checkpoints to MODEL_DIR/averaged, a folder for "
+        "the other modes. experts shows what the experts do with --test.",
+    )
+    define_config_flags(usage.PRESETS, "runs/lm-PRESET")
+    flags.DEFINE_string(
+        "train",
+        None,
+        "Text to train on, joined by commas: a file, a pattern, a folder, "
+        "tfds:NAME or phrasebook; with @WEIGHT after each they are mixed.",
+    )
+    flags.DEFINE_string("dev", None, "Text that chooses the best checkpoint.")
+    flags.DEFINE_string("test", None, "Text that is reported.")
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "File with a label for each line of --test, such as its domain: "
+        "evaluate tells perplexity for each, experts how much of the choice "
+        "of experts it is.",
+    )
+    flags.DEFINE_float(
+        "rerank",
+        None,
+        "score reads n-best lists, LINE ||| TEXT ||| SCORE, adds this times "
+        "the log probability to the scores and sorts each list.",
+    )
+    flags.DEFINE_integer(
+        "samples",
+        0,
+        "Continuations of each line, written as LINE ||| TEXT; 0 for one "
+        "alone.",
+        lower_bound=0,
+    )
+    define_average_flag()
+    define_worker_flags()
+    define_threads_flag()
+    flags.adopt_module_key_flags(entry)  # --version
 
 
 def main(argv):
     """Does what the flags ask for; see the top of this file."""
-    usage.USAGE.check(_MODE.value, argv[1:])
+    usage.USAGE.check(flags.FLAGS.mode, argv[1:])
     # Not before the flags are known to be right: TensorFlow takes seconds.
     from trainers.language_model import modes
 
-    modes.run(_MODE.value, argv[1:], flags.FLAGS)
+    modes.run(flags.FLAGS.mode, argv[1:], flags.FLAGS)
 
 
 if __name__ == "__main__":
+    define_flags()
     entry.run(main)

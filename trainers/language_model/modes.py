@@ -9,6 +9,7 @@ from trainers.engine.program.output import write_groups
 from trainers.engine.program.usage import TRAINING
 from trainers.engine.worker_options import WorkerOptions
 from trainers.language_model import task
+from trainers.language_model.expert_study import study_experts
 from trainers.language_model.presets import PRESETS
 from trainers.language_model.text_modes import (
     LineContinuer,
@@ -76,9 +77,14 @@ def _average(model_dir, _, flags):
     task.average(model_dir, flags.average_of, _say)
 
 
+def _experts(model_dir, _, flags):
+    study_experts(model_dir, flags.test, flags.labels, _say)
+
+
 MODES = {
     "evaluate": _evaluate,
     "score": _score,
     "generate": _generate,
     "average": _average,
+    "experts": _experts,
 }

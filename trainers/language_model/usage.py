@@ -6,15 +6,15 @@ Importing it imports no TensorFlow: a wrong flag is refused at once.
 from trainers.engine.program.usage import TRAINING, WORKER_FLAGS, Usage
 
 _FILTERS = ("score", "generate")
-MODES = (TRAINING, "evaluate", *_FILTERS, "average")
+MODES = (TRAINING, "evaluate", *_FILTERS, "average", "experts")
 USAGE = Usage(
     modes_of_flag={
         **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
-        "test": (TRAINING, "evaluate"),
+        "test": (TRAINING, "evaluate", "experts"),
         "set": (TRAINING, "generate"),
         "rerank": ("score",),
         "samples": ("generate",),
-        "labels": ("evaluate",),
+        "labels": ("evaluate", "experts"),
         "average_of": ("average",),
     },
     modes_of_paths=_FILTERS,

@@ -37,9 +37,7 @@ class DevEvaluation:
         self._model = model
         search = config.search
         if config.dev_search == "greedy":
-            search = dataclasses.replace(
-                search, beam_width=1, num_translations=1
-            )
+            search = search.searching(beam_width=1, num_translations=1)
         self._translate = TextTranslator(model, tokenizer, search)
         self._batches = evaluation_batches(corpus, tokenizer, config.batches)
         pairs = _first(corpus.pairs(), config.dev_sentences)

@@ -102,6 +102,21 @@ can be made wider. Received: num_translations=5, beam_width=4
                     f"leave it out. Received: {name}={value}"
                 )
 
+    def searching(self, **changes):
+        """The same options without sampling, and with other changes.
+
+        >>> options = BeamOptions(sampling=True, top_k=9, min_length=3)
+        >>> options.searching() == BeamOptions(min_length=3)
+        True
+        """
+        names = ("sampling", "temperature", "top_k", "top_p", "sampling_seed")
+        defaults = {
+            field.name: field.default
+            for field in dataclasses.fields(self)
+            if field.name in names
+        }
+        return dataclasses.replace(self, **defaults, **changes)
+
     @property
     def has_constraints(self):
         """Whether they forbid outputs. Eos alone is an output of length 1."""

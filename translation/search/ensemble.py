@@ -65,10 +65,10 @@ class Ensemble:
 
     Args:
         members: Sequence of translation models with one vocabulary.
-        mean: str. What is averaged: `"probabilities"`, where each member can
-            bring up what it is sure of, or `"log_probabilities"`, where each
-            can rule out what it finds impossible.
-        names: Sequence of str, what a card calls the members, or None.
+        mean: str. What is averaged: `"probabilities"`, so that one member
+            that is sure can lift a token, or `"log_probabilities"`, so that
+            one member can rule a token out.
+        names: Sequence of str, names of the members on a card, or None.
 
     Raises:
         ValueError: if there is no member, or no such mean.
@@ -103,16 +103,22 @@ class Ensemble:
         self.names = None if names is None else list(names)
 
     def encode(self, source_ids):
-        """Lets each member read the sources `(B, S)`."""
+        """Encodes the sources `(B, S)` with each member."""
         read = [member.encode(source_ids) for member in self.members]
         memories, states = zip(*read, strict=True)
         return list(memories), list(states)
 
     def step(self, ids, state, memory):
-        """Mean of the members' log probabilities `(N, V)`, float32.
+        """Averages the members' scores of the next token.
 
-        A mean of log probabilities is not one of a distribution: it lacks a
-        constant, which whoever takes it for logits adds.
+        Args:
+            ids, state, memory: As of a translation model; the last two are
+                lists with an entry for each member.
+
+        Returns:
+            `(scores, state)`: `(N, V)` float32 and the list of new states.
+            A mean of probabilities gives log probabilities. A mean of log
+            probabilities does not sum to 1: take it as logits.
 
         Raises:
             ValueError: if the members differ in the size of the vocabulary.
@@ -137,7 +143,7 @@ class Ensemble:
         return tf.reduce_mean(log_probs_MNV, axis=0), list(states)
 
     def alignment(self, state):
-        """Mean of the members' attention `(N, S)` in the last step."""
+        """Averages the members' attention `(N, S)` in the last step."""
         alignments = [
             tf.cast(member.alignment(own), tf.float32)
             for member, own in zip(self.members, state, strict=True)

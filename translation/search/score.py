@@ -1,11 +1,10 @@
-"""What a model thinks of translations that it is given.
+"""Scores of given translations, by teacher forcing.
 
 B: sentences    S: source length    T: target length, eos included
 V: vocabulary
 
-Teacher forcing by the same `step` that the search takes, so whatever can be
-translated with can score, and a translation that the search found has here
-the score that it had there.
+Scoring calls the same `step` as the search. So every translation model can
+score, and a translation that the search has found gets the same score here.
 """
 
 import functools

@@ -53,12 +53,15 @@ MAX_SOURCE_LENGTH = 256
 # What is left out around a prefix, as by `tf.strings.strip`.
 BLANKS = " \t\n\v\f\r"
 
-# Batches in work at a time: memory grows with them.
+# Batches translated at a time: memory grows with them.
 MAX_WORKERS = 4
 
 
 class Attention(NamedTuple):
-    """What each subword of a translation looked at; both have an end mark."""
+    """Attention of each subword of a translation on those of its source.
+
+    Both sides end with the end mark.
+    """
 
     source: list  # of S str, subwords as SentencePiece writes them
     target: list  # of T str
@@ -189,9 +192,10 @@ def _sampled(
 
 
 class TextTranslator:
-    """Translates texts; keep it, for its graph is built only once.
+    """Translates texts.
 
-    Variables of the model may change between calls, as in training.
+    Keep the object: its graph is built only once. Variables of the model may
+    change between calls, as in training.
 
     Args:
         translator: A translation model, see the top of this file.
@@ -263,7 +267,7 @@ class TextTranslator:
         self._sample = graph(ids, ids, numbers)
 
     def __call__(self, texts, on_progress=None, prefixes=None, first_number=0):
-        """The best translation of each text, in the order of the texts.
+        """Translates texts, in their order.
 
         Args:
             texts: list of str. A blank one gives the empty string.
@@ -306,10 +310,10 @@ class TextTranslator:
         return found
 
     def _translated(self, sources, starts, first_number):
-        """Pairs of the places of a batch and their translations, as they come.
+        """Yields the places of each batch and their translations.
 
-        The operations of a search are small: a batch for each core in work at
-        a time uses the cores better than one batch that is spread over them.
+        The operations of a search are small, so one batch for each core at a
+        time uses the cores better than one batch spread over all of them.
         """
 
         def translate(places):
@@ -396,7 +400,7 @@ class TextTranslator:
 
 
 def batches_by_length(sources, batch_tokens):
-    """Groups of like lengths, the longest first.
+    """Groups sources of like length, the longest first.
 
     Args:
         sources: dict of lists of ids.
@@ -420,7 +424,7 @@ def batches_by_length(sources, batch_tokens):
 
 
 def pad_rows(rows):
-    """Array `(B, S)` int32 of lists of ids, padded with 0."""
+    """Pads lists of ids with 0, to an array `(B, S)` int32."""
     padded = np.full((len(rows), max(map(len, rows))), PAD_ID, "int32")
     for row, ids in zip(padded, rows, strict=True):
         row[: len(ids)] = ids

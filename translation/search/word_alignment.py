@@ -9,11 +9,10 @@ SPACE = "\u2581"  # how SentencePiece writes a space
 
 
 def word_links(source_pieces, target_pieces, attention):
-    """The source word that each target word looks at most.
+    """Links each target word to the source word that it attends to most.
 
-    Words are what spaces separate. A target word gives a source word the
-    attention that its subwords give to all subwords of that word; to the end
-    mark there is no link.
+    Spaces separate words. The attention between two words is the sum over
+    their subwords. Nothing is linked to the end mark.
 
     Args:
         source_pieces: List of S str, subwords as SentencePiece writes them.
@@ -36,7 +35,7 @@ def word_links(source_pieces, target_pieces, attention):
     target_count = max(target_T, default=-1) + 1
     if not source_count:
         return []
-    # Row -1, the last one, takes what belongs to no word.
+    # Row -1, the last one, is for subwords that belong to no word.
     total = np.zeros([target_count + 1, source_count + 1])
     np.add.at(total, np.ix_(target_T, source_S), np.asarray(attention))
     best = total[:target_count, :source_count].argmax(axis=1)
@@ -44,7 +43,7 @@ def word_links(source_pieces, target_pieces, attention):
 
 
 def words_of(pieces):
-    """Number of the word of each subword; -1 for spaces and the end mark.
+    """Numbers the word of each subword; -1 for spaces and the end mark.
 
     >>> words_of(["▁", "▁the", "▁sm", "all", "<0xE2>", "</s>"])
     [-1, 0, 1, 1, 1, -1]
@@ -64,7 +63,7 @@ def words_of(pieces):
 
 
 def pharaoh(links):
-    """Links as text: `0-0 1-2`, source word first.
+    """Writes links as text: `0-0 1-2`, source word first.
 
     >>> pharaoh([(1, 0), (0, 1)])
     '1-0 0-1'

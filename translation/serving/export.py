@@ -1,14 +1,14 @@
 """A trained translator as a SavedModel: strings in, strings out.
 
-The folder that `export_translator` fills is what TensorFlow Serving watches:
-one subfolder for each version, named by its number, that holds
+`export_translator` fills a folder as TensorFlow Serving expects it, with one
+subfolder for each version, named by its number:
 
 saved_model.pb, variables/                the model; its subwords are in it
 assets.extra/card.json, card.md           what it is: see `card.py`
 assets.extra/tf_serving_warmup_requests   see `warmup.py`
 
-Besides TensorFlow, whoever loads a version needs only `tensorflow_text`, for
-the subwords. What it does with strings stands in `served.py`.
+To load a version one needs TensorFlow and `tensorflow_text`, for the subwords.
+Its functions are those of `served.py`.
 """
 
 import logging
@@ -44,21 +44,21 @@ def export_translator(
 ):
     """Writes a new version of a translator to a folder.
 
-    A version appears all at once, complete and on the disk, under the next
-    free number. It has warm-up requests if `tensorflow-serving-api` is there,
-    or else a warning is logged.
+    A version appears under the next free number when it is complete and on
+    the disk. It has warm-up requests if `tensorflow-serving-api` is installed;
+    otherwise a warning is logged.
 
     Args:
         translator, tokenizer, options, max_source_length, target_languages:
             as for `ServedTranslator`.
-        folder: str or path, that of all versions. Made when missing.
+        folder: str or path of all versions. Made when missing.
         about: dict or None. More for the card, see `translation.serving.card`.
         warmup_texts: Sequence of str, the usual kind of source.
 
     Returns:
         `pathlib.Path` of the version, `folder/<number>`.
 
-    An example is with `LoadedTranslator`.
+    `LoadedTranslator` has an example.
     """
     served = ServedTranslator(
         translator, tokenizer, options, max_source_length, target_languages
@@ -77,7 +77,7 @@ def export_translator(
 
 
 def _write(served, folder, about, warmup_texts):
-    """All that belongs to a version."""
+    """Writes all files of a version."""
     functions = served.signatures()
     tf.saved_model.save(
         served, str(folder), signatures=functions, options=_WITHOUT_GRADIENTS
@@ -93,7 +93,7 @@ def _write(served, folder, about, warmup_texts):
 
 
 def _forget_gradients(path):
-    """Takes out names of gradients, which loading would warn that it lacks."""
+    """Removes names of custom gradients: loading would warn about them."""
     model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for meta_graph in model.meta_graphs:
         graph = meta_graph.graph_def
@@ -106,7 +106,7 @@ def _forget_gradients(path):
 
 
 def _flush_to_disk(folder):
-    """Waits until all that is in a folder would outlive a power cut."""
+    """Waits until all files of a folder are on the disk."""
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -128,7 +128,7 @@ def _rename_to_next_version(partial, folder):
 
 
 def versions(folder):
-    """Numbers of the versions in a folder, in order."""
+    """Lists the numbers of the versions in a folder, in order."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         return []
@@ -170,12 +170,12 @@ class LoadedTranslator:
     def __init__(self, path, batch_size=64):
         self.path = _version_path(path)
         self.batch_size = batch_size
-        # The object has to stay: its variables live as long as it does.
+        # Keep the object: its variables live as long as it does.
         self._loaded = tf.saved_model.load(str(self.path))
         self._translate = self._loaded.signatures["serving_default"]
 
     def __call__(self, texts):
-        """List of `Translation(text, score)` for a list of str."""
+        """Translates a list of str to a list of `Translation`."""
         found = []
         for start in range(0, len(texts), self.batch_size):
             batch = texts[start : start + self.batch_size]

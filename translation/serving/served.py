@@ -1,10 +1,9 @@
-"""What a server does with strings: the signatures of a SavedModel.
+"""The functions of a SavedModel: strings in, strings out.
 
 B: strings    S, T: subwords of the longest source, of the longest translation
 n: translations of each string, the width of the beam
 """
 
-import dataclasses
 import functools
 
 import tensorflow as tf
@@ -68,13 +67,17 @@ class ServedTranslator(tf.Module):
         self.weights = []
         self.tokenizer = tokenizer
         self.options = options or BeamOptions()
-        # The model is no attribute: of a Keras model that is one, saving would
-        # want its `call` as well.
+        # The model is not an attribute: saving would export its `call` too.
+        # Only `sample` draws, whatever the options.
         self._best = functools.partial(
-            translate_batch, translator, options=self._searching(1)
+            translate_batch,
+            translator,
+            options=self.options.searching(num_translations=1),
         )
         self._make_n_best = functools.partial(
-            _searching, translator, self._searching(self.options.beam_width)
+            _searching,
+            translator,
+            self.options.searching(num_translations=self.options.beam_width),
         )
         self._score = functools.partial(score_batch, translator)
         self._route = functools.partial(route_batch, translator)
@@ -85,7 +88,7 @@ class ServedTranslator(tf.Module):
         self.target_languages = tuple(target_languages)
 
     def translate(self, inputs):
-        """The best translation of each string.
+        """Translates each string.
 
         Args:
             inputs: `(B,)` string.
@@ -103,7 +106,7 @@ class ServedTranslator(tf.Module):
         }
 
     def translate_nbest(self, inputs):
-        """Several translations of each string, best first.
+        """Finds several translations of each string, best first.
 
         Args:
             inputs: `(B,)` string.
@@ -249,7 +252,7 @@ class ServedTranslator(tf.Module):
         return {name: values[:, 0] for name, values in found.items()}
 
     def routing(self, inputs):
-        """The experts of the subwords of each string and its translation.
+        """Shows the experts of each subword of a string and its translation.
 
         Args:
             inputs: `(B,)` string.
@@ -290,7 +293,7 @@ class ServedTranslator(tf.Module):
         }
 
     def score(self, sources, targets):
-        """How probable given translations are.
+        """Scores given translations.
 
         Blank texts are scored like others. Texts are cut: sources to
         `max_source_length` subwords, translations to as many as the search
@@ -301,7 +304,7 @@ class ServedTranslator(tf.Module):
 
         Returns:
             dict of `scores` `(B,)` float32 by which translations are ranked,
-            `log_probs` `(B,)` float32, their natural logarithms of
+            `log_probs` `(B,)` float32, natural logarithms of their
             probability, `lengths` `(B,)` int32 in subwords with eos, and for
             each subword `tokens` `(B, T)` string and `token_log_probs`
             `(B, T)` float32, padded with `""` and 0.
@@ -323,7 +326,7 @@ class ServedTranslator(tf.Module):
         }
 
     def tokenize(self, inputs):
-        """The subwords of each string, without eos, however many.
+        """Cuts each string into subwords, without eos, however many.
 
         Args:
             inputs: `(B,)` string.
@@ -342,7 +345,7 @@ class ServedTranslator(tf.Module):
         }
 
     def detokenize(self, ids):
-        """The text of each row of subwords, as `Tokenizer.detokenize`.
+        """Joins each row of subwords to a text, as `Tokenizer.detokenize`.
 
         Args:
             ids: `(B, S)` int32, padded with 0.
@@ -354,9 +357,10 @@ class ServedTranslator(tf.Module):
 
     @functools.cached_property
     def _n_best(self):
-        """Traced once, for all signatures that give several translations.
+        """The search of all signatures that find several translations.
 
-        Tracing, the file and what a server loads grow with each copy.
+        It is traced once: each copy takes time to trace and to load, and room
+        in the file.
         """
         with tf.init_scope():
             return self._make_n_best()
@@ -391,7 +395,7 @@ class ServedTranslator(tf.Module):
         return ids[:, : self.max_target_length - 1].to_tensor(PAD_ID)
 
     def _if_known(self, target_language, found):
-        """What was found, where the model writes the language."""
+        """Blanks out results in languages that the model does not write."""
         size = tf.shape(found["outputs"])[:1]
         language_B = tf.broadcast_to(target_language, size)
         known = tf.constant(["", *self.target_languages])
@@ -408,18 +412,6 @@ class ServedTranslator(tf.Module):
             name: tf.where(is_known_B1, values, nothing[name])
             for name, values in found.items()
         }
-
-    def _searching(self, count):
-        """The options of a search; only `sample` draws."""
-        return dataclasses.replace(
-            self.options,
-            num_translations=count,
-            sampling=False,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            sampling_seed=0,
-        )
 
     def _texts(self, found, inputs, size):
         """Hypotheses for `inputs` as text, for the first `size` of them."""
@@ -442,7 +434,7 @@ class ServedTranslator(tf.Module):
         }
 
     def signatures(self):
-        """The functions to serve, by name, in graphs of their own."""
+        """Traces the functions to serve: a dict by signature name."""
         functions = {
             name: tf.function(
                 getattr(self, method), input_signature=specs, autograph=False
@@ -487,7 +479,7 @@ def _searching(translator, options):
 
 
 def _never_empty(strings):
-    """The strings, or a blank if there is none: a model may want a row."""
+    """Puts a blank string into an empty batch: a model may need a row."""
     return tf.concat(
         [strings, tf.fill([1 - tf.minimum(tf.size(strings), 1)], "")], 0
     )

@@ -1,9 +1,9 @@
 """Requests that TensorFlow Serving runs before a version takes traffic.
 
-The first request of a kind costs many times a later one, since memory and
-kernels are only then set up. So a SavedModel carries some of each kind, in
-`assets.extra/tf_serving_warmup_requests`. Their messages come from
-`tensorflow-serving-api`, the extra `serving`.
+The first request to a signature takes much longer than later ones, because it
+sets up memory and kernels. So a SavedModel has requests to each signature, in
+`assets.extra/tf_serving_warmup_requests`. The package `tensorflow-serving-api`
+(the extra `serving`) defines their messages.
 """
 
 import itertools
@@ -12,18 +12,18 @@ import tensorflow as tf
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 
-# When nobody says what is usual: a short, a middling and a long one.
+# Default sources: a short one, a middling one and a long one.
 TEXTS = tuple(" ".join(map(str, range(count))) for count in (3, 10, 30))
 
 _BATCH_SIZES = (1, 8, 64)
 
 
 class NoServingApi(ImportError):
-    """The package `tensorflow-serving-api` is not there."""
+    """The package `tensorflow-serving-api` is not installed."""
 
 
 def requests(texts=()):
-    """The requests: all ways to translate in several sizes, and the rest once.
+    """Makes the requests: translation in several batch sizes, the rest once.
 
     Args:
         texts: Sequence of str, the usual kind of source; `TEXTS` if empty.
