@@ -21,6 +21,7 @@ SCALARS = (
     "changed_share",
     "noise_over_gap",
     "gate_gradient",
+    "balancing_loss",
 )
 MAX_SIDE = 256  # experts and windows that a heat map tells apart
 PIXELS = 512  # a heat map is blown up to about this

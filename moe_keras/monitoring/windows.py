@@ -46,6 +46,7 @@ class RoutingWindow:
     changed_share: float | None = None  # of tokens, in their first choice
     noise_over_gap: float | None = None  # see `NoisyTopKGate`
     gate_gradient: float | None = None  # root mean square norm in a step
+    balancing_loss: float | None = None  # mean of what a step added
     # What the gate told of itself, by name: means over the tokens.
     figures: dict = dataclasses.field(default_factory=dict)
     verdict: Verdict | None = None  # None: too few tokens to judge
@@ -62,6 +63,7 @@ def measure(
     figures=None,
     changed_share=None,
     gate_gradient=None,
+    balancing_loss=None,
 ):
     """Computes all figures of a window from its sums.
 
@@ -77,6 +79,7 @@ def measure(
             ratio of `noise` and `gap` is taken.
         changed_share: float or None.
         gate_gradient: float or None.
+        balancing_loss: float or None.
 
     Returns:
         `RoutingWindow`, without a verdict.
@@ -111,6 +114,7 @@ def measure(
             figures["noise"] / figures["gap"] if figures.get("gap") else None
         ),
         gate_gradient=gate_gradient,
+        balancing_loss=balancing_loss,
         figures={
             name: float(total / tokens) if tokens else 0.0
             for name, total in figures.items()

@@ -101,6 +101,16 @@ class LayerWatchTest(tf.test.TestCase):
             self.assertEqual(window.tokens, 8)
             self.assertAllClose(window.figures, figures)
 
+    def test_balancing_loss_is_the_mean_over_training_steps(self):
+        layer, watch = watched_layer()
+        added = []
+        for largest in ((0, 1), (0, 0, 2)):
+            layer(tokens(*largest), training=True)
+            added.append(float(sum(layer.losses)))
+        layer(tokens(1))
+        self.assertAllClose(watch.close().balancing_loss, np.mean(added))
+        self.assertIsNone(watch.close().balancing_loss)
+
     def test_share_of_changed_first_choices(self):
         layer, watch = watched_layer()
         layer(tokens(0, 0, 1, 2), training=True)

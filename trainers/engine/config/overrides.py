@@ -47,7 +47,7 @@ def with_overrides(config, overrides):
 
 
 def field_paths(config, prefix=""):
-    """Dotted names of all fields that hold a value, with those values.
+    """Lists all fields that hold a value, by dotted name.
 
     >>> from trainers.translator.presets import NmtConfig
     >>> field_paths(NmtConfig())["model.vocab_size"]
@@ -64,7 +64,7 @@ def field_paths(config, prefix=""):
 
 
 def field_types(config):
-    """Types that each field of a config takes, by name; dicts of tuples.
+    """Lists the types that each field takes: tuples by name.
 
     Args:
         config: Dataclass, or a value of it.
@@ -81,7 +81,7 @@ def field_types(config):
 
 
 def _replaced(config, texts, prefix=""):
-    """The config with fields read from texts, by dotted name."""
+    """Changes the fields that `texts` has, by dotted name."""
     changed = {}
     for name, kinds in field_types(config).items():
         value, path = getattr(config, name), prefix + name

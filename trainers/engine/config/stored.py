@@ -32,11 +32,11 @@ class ConfigRules:
     before: tuple[tuple[str, object], ...] = ()
 
     def fixed_fields(self, config):
-        """Fields that make a run, as a dict by dotted name."""
+        """Picks the fields that make a run: a dict by dotted name."""
         return fields_of(config, self.fixed)
 
     def open_fields(self, config):
-        """Fields that a trained model leaves open, by dotted name."""
+        """Picks the fields that a trained model leaves open."""
         return fields_of(config, self.open)
 
     def read(self, values):
@@ -68,7 +68,7 @@ class ConfigRules:
 
 
 def fields_of(config, names):
-    """The fields whose dotted names begin with one of those, as a dict."""
+    """Picks the fields whose dotted names begin with one of `names`."""
     fields = field_paths(config)
     return {n: fields[n] for n in fields if n.startswith(tuple(names))}
 
