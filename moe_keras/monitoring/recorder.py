@@ -52,11 +52,11 @@ class RoutingRecorder:
         self._start(step=0)
 
     def begin(self, step):
-        """Starts the first window after `step`.
+        """Start the first window after `step`.
 
-        Windows in the file that are later are dropped: a run that resumes
-        from a checkpoint goes over them again. Those before tell the judges
-        how things stood.
+        Later windows in the file are dropped: a run that resumes from a
+        checkpoint does these steps again. Earlier ones are judged once more,
+        so that verdicts go on from them.
 
         Args:
             step: int. Steps done so far.
@@ -79,7 +79,7 @@ class RoutingRecorder:
         self._gradients.close()
 
     def add_gradients(self, gradients, variables, are_summed=False):
-        """Takes in the gradients of a step, within the training graph.
+        """Add the gradients of a step, within the training graph.
 
         Args:
             gradients: List of tensors, or None where there is no gradient.
@@ -90,7 +90,7 @@ class RoutingRecorder:
         self._gradients.add(gradients, variables, are_summed)
 
     def close(self, step):
-        """Ends the window with `step` and begins the next.
+        """End the window with `step` and begin the next.
 
         Returns:
             List of `RoutingWindow`, one for each layer; empty if no step
