@@ -44,7 +44,7 @@ def longer_than(limit, texts, tokenizer):
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a b c"], 280)
     >>> longer_than(9, ["a", "b " * 9], tokenizer)
-    {1: 19}
+    {1: 20}
     """
     # A subword has a byte at least; a space is put before the first one.
     whole = [text.encode("utf-8", "replace") for text in texts]
@@ -70,8 +70,9 @@ def parts_of(text, fits):
 
     Example:
 
-    >>> parts_of("One. Two, three. Four, five.", lambda part: len(part) < 12)
-    ['One.', 'Two, three.', 'Four,', 'five.']
+    >>> text = "We sing. Or we dance, or sleep."
+    >>> parts_of(text, lambda part: len(part) < 16)
+    ['We sing.', 'Or we dance,', 'or sleep.']
     """
     return [
         part
