@@ -49,10 +49,15 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
 
     By default no token is ever dropped, however uneven the load. With a
     `capacity_factor` each expert takes at most `capacity_factor * k * N / E`
-    tokens of a batch (first choices first), all shapes are static, and the
-    layer compiles with XLA (`jit_compile=True`); tokens beyond get nothing
-    from that expert and are counted as `overflow`. N counts padding as well:
-    only so is it static, and padding leaves more room to the others.
+    tokens of a batch (first choices first), so that all shapes are static;
+    tokens beyond get nothing from that expert and are counted as `overflow`.
+    N counts padding as well: only so is it static, and padding leaves more
+    room to the others.
+
+    The layer compiles with XLA (`jit_compile=True`) with a capacity or with
+    `FeedForwardExperts` and `GatedFeedForwardExperts`, which then run in
+    blocks of static shapes, and with a gate whose K is known. Otherwise
+    `supports_jit` is False, and Keras turns XLA off.
 
     Tokens under a padding mask take no part in anything: they go to no
     expert, count in no loss and no statistic, and their outputs are zeros.
@@ -161,9 +166,11 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         self.monitor = RoutingMetric(num_experts, self.name, log_figures)
         self.observers = Observers(self.monitor)
         self.supports_masking = True
-        # XLA wants static shapes: a capacity, and a gate whose K is known.
-        self.supports_jit = (
-            capacity_factor is not None and self.gate.supports_jit
+        # XLA wants static shapes: a gate whose K is known, and a capacity or
+        # experts that make do without.
+        self.supports_jit = self.gate.supports_jit and (
+            capacity_factor is not None
+            or getattr(self.experts, "compiles_segments", False)
         )
 
     def build(self, input_shape):

@@ -3,6 +3,7 @@
 import keras
 import keras_hub
 import numpy as np
+import pytest
 
 VOCABULARY = 40
 LENGTH = 8
@@ -107,6 +108,15 @@ FAMILIES = {
     "gpt_oss": gpt_oss,
     "gemma4": gemma4,
 }
+
+
+# Where a test traces a graph: keras-hub's own layers of two families take long.
+TRACED = [
+    pytest.param(family, marks=pytest.mark.slow)
+    if family in ("qwen3_5_moe", "gemma4")
+    else family
+    for family in FAMILIES
+]
 
 
 def make(family, seed=0, **sizes):

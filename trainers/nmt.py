@@ -121,8 +121,8 @@ flags.DEFINE_enum(
     "cut",
     usage.LONG_LINES,
     "What becomes of lines with over --max_source_length subwords, which are "
-    "named on standard error: cut translates their beginning, split all of "
-    "it, in parts that end where sentences do, and refuse ends the program.",
+    "named on standard error: cut translates their beginning, split each "
+    "sentence of them by itself, and refuse ends the program.",
 )
 flags.DEFINE_integer(
     "max_source_length",

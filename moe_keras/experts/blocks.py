@@ -114,7 +114,7 @@ class _Blocks:
     """
 
     def __init__(self, rows, counts_E):
-        num_experts = counts_E.shape[0]
+        self.num_experts = num_experts = counts_E.shape[0]
         num_rows = rows.shape[0]
         self.size = _rows_of_a_block(num_rows, num_experts)
         if num_rows is None:
@@ -173,6 +173,15 @@ class _Blocks:
             lambda block, *lists: block < self.num_used, next_block, (0, *lists)
         )[1:]
 
+    def seed(self, block):
+        """A number for the activation, such as the seed of its dropout.
+
+        That of an expert's first block is the expert itself, and all blocks
+        have numbers of their own.
+        """
+        place = tf.gather(self.place_M, block)
+        return tf.gather(self.expert_M, block) + self.num_experts * place
+
     def join(self, written):
         """The rows of all blocks in one tensor `(S, D)`."""
         depth = written.element_shape[-1]
@@ -210,10 +219,13 @@ class _Inside:
         product_BD = tf.matmul(hidden_BH, weight_of(expert, kernel_out))
         return _add(product_BD, bias_out, expert)
 
-    def gradients(self, inputs_BD, kept_BH, d_outputs_BD, expert, weights):
-        """The gradients of the inputs and of the expert's own weights."""
+    def gradients(self, inputs_BD, replayed, d_outputs_BD, expert, weights):
+        """The gradients of the inputs and of the expert's own weights.
+
+        `replayed` is what `Activation.replay` gives.
+        """
         kernels_in, kernel_out, *biases = self.parts(weights)
-        hidden_BH, back = self.activation.replay(kept_BH, expert)
+        hidden_BH, back = replayed
         d_hidden_BH = back(
             tf.matmul(
                 d_outputs_BD, weight_of(expert, kernel_out), transpose_b=True
@@ -255,7 +267,7 @@ def _add(rows, bias, expert):
 def _forward(blocks, rows, weights, inside, recompute):
     def run_block(block, expert, outputs, *kept):
         before = inside.hidden(blocks.take(block, rows), expert, weights)
-        hidden = inside.activation.apply(before, expert)
+        hidden = inside.activation.apply(before, blocks.seed(block))
         output = inside.outputs(hidden, expert, weights)
         to_keep = inside.activation.to_keep(before, hidden)
         return (
@@ -277,12 +289,16 @@ def _backward(blocks, rows, weights, inside, kept, d_outputs):
         inputs = blocks.take(block, rows)
         if kept is None:
             before = inside.hidden(inputs, expert, weights)
-            after = inside.activation.apply(before, expert)
+            after = inside.activation.apply(before, blocks.seed(block))
             saved = inside.activation.to_keep(before, after)
         else:
             saved = kept.read(block)
         d_inputs, gradients = inside.gradients(
-            inputs, saved, blocks.take(block, d_outputs), expert, weights
+            inputs,
+            inside.activation.replay(saved, blocks.seed(block)),
+            blocks.take(block, d_outputs),
+            expert,
+            weights,
         )
         # The blocks of an expert follow each other: its sum begins anew with
         # its first, and what is written with its last stays.

@@ -78,6 +78,7 @@ class FeedForwardExperts(StackedExperts):
     """
 
     supports_segments = True
+    compiles_segments = True  # with XLA
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class GatedFeedForwardExperts(StackedExperts):
     """
 
     supports_segments = True
+    compiles_segments = True  # with XLA
 
     def __init__(
         self,

@@ -34,7 +34,8 @@ class Activation(NamedTuple):
     Attributes:
         apply: Function `(tensor (C, H), expert index) -> (C, H)`, which
             answers the same whenever it is asked the same. It may change H
-            to the width that `kernel_out` takes.
+            to the width that `kernel_out` takes. Where an expert's rows come
+            in blocks, each block has a number of its own instead of the index.
         backward: Function `(output, gradient of it) -> gradient of the
             input`, for activations such as ReLU that keep H and whose slope
             can be told from their output; None for others. With it the output

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from moe_keras.bias import add_bias
 from moe_keras.custom_gradient import recomputed
+from moe_keras.experts.blocks import feed_forward_blocks
 from moe_keras.experts.segments import feed_forward_segments
+from moe_keras.xla import is_compiled_by_xla
 
 # Both odd: a number's seed modulo 2^32 is that of no other number.
 _STRIDE = 2654435761
@@ -89,7 +91,10 @@ def feed_forward(
     if counts is not None:
         # At inference nothing is kept: no gradient is expected, and that of a
         # SavedModel cannot capture the list in which it is kept.
-        return feed_forward_segments(
+        run = feed_forward_segments
+        if is_compiled_by_xla():  # which knows no ragged shape
+            run = feed_forward_blocks
+        return run(
             inputs,
             counts,
             weights,

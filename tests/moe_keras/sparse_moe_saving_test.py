@@ -133,6 +133,21 @@ def test_uncounted_graph_can_be_frozen():
     np.testing.assert_allclose(y, model(X), rtol=1e-6, atol=1e-6)
 
 
+def test_capacity_and_a_known_batch_convert_to_tflite():
+    inputs = keras.Input((D,), batch_size=6)
+    layer = SparseMoE(4, k=2, hidden_dim=8, capacity_factor=2.0)
+    model = keras.Model(inputs, layer(inputs))
+    with uncounted(model):
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converted = converter.convert()
+    interpreter = tf.lite.Interpreter(model_content=converted)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], X)
+    interpreter.invoke()
+    y = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(y, model(X), rtol=1e-5, atol=1e-6)
+
+
 def shared_experts():
     """A multi-gate mixture of experts: two gates, one set of experts."""
     experts, inputs = FeedForwardExperts(4, 8), keras.Input((D,))

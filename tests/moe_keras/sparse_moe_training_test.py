@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from absl.testing import parameterized
 
 from moe_keras import NoisyTopKGate, Routing, SparseMoE
 from moe_keras.losses import cv_squared
@@ -51,16 +52,22 @@ def small_data():
     return rng.normal(size=(2, N, 5, D)).astype("float32")
 
 
-class XlaTest(tf.test.TestCase):
-    def test_only_a_capacity_supports_it(self):
-        self.assertFalse(SparseMoE(E, 2, H).supports_jit)
-        self.assertTrue(SparseMoE(E, 2, H, capacity_factor=1.0).supports_jit)
+class XlaTest(tf.test.TestCase, parameterized.TestCase):
+    def test_it_needs_a_capacity_or_experts_in_blocks(self):
+        self.assertTrue(SparseMoE(E, 2, H).supports_jit)
+        own = {"expert": lambda: keras.layers.Dense(D)}
+        self.assertFalse(SparseMoE(E, 2, **own).supports_jit)
+        self.assertTrue(
+            SparseMoE(E, 2, **own, capacity_factor=1.0).supports_jit
+        )
 
-    def test_fit_with_capacity_compiles(self):
+    @parameterized.parameters(None, 1.0)
+    def test_fit_compiles(self, capacity_factor):
         x, y = small_data()
-        model, layer = small_model(k=2, capacity_factor=1.0)
+        model, layer = small_model(k=2, capacity_factor=capacity_factor)
         before = [weight.numpy() for weight in model.trainable_variables]
         model.compile("adam", "mse", jit_compile=True)
+        self.assertTrue(model.jit_compile)
         losses = model.fit(x, y, epochs=3, verbose=0).history["loss"]
         self.assertAllEqual(np.isfinite(losses), [True] * 3)
         for old, new in zip(before, model.trainable_variables, strict=True):

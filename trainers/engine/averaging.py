@@ -58,7 +58,7 @@ class MovingAverage(tf.Module):
             self._begin_with_parts()
 
     def _begin_with_parts(self):
-        """Made under a strategy, all have what the first replica has."""
+        """Copies each replica's own part: all were made from the first one."""
         for average, weight in zip(self.averages, self._weights, strict=True):
             mark_beside(average, weight, "average", self._strategy)
             pairs = zip(copies_of(average), copies_of(weight), strict=True)
@@ -67,7 +67,7 @@ class MovingAverage(tf.Module):
 
     @tf.function(autograph=False)
     def update(self):
-        """Moves the averages towards the weights of now."""
+        """Moves the averages towards the current weights."""
         self._strategy.run(self._update)
 
     def _update(self):
@@ -79,13 +79,13 @@ class MovingAverage(tf.Module):
                 average.assign_add(rate * (weight - average))
 
     def state(self):
-        """What a checkpoint has to keep, by name."""
+        """Lists what a checkpoint has to keep, by name."""
         averages = whole_variables(self.averages)
         return {"averages": averages, "updates": self.updates}
 
     @contextlib.contextmanager
     def swapped_in(self):
-        """Within the block the model has the averaged weights."""
+        """Context manager: the model has the averaged weights."""
         if not self._decay:
             yield
             return

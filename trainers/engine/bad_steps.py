@@ -11,7 +11,7 @@ class TrainingError(RuntimeError):
 
 
 class BadSteps:
-    """Counts steps that were left out, and keeps their batches to look at.
+    """Counts skipped steps, and saves their batches to look at.
 
     Args:
         model_dir: str or path. Batches go to `MODEL_DIR/bad_steps`.
@@ -42,7 +42,7 @@ class BadSteps:
         self._keeps = keeps
 
     def add(self, step, result, batches):
-        """Takes in a step that was not applied.
+        """Counts a step that was not applied, and saves its batches.
 
         Args:
             step: int. The step that it would have been.
@@ -68,7 +68,7 @@ class BadSteps:
                 "a lower learning_rate or clip_norm; the checkpoints before "
                 "are kept, and training resumes from the last of them."
             )
-        self._log(f"{found}. The step is left out, the {count}. of its kind.")
+        self._log(f"{found}. Step skipped ({count} so far).")
         return path
 
     def _save(self, name, batches):
@@ -83,7 +83,7 @@ class BadSteps:
         return self._folder / name
 
     def _contents(self, batch):
-        """Everything of a batch by name, as arrays that load anywhere."""
+        """Lists everything in a batch by name, as arrays that load anywhere."""
         if not isinstance(batch, dict):
             batch = dict(enumerate(tf.nest.flatten(batch)))
         ids = {str(name): np.asarray(value) for name, value in batch.items()}

@@ -6,7 +6,7 @@ from moe_keras.placement.replicas import rows_of_replica
 
 
 class SharedBatches:
-    """Batches that all workers make alike; each replica takes its rows.
+    """Batches that every worker makes in full; each replica takes some rows.
 
     A batch is the same for any number of replicas, and the place in the data
     is one, so that a run may go on with another number of them. It costs each

@@ -11,7 +11,7 @@ from moe_keras.placement.shards import device_of
 
 
 def with_values(gradient, function):
-    """The gradient with a function of its values in their place.
+    """Applies a function to the values of a gradient.
 
     Args:
         gradient: Tensor or `tf.IndexedSlices`.
@@ -32,7 +32,7 @@ def with_values(gradient, function):
 
 
 def without_repeats(gradient):
-    """The same gradient in which every row comes once.
+    """Sums repeated rows, so that every row comes once.
 
     The norm of slices is that of the gradient only if no row is repeated, and
     optimizers differ in what they make of repeated ones.
@@ -112,7 +112,7 @@ class GradientSum:
             )
 
     def take(self):
-        """The sum, which begins again from zero."""
+        """Returns the sum and starts again from zero."""
         with device_of(self._variable):
             if not self._has_slices:
                 total = tf.identity(self._sum)

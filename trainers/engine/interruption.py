@@ -38,7 +38,7 @@ class Terminated(BaseException):
 
 @contextlib.contextmanager
 def sigterm_raises():
-    """Within the block SIGTERM raises `Terminated` wherever the program is.
+    """Context manager: SIGTERM raises `Terminated` wherever the program is.
 
     What is half done is given up as after an error. `Interruption` is for
     blocks that come to a good place first. A second one ends the process.
@@ -70,7 +70,7 @@ def sigterm_raises():
 
 
 class Interruption:
-    """Within the block signals are noted, and `check` raises at a good time.
+    """Context manager: notes signals; `check` raises at a good time.
 
     A second signal of the same kind does what it does by default.
 

@@ -1,8 +1,7 @@
-"""The training loop, for any model that can say its loss.
+"""The training loop, for any model with a loss function.
 
-It knows nothing of translation: a task hands it a model, a loss function,
-batches and an evaluation. Checkpoints, averaging, progress and TensorBoard
-come from here.
+A `Task` gives it a model, a loss, batches and an evaluation. The loop adds
+checkpoints, averaging, progress and TensorBoard.
 
 All that training depends on is in a checkpoint, the place in the data and the
 states of all random generators included: a run that is killed at any moment
@@ -133,7 +132,7 @@ class Loop:
         self.routing.add_gradients(gradients, variables, are_summed=True)
 
     def resume(self):
-        """Goes on from the last checkpoint, if there is one.
+        """Restores the last checkpoint, if there is one.
 
         Raises:
             CheckpointError: if none can be used.
@@ -159,7 +158,7 @@ class Loop:
         self.evaluated.assign(0)
 
     def _give_up_lost_best(self):
-        """Goes back to what is left of the best weights, if they are damaged.
+        """Falls back to the best weights that are whole, if some are damaged.
 
         Returns:
             bool. Whether none are left, and the search begins anew.
@@ -241,7 +240,7 @@ class Loop:
             self._train(progress)
 
     def _agree(self, interruption):
-        """Stops all workers where one has to stop, at the same step.
+        """Stops all workers at the same step if one has to stop.
 
         Raises:
             Interrupted: if a signal has come to any of them.
@@ -310,7 +309,7 @@ class Loop:
         self._log(f"dev at step {step}  {shown}{'  (best)' * is_best}")
 
     def _evaluate(self, check):
-        """The chief evaluates; all know what it has found, or that it ends."""
+        """Evaluates on the chief; all workers get the metrics, or stop."""
         found = None
         if self.workers.count > 1 or self.task.evaluated_model is not None:
             copy_weights(self.model, self.task.evaluated_model)
@@ -325,7 +324,7 @@ class Loop:
         return found["metrics"]
 
     def learning_rate(self):
-        """The rate of now, to be shown."""
+        """Reads the current learning rate."""
         return float(self.optimizer.learning_rate)
 
     def _save(self):
@@ -336,7 +335,7 @@ class Loop:
             self._is_saved = True
 
     def _is_due(self, every):
-        """Whether it is time for what is done once in so many steps."""
+        """Whether it is time for something done every so many steps."""
         step = int(self.step)
         return self._is_over() or (step and step % every == 0)
 

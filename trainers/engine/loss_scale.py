@@ -10,7 +10,7 @@ _LARGEST = 2.0**24
 
 
 class LossScale(tf.Module):
-    """The factor, which finds its own size (arXiv:1710.03740, section 3.2).
+    """Factor that finds its own size (arXiv:1710.03740, section 3.2).
 
     float16 knows nothing between 0 and 6e-8, and nothing above 65504. The
     loss is multiplied by the factor, so that gradients fall between the two,
@@ -44,7 +44,7 @@ class LossScale(tf.Module):
         self.finite_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def was_too_large(self, result):
-        """Takes in a step.
+        """Adapts the factor after a step.
 
         Args:
             result: `StepResult`.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def smoothed_cross_entropy(targets, logits, smoothing=0.0):
-    """Cross entropy against labels that leave some probability to the others.
+    """Computes the cross entropy against smoothed labels.
 
     The label is `1 - smoothing` at the target plus `smoothing / V`
     everywhere.
@@ -40,7 +40,7 @@ def smoothed_cross_entropy(targets, logits, smoothing=0.0):
 
 
 def without_smoothing(loss, targets, logits, smoothing):
-    """The plain cross entropy that a smoothed one stands for.
+    """Recovers the plain cross entropy from a smoothed one.
 
     With labels `1 - smoothing` at the target t and `smoothing / V` everywhere,
     of logits z,
@@ -74,6 +74,6 @@ def without_smoothing(loss, targets, logits, smoothing):
 
 
 def masked_sum(loss, mask):
-    """Sum of the loss over real tokens and their number, both float32."""
+    """Sums the loss over real tokens, and counts them; both float32."""
     weights = tf.cast(mask, loss.dtype)
     return tf.reduce_sum(loss * weights), tf.reduce_sum(weights)

@@ -1,4 +1,4 @@
-"""The line that tells how training goes."""
+"""The line of progress."""
 
 
 class Progress:
@@ -24,7 +24,7 @@ class Progress:
         self._begin_window()
 
     def add(self, step, result):
-        """Takes in one step.
+        """Adds a step to the window.
 
         Args:
             step: int. Steps done.
@@ -68,7 +68,7 @@ class Progress:
 
 
 def format_metrics(metrics):
-    """Names and values on one line.
+    """Formats names and values as one line.
 
     >>> format_metrics({"loss": 3.25, "perplexity": 25.79034})
     'loss 3.250  perplexity 25.790'
@@ -77,7 +77,7 @@ def format_metrics(metrics):
 
 
 def format_seconds(seconds):
-    """Hours, minutes and seconds.
+    """Formats a duration in hours, minutes and seconds.
 
     >>> format_seconds(3725), format_seconds(59.6)
     ('1:02:05', '1:00')

@@ -42,7 +42,7 @@ def begin_run(config, folder, options=None, log=print, may_differ=()):
 
 
 class Run:
-    """This process in a run, alone or with others; see `begin_run`.
+    """This process in a run, alone or with other workers; see `begin_run`.
 
     Attributes:
         folder: `RunFolder`.
@@ -96,7 +96,7 @@ class Run:
         return self.workers.all_gather(mine)[0]
 
     def resume(self, task, config):
-        """Makes the loop, as it was left after the last checkpoint if any.
+        """Makes the loop, restored from the last checkpoint if there is one.
 
         The configuration is saved as soon as it is known that the folder's
         checkpoints are of the same run.

@@ -11,7 +11,7 @@ SCHEDULES = ("inverse_sqrt", "constant", "linear", "cosine", "exponential")
 
 @keras.saving.register_keras_serializable(package="trainers")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up to a peak, and a fall from it that has a name.
+    """Linear warm-up to a peak, then a named decay.
 
     | kind           | after the warm-up, as a share of the peak               |
     | -------------- | ------------------------------------------------------- |
@@ -82,7 +82,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * ops.minimum(rising, self._falling(step))
 
     def _falling(self, step):
-        """Share of the peak at a step, counted from 1, after the warm-up."""
+        """Fraction of the peak at a step, counted from 1, after the warm-up."""
         if self.kind == "constant":
             return 1.0
         if self.kind == "inverse_sqrt":

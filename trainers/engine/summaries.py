@@ -22,18 +22,18 @@ class Summaries:
             self._evaluation = tf.summary.create_file_writer(f"{logs}/dev")
         self._routing = RoutingSummaries()
 
-    def write_training(self, step, figures, learning_rate, norm, windows):
+    def write_training(self, step, metrics, learning_rate, norm, windows):
         """Writes a window of training and the routing of its MoE layers.
 
         Args:
             step: int. Last step of the window.
-            figures: dict of floats, what `Progress` shows.
+            metrics: dict of floats, what `Progress` shows.
             learning_rate: float.
             norm: Scalar tensor. Norm of the last gradient.
             windows: List of `RoutingWindow`, one for each MoE layer.
         """
         with self._training.as_default(step=step):
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 tf.summary.scalar(name, value)
             tf.summary.scalar("learning_rate", learning_rate)
             tf.summary.scalar("gradient_norm", norm)
@@ -41,7 +41,7 @@ class Summaries:
         self._training.flush()
 
     def write_evaluation(self, step, metrics):
-        """Writes the figures of an evaluation."""
+        """Writes the metrics of an evaluation."""
         with self._evaluation.as_default(step=step):
             for name, value in metrics.items():
                 tf.summary.scalar(name, value)

@@ -20,7 +20,7 @@ def _no_texts(batch):
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is trained, and how it is judged: all that the engine is told.
+    """All that the engine is told of a model and its training.
 
     Example, of a straight line:
 
@@ -93,7 +93,7 @@ class Task:
     texts: Callable = _no_texts
 
     def source(self):
-        """The batches as the loop reads them, see `SharedBatches`.
+        """Makes the iterator that the loop reads; see `SharedBatches`.
 
         Raises:
             ValueError: if they forget their place.

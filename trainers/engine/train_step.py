@@ -21,12 +21,12 @@ from trainers.engine.optimizer import apply_on_replica
 
 
 class StepResult(NamedTuple):
-    """What a step tells.
+    """Outcome of a step.
 
     Attributes:
         loss: Mean loss of an example, without auxiliary losses.
         examples: Examples that it is a mean of: rows, or tokens.
-        norm: Global norm of the gradient, before it is cut.
+        norm: Global norm of the gradient, before it is clipped.
         is_finite: Whether both are finite; otherwise nothing was updated.
         others: dict. Means of what else the loss function sums up, by name.
     """
@@ -39,7 +39,7 @@ class StepResult(NamedTuple):
 
 
 class TrainStep:
-    """Loss, gradient, cut and update.
+    """Computes loss and gradient, clips and updates.
 
     With `accumulate_steps` of k, the gradients of k batches are summed before
     one update:
@@ -77,12 +77,12 @@ class TrainStep:
         loss: Function of (model, batch), see `Task.loss`.
         optimizer: A Keras optimizer, built; for several replicas, or experts
             under a layout, one of `trainers.engine.optimizer`.
-        clip_norm: float. The global norm of the gradient is cut to this.
+        clip_norm: float. The global norm of the gradient is clipped to this.
         accumulate_steps: int. Batches of one update.
         static_shapes: bool. Whether batches have so few shapes that the step
             is worth compiling for each of them.
         watch: Function of (gradients, variables) or None. It is called within
-            the graph of an update, before the gradient is cut, and has the
+            the graph of an update, before the gradient is clipped, and has the
             gradients of the whole batch.
         loss_scale: Scalar tensor or variable, or None. The loss is multiplied
             by it, and then the gradient divided: see `loss_scale`.
@@ -149,7 +149,7 @@ class TrainStep:
         )
 
     def _add_sums(self):
-        """Each replica sums up its own gradients, until they are needed."""
+        """Makes the sums over batches; each replica keeps its own."""
 
         def zeros(like):
             with device_of(like):
@@ -201,7 +201,7 @@ class TrainStep:
         return result._replace(is_finite=bool(result.is_finite)), taken
 
     def _gradients(self, batch):
-        """Means and examples of the whole batch, and this replica's gradient.
+        """Computes the means of the whole batch and this replica's gradient.
 
         Returns:
             dict of means by name, `loss` among them; scalar tensor; list of
@@ -271,7 +271,7 @@ class TrainStep:
         return results
 
     def _assign_states(self, values):
-        """For each replica its own: in a branch they must not talk."""
+        """Assigns on each replica: no collectives inside `tf.cond`."""
         for variable, value in zip(self._states, values, strict=True):
             with device_of(variable):
                 tf.raw_ops.AssignVariableOp(
@@ -306,7 +306,7 @@ class TrainStep:
 
 
 def _mean_over_examples(batches):
-    """Means over the examples of several batches, and their number.
+    """Averages over the examples of several batches, and counts them.
 
     Args:
         batches: List of `(means, examples)`.
@@ -336,7 +336,7 @@ def _check_all_are_there(gradients, variables):
 
 
 def _sum_gradients(gradients, variables):
-    """Gradients of the whole batch, and their global norm.
+    """Sums gradients over replicas, and takes their global norm.
 
     A weight of which replicas have different parts has a gradient that is
     summed already, and only part of it is here: its norm is what is summed.

@@ -1,4 +1,4 @@
-"""How a run is to be spread over devices and processes."""
+"""How a run is spread over devices and processes."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from moe_keras.parallel.processes.strategies import start_workers
 
 @dataclasses.dataclass(frozen=True)
 class WorkerOptions:
-    """What flags say of devices and processes; by default there is one.
+    """Devices and processes that train; by default this process alone.
 
     Example:
 
@@ -28,7 +28,7 @@ class WorkerOptions:
 
     @classmethod
     def of_flags(cls, values):
-        """The options that flags ask for.
+        """Reads the options from flags.
 
         Args:
             values: Object with the values of `define_worker_flags` as
@@ -38,7 +38,7 @@ class WorkerOptions:
         return cls(**{name: getattr(values, name) for name in names})
 
     def start(self, must_agree=None):
-        """Starts them, before TensorFlow computes anything.
+        """Starts the workers, before TensorFlow computes anything.
 
         Args:
             must_agree: dict of what must be the same in all workers.

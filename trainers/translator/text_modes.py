@@ -55,8 +55,8 @@ class LineTranslator:
             links between words, `soft` for all weights between subwords.
         long_lines: str. What becomes of lines with more subwords than
             `max_source_length`, which are named in any case: `cut` translates
-            the first subwords, `split` cuts at ends of sentences and
-            translates all parts, `refuse` ends with an error.
+            the first subwords, `split` each sentence by itself, `refuse` ends
+            with an error.
         max_source_length: int. Subwords of a line, end mark included.
         warn: Function of one line of text; by default it goes to standard
             error.
@@ -185,7 +185,7 @@ class LineTranslator:
         done = {
             "cut": f"only the first {limit - 1} are translated. "
             "--long_lines=split translates all",
-            "split": "it is translated in parts",
+            "split": "it is translated sentence by sentence",
         }
         self._warn(f"{what}: {done[self._long_lines]}.")
 

@@ -2,20 +2,30 @@
 
 import re
 
-# Where a text may be cut, the better places first. Each pattern finds a piece
-# with the end mark and the spaces behind it.
+# Each pattern finds a piece with the end mark and the spaces behind it.
 _CLOSING = "[\"'”’»)\\]」』）]*"
-_PLACES = (
-    # The end of a sentence; not after an abbreviation, as small letters show.
-    rf".+?(?:[.!?…؟۔।॥።]{_CLOSING}\s+(?![a-zß-öø-ÿа-я])|[。！？｡]{_CLOSING}\s*|$)",
-    # The end of a clause.
-    rf".+?(?:[,;:،؛]{_CLOSING}\s+|\s[–—-]\s+|[，、；：]\s*|$)",
-    # A space.
-    r".+?(?:\s+|$)",
-    # Any character, with the marks that follow it.
-    "(?s:.)[\u0300-\u036f\u200d\ufe0f]*",
+# No end: behind a short word with a capital, as "Mr.", or a number, as "3.".
+_NO_END = "".join(
+    rf"(?<!\b{short})"
+    for short in (r"[^\W\d_a-z]", r"[^\W\d_a-z]\w", r"[^\W\d_a-z]\w\w", r"\d")
 )
-_PIECES = [re.compile(place, re.DOTALL) for place in _PLACES]
+_SENTENCE = re.compile(
+    rf".+?(?:(?:{_NO_END}\.|[!?…؟۔।॥።]|\.\.)+{_CLOSING}\s+(?![a-zß-öø-ÿа-я])"
+    rf"|[。！？｡]{_CLOSING}\s*|$)",
+    re.DOTALL,
+)
+# Where a sentence may be cut, the better places first.
+_PIECES = [
+    re.compile(place, re.DOTALL)
+    for place in (
+        # The end of a clause.
+        rf".+?(?:[,;:،؛]{_CLOSING}\s+|\s[–—-]\s+|[，、；：]\s*|$)",
+        # A space.
+        r".+?(?:\s+|$)",
+        # Any character, with the marks that follow it.
+        ".[\u0300-\u036f\u200d\ufe0f]*",
+    )
+]
 
 
 def longer_than(limit, texts, tokenizer):
@@ -34,7 +44,7 @@ def longer_than(limit, texts, tokenizer):
     >>> from translation.text.tokenizer.training import train_tokenizer
     >>> tokenizer = train_tokenizer(["a b c"], 280)
     >>> longer_than(9, ["a", "b " * 9], tokenizer)
-    {1: 19}
+    {1: 20}
     """
     # A subword has a byte at least; a space is put before the first one.
     whole = [text.encode("utf-8", "replace") for text in texts]
@@ -45,10 +55,10 @@ def longer_than(limit, texts, tokenizer):
 
 
 def parts_of(text, fits):
-    """Cuts a text into parts that fit, as long as they can be.
+    """Cuts a text into its sentences, and those that are too long further.
 
-    It is cut at ends of sentences; a sentence that does not fit by itself, at
-    ends of clauses, or else at spaces, or else anywhere.
+    A sentence that does not fit is cut at ends of clauses, or else at spaces,
+    or else anywhere, into parts as long as they can be.
 
     Args:
         text: str.
@@ -60,13 +70,19 @@ def parts_of(text, fits):
 
     Example:
 
-    >>> parts_of("One. Two, three. Four.", lambda part: len(part) <= 12)
-    ['One.', 'Two, three.', 'Four.']
+    >>> text = "We sing. Or we dance, or sleep."
+    >>> parts_of(text, lambda part: len(part) < 16)
+    ['We sing.', 'Or we dance,', 'or sleep.']
     """
-    return [part for part in _parts(text, fits, _PIECES) if part]
+    return [
+        part
+        for sentence in _SENTENCE.findall(text)
+        for part in _cut(sentence, fits, _PIECES)
+        if part
+    ]
 
 
-def _parts(text, fits, patterns):
+def _cut(text, fits, patterns):
     text = text.strip()
     if not patterns or fits(text):
         yield text
@@ -77,6 +93,6 @@ def _parts(text, fits, patterns):
             begun += piece
             continue
         # Only a piece by itself can be too long.
-        yield from _parts(begun, fits, patterns[1:])
+        yield from _cut(begun, fits, patterns[1:])
         begun = piece
-    yield from _parts(begun, fits, patterns[1:])
+    yield from _cut(begun, fits, patterns[1:])

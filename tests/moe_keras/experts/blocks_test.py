@@ -188,6 +188,22 @@ def test_a_number_that_is_none_stays_with_its_expert():
         assert spoilt.tolist() == [False, True, False, False]
 
 
+def test_each_block_has_a_number_of_its_own():
+    def number(hidden, number):
+        return tf.ones_like(hidden) * tf.cast(number, hidden.dtype)
+
+    counts = [9, 0, 3, 4]
+    outputs = feed_forward_blocks(
+        tf.zeros((16, 1)),
+        counts,
+        [tf.zeros((E, 1, 1)), tf.ones((E, 1, 1))],
+        Activation(number),
+    )
+    # 16 rows of 4 experts: blocks of 2. Block b of expert e has e + 4 b.
+    expected = [0, 0, 4, 4, 8, 8, 12, 12, 16, 2, 2, 6, 3, 3, 7, 7]
+    assert outputs.numpy().ravel().tolist() == expected
+
+
 @pytest.mark.parametrize(
     "num_rows, num_experts, size",
     [

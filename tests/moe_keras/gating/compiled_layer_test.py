@@ -1,4 +1,4 @@
-"""A layer with a capacity compiles with XLA, whichever gate says so."""
+"""A layer compiles with XLA, whichever gate says so."""
 
 import numpy as np
 import pytest
@@ -48,15 +48,31 @@ def run_of(layer, training, **kwargs):
 
 
 @pytest.mark.parametrize("name", GATES)
-@pytest.mark.parametrize("masked", (False, True))
-@pytest.mark.parametrize("training", (False, True))
-def test_compiled_layer_gives_what_a_graph_gives(name, masked, training):
+@pytest.mark.parametrize(
+    "masked, training, capacity_factor",
+    [
+        (False, False, 1.1),
+        (False, True, 1.1),
+        (True, False, 1.1),
+        (True, True, 1.1),
+        (False, False, None),
+        (True, True, None),
+    ],
+)
+def test_compiled_layer_gives_what_a_graph_gives(
+    name, masked, training, capacity_factor
+):
     if name == "noisy_top_k" and training:
         pytest.skip("XLA draws other noise: see the next test")
     mask_N = tf.range(N) % 4 > 0 if masked else None
     rng = np.random.default_rng(0)
     x_ND = tf.constant(rng.normal(size=(N, D)), "float32")
-    layer = SparseMoE(E, gate=GATES[name](), hidden_dim=3, capacity_factor=1.1)
+    layer = SparseMoE(
+        E,
+        gate=GATES[name](),
+        hidden_dim=3,
+        capacity_factor=capacity_factor,
+    )
     layer.build((None, D))
     assert layer.supports_jit
     layer.gate.gate_kernel.assign(rng.normal(size=(D, E)))
@@ -80,6 +96,9 @@ def test_noisy_gate_compiles_in_training():
 
 @pytest.mark.parametrize("name", OF_DYNAMIC_SHAPES)
 def test_layer_says_so_where_its_gate_does_not_compile(name):
-    gate = OF_DYNAMIC_SHAPES[name]()
-    layer = SparseMoE(E, gate=gate, hidden_dim=3, capacity_factor=1.1)
-    assert not layer.supports_jit
+    for capacity_factor in (1.1, None):
+        gate = OF_DYNAMIC_SHAPES[name]()
+        layer = SparseMoE(
+            E, gate=gate, hidden_dim=3, capacity_factor=capacity_factor
+        )
+        assert not layer.supports_jit

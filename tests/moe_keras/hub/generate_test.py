@@ -7,7 +7,7 @@ import small_hub
 from moe_keras.hub import sparsify
 
 
-@pytest.fixture(scope="module", params=small_hub.FAMILIES)
+@pytest.fixture(scope="module", params=small_hub.TRACED)
 def family(request):
     return request.param
 

@@ -66,6 +66,7 @@ def test_scores_are_those_of_the_files(folder, results):
     assert found["signature_chrf"].startswith("nrefs:2|")
 
 
+@pytest.mark.usefixtures("results")
 def test_another_test_set_has_files_of_its_own(folder, tmp_path):
     (tmp_path / "x.tsv").write_text("one dog\tun chien\n")
     before = (folder.path / "test.hyp").read_bytes()

@@ -170,7 +170,9 @@ class TestLongLines:
         said = []
         translate = self.translator(folder, said, long_lines="split")
         lines = translate(["oh", self.LONG, "a cat"])
-        assert said[0].endswith("over 12: it is translated in parts.")
+        assert said[0].endswith(
+            "over 12: it is translated sentence by sentence."
+        )
         parts = parts_of(self.LONG, lambda part: self.size(folder, part) <= 12)
         assert len(parts) > 1 and " ".join(parts) == self.LONG
         each = [text.strip() for text in translate(parts)]

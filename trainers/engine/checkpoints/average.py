@@ -46,7 +46,7 @@ def average_checkpoints(model_dir, model, which="best", identity=None):
 
 
 def choose_checkpoints(model_dir, which):
-    """The `CheckpointFolder` and the `Stored` ones of it that `which` names.
+    """Finds the `CheckpointFolder` and the checkpoints that `which` names.
 
     Args and errors are those of `average_checkpoints`.
     """

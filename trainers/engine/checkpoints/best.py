@@ -51,7 +51,7 @@ class BestScore(tf.Module):
         self.evaluations_since = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def add(self, score, perplexity=math.inf):
-        """Takes in an evaluation.
+        """Adds an evaluation.
 
         Args:
             score: float, higher is better. NaN is never the best.
@@ -74,12 +74,12 @@ class BestScore(tf.Module):
         return is_best
 
     def restart(self):
-        """Forgets everything: they cannot be compared with what follows."""
+        """Forgets everything, since later scores cannot be compared with it."""
         self.set_best(-math.inf, math.inf)
         self.evaluations_since.assign(0)
 
     def set_best(self, score, perplexity):
-        """Takes this for the best so far, without counting an evaluation."""
+        """Sets the best so far, without counting an evaluation."""
         self.score.assign(score)
         self.perplexity.assign(perplexity)
 
@@ -100,7 +100,7 @@ def is_better(rank, other):
 
 
 class BestCheckpoints:
-    """Keeps the best few of what it is given, in `MODEL_DIR/best/`.
+    """Keeps the weights of the best few evaluations in `MODEL_DIR/best/`.
 
     What was kept by a score that cannot be compared, because what that score
     depends on was other, is renamed to `step-N.earlier` and stays.
@@ -165,7 +165,7 @@ class BestCheckpoints:
                 self._folder.remove(stored)
 
     def verified_score(self, log):
-        """Reads all of them in full; damaged ones are named and set aside.
+        """Reads all checkpoints in full; names and sets aside damaged ones.
 
         Args:
             log: Function of one line of text.
@@ -185,7 +185,7 @@ class BestCheckpoints:
         return score, -minus_perplexity
 
     def _rivals(self, step=None, new=(math.inf, math.inf)):
-        """What was kept by comparable scores, with the best one last.
+        """Lists the checkpoints with comparable scores, the best one last.
 
         One of the same `step` that is no better than the rank of the `new`
         one is to be replaced, since the step was reached once more.
@@ -203,12 +203,12 @@ class BestCheckpoints:
 
 
 def best_folder(model_dir):
-    """Where the weights of the best evaluations are."""
+    """Opens the folder of the best weights."""
     return CheckpointFolder(pathlib.Path(model_dir) / "best")
 
 
 def by_score(checkpoints):
-    """Checkpoints of `best` with the best one last.
+    """Sorts checkpoints of `best`, the best one last.
 
     Scores that cannot be compared with the latest ones come first.
     """
@@ -227,14 +227,14 @@ def _score_identity(stored):
 
 
 def rank(stored):
-    """Score and minus perplexity of a checkpoint: the higher, the better."""
+    """Ranks a checkpoint by score and minus perplexity, higher is better."""
     about = stored.about
     perplexity = about.get("perplexity", math.inf)
     return about.get("score", -math.inf), -perplexity
 
 
 def load_best(model_dir, model, identity=None):
-    """Puts the best weights of a run into a model, without its training state.
+    """Loads the best weights of a run into a model.
 
     A damaged checkpoint is passed over, with a warning, if there is another.
 

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: variables under names, and how they come back."""
+"""Contents of a checkpoint: named variables, saved and restored."""
 
 import contextlib
 import re
@@ -18,7 +18,7 @@ _ADDED = ["best_perplexity"]
 
 
 def weights_by_path(model):
-    """The weights of a Keras model for `tf.train.Checkpoint`, by name.
+    """Maps paths to the weights of a Keras model, for `tf.train.Checkpoint`.
 
     TensorFlow's object graph does not see layers that Keras keeps in a list:
     a checkpoint of the model itself would silently leave them out.
@@ -58,7 +58,7 @@ def weights_by_path(model):
 
 
 def copy_weights(source, target=None):
-    """Gives a model the weights of another one, by their paths.
+    """Copies weights from one model to another, by their paths.
 
     Args:
         source: A built Keras model, perhaps of several replicas. If these
@@ -81,7 +81,7 @@ def _gather(whole, keeps):
 
 
 def _states(model):
-    """What else a model remembers: states of random generators, metrics."""
+    """Lists the other variables: states of random generators, metrics."""
     weights = {id(weight) for weight in model.weights}
     return [v.value for v in model.variables if id(v) not in weights]
 
@@ -137,7 +137,7 @@ class TrainingState:
 
     @contextlib.contextmanager
     def gathered(self, workers):
-        """Within the block the chief can save what all workers have.
+        """Context manager: the chief has the parts of all workers to save.
 
         All workers enter it at the same point.
         """
@@ -171,7 +171,7 @@ def read_weights(stored, model):
 
 
 def read(checkpoint, stored):
-    """Restores a `tf.train.Checkpoint` from what holds at least all of it.
+    """Restores a `tf.train.Checkpoint`; the files may hold more than it.
 
     Raises:
         CheckpointError: if something is missing or of another shape.

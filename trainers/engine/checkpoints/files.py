@@ -27,7 +27,7 @@ _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, or not be used; a one-line message."""
+    """A checkpoint cannot be written or used; the message is one line."""
 
 
 class DamagedCheckpoint(CheckpointError):
@@ -50,7 +50,7 @@ class Stored(NamedTuple):
 
     @property
     def prefix(self):
-        """What TensorFlow calls the path of a checkpoint."""
+        """Path prefix of the files, as TensorFlow takes it."""
         return str(self.path / "ckpt")
 
 
@@ -77,7 +77,7 @@ class CheckpointFolder:
         self.path = pathlib.Path(path)
 
     def stored(self):
-        """All checkpoints, damaged ones too, in the order of their making.
+        """Lists all checkpoints, damaged ones too, oldest first.
 
         Raises:
             CheckpointError: if the folder has some that are not ours.
@@ -99,7 +99,7 @@ class CheckpointFolder:
         return [Stored(path, step, _about(path)) for step, _, path in found]
 
     def write(self, step, write, about):
-        """Writes a checkpoint, so that it is there in whole or not at all.
+        """Writes a checkpoint: all of it or nothing.
 
         Args:
             step: int.
@@ -141,7 +141,7 @@ class CheckpointFolder:
         return Stored(path, step, about)
 
     def _clear(self):
-        """Deletes what was begun and not finished."""
+        """Deletes leftovers of writes that were interrupted."""
         with contextlib.suppress(OSError):  # the folder may be out of reach
             for leftover in self.path.glob("*.new"):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -181,7 +181,7 @@ class CheckpointFolder:
         return stored.path.rename(target)
 
     def remove(self, stored):
-        """Deletes a checkpoint; half deleted, it does not count as one."""
+        """Deletes a checkpoint; renamed first, it never counts half deleted."""
         aside = stored.path.with_name(f"{stored.path.name}.new")
         stored.path.rename(aside)
         shutil.rmtree(aside)
@@ -231,7 +231,7 @@ def _about(path):
 
 
 def reason(error):
-    """What went wrong with a file, in the operating system's words.
+    """Says what went wrong with a file, in the operating system's words.
 
     Args:
         error: `OSError`, or the `tf.errors.OpError` that stands for one.

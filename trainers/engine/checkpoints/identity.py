@@ -1,4 +1,4 @@
-"""What makes a run, field by field, and whether a checkpoint is of it."""
+"""Compares what makes a run, field by field, with that of a checkpoint."""
 
 import json
 
@@ -25,7 +25,7 @@ def check_identity(stored, identity):
 
 
 def differences(there, here):
-    """Names the fields that both have and that differ; an empty str if none.
+    """Names the shared fields that differ; an empty str if none does.
 
     Example:
 
@@ -40,7 +40,7 @@ def differences(there, here):
 
 
 def agree(fields, others):
-    """Whether all fields are equal that both have; versions may add some.
+    """Whether the shared fields agree; versions may add some.
 
     Where both have the `.sha256` of what a field names, that counts, and the
     name itself does not.
@@ -64,5 +64,5 @@ def agree(fields, others):
 
 
 def as_json(values):
-    """Values as they are after being written and read: tuples are lists."""
+    """Converts values to what JSON gives back: tuples become lists."""
     return json.loads(json.dumps(values))

@@ -22,7 +22,7 @@ _BATCHES_IDENTITY = "data"
 
 
 class Checkpoints:
-    """Saves and restores whatever it is given.
+    """Saves the state of training, and restores it after a stop.
 
     Layout: `MODEL_DIR/checkpoints/` holds the last few states of training,
     `MODEL_DIR/best/` the weights of the best evaluations.
@@ -71,7 +71,7 @@ class Checkpoints:
         self._state = TrainingState(model, optimizer, **state)
 
     def gathered(self, workers):
-        """A context in which the chief can save what all workers have.
+        """Context manager: the chief has the parts of all workers to save.
 
         All workers enter it at the same point.
         """
@@ -98,7 +98,7 @@ class Checkpoints:
         self._best.save(step, score, is_best, write, perplexity)
 
     def best_score_left(self):
-        """Best score whose weights are whole, and its perplexity.
+        """Finds the best score whose weights are whole, and its perplexity.
 
         See `BestCheckpoints.verified_score`.
         """
@@ -138,7 +138,7 @@ class Checkpoints:
         return None
 
     def load(self, name):
-        """Restores the state of training that `find` has found.
+        """Restores the checkpoint that `find` has found.
 
         Args:
             name: str. Perhaps another process has found it.
@@ -163,7 +163,7 @@ class Checkpoints:
         )
 
     def _read(self, stored):
-        """Restores a checkpoint; without the place if the batches differ."""
+        """Restores a checkpoint, but not the place in other batches."""
         # Earlier versions had these fields among those of the identity.
         there = {
             **stored.about["identity"],
@@ -179,5 +179,5 @@ class Checkpoints:
 
 
 def training_folder(model_dir):
-    """Where the last states of training are."""
+    """Opens the folder of the last states of training."""
     return CheckpointFolder(pathlib.Path(model_dir) / "checkpoints")

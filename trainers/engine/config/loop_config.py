@@ -1,4 +1,4 @@
-"""What can be set of a training loop."""
+"""Settings of the training loop."""
 
 import dataclasses
 

@@ -4,7 +4,7 @@ from trainers.engine.config.overrides import with_overrides
 
 
 def preset_named(presets, name, overrides=()):
-    """The configuration of a preset, changed field by field.
+    """Changes fields of a named preset.
 
     Args:
         presets: dict of configurations by name.

@@ -6,11 +6,11 @@ from trainers.engine.checkpoints.files import flush_to_disk
 
 
 class FolderError(ValueError):
-    """The folder of a run does not hold what is asked of it; one line."""
+    """The folder of a run lacks what is asked of it; a one-line message."""
 
 
 def replace_file(path, write):
-    """Lets `write` make a file, which is then there in whole or as before.
+    """Replaces a file: all of it, or nothing if `write` fails.
 
     Args:
         path: `pathlib.Path`. Its folder is made if there is none.
@@ -38,7 +38,7 @@ def write_json(path, values):
 
 
 def read_json(path):
-    """What a JSON file holds, or None if there is no such file.
+    """Reads a JSON file; None if there is no such file.
 
     Raises:
         FolderError: if it is torn.

@@ -10,7 +10,7 @@ from trainers.engine.folder.files import FolderError
 
 @contextlib.contextmanager
 def locked(folder):
-    """Within the block no other process can have the lock of a folder.
+    """Context manager: no other process can have the lock of a folder.
 
     The kernel gives it back when the process ends, however it ends. A folder
     that was made for it, and got nothing else, is taken away again.

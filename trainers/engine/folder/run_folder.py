@@ -71,7 +71,7 @@ class RunFolder:
         self._results_path = self.path / "results.json"
 
     def lock(self):
-        """Context manager: within it no other process can have the lock.
+        """Context manager: no other process can have the lock.
 
         Raises:
             FolderError: if another process has it, or the folder cannot be
@@ -88,7 +88,7 @@ class RunFolder:
         write_json(self._config_path, dataclasses.asdict(config))
 
     def load_config(self, changes=()):
-        """The configuration of the run.
+        """Reads the configuration of the run.
 
         Args:
             changes: List of `"field=value"` for fields that a trained model
@@ -146,12 +146,12 @@ class RunFolder:
             )
 
     def hint_on(self, names):
-        """What else to say of fields that differ; a program may know more."""
+        """Says more about fields that differ; a program may know more."""
         del names
         return ""
 
     def check_nothing_is_lost(self, needed=()):
-        """Refuses to train where training would replace what cannot go on.
+        """Refuses to train where training would overwrite weights.
 
         Args:
             needed: Names of files that checkpoints are worth nothing without,
@@ -196,11 +196,11 @@ class RunFolder:
         return f"--init_from={shlex.quote(str(self.path))} --model_dir=OTHER"
 
     def save_results(self, results):
-        """Writes the figures of the finished run, its `config` among them."""
+        """Writes the results of the finished run, its `config` among them."""
         write_json(self._results_path, results)
 
     def load_results(self, config):
-        """The figures of the run if it finished with this config, or None."""
+        """Reads the results if the run finished with this config, or None."""
         results = read_json(self._results_path)
         if results and self._read(results["config"]) == config:
             return results
@@ -225,7 +225,7 @@ class RunFolder:
             self.best.remove(stored)
 
     def load_weights(self, model, identity):
-        """Puts the best weights of the run into a model.
+        """Loads the best weights of the run into a model.
 
         Args:
             model: A built Keras model of the run's configuration.

@@ -22,7 +22,7 @@ _UNREADABLE = (tf.errors.NotFoundError, tf.errors.DataLossError)
 
 @contextlib.contextmanager
 def exit_codes():
-    """Within the block what users can mend is a line, and no traceback.
+    """Context manager: reports user errors as one line, without a traceback.
 
     Raises:
         SystemExit: 1 after an error, which is said on stderr; 130 after

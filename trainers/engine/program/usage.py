@@ -27,7 +27,7 @@ class Usage:
     )
 
     def check(self, mode, paths=()):
-        """Refuses what a mode would pass over: it is a mistake.
+        """Refuses flags that the mode would ignore.
 
         Args:
             mode: str, that of `--mode`.

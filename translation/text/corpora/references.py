@@ -1,7 +1,7 @@
 """More references of a test corpus, for scores that take the nearest one."""
 
-import pathlib
-
+from moe_keras.paths import local_path
+from translation.text.corpora.specs import parse_spec
 from translation.text.text_files import CorpusError, read_lines
 
 
@@ -9,8 +9,9 @@ def read_references(paths, corpus):
     """Reads further references of a corpus.
 
     Args:
-        paths: str. Text files, plain or `.gz`, with commas between: a line for
-            each pair of the corpus, in its order.
+        paths: str. Text files, plain or `.gz`, with commas between (`\\,` is
+            a comma of a name): a line for each pair of the corpus, in its
+            order.
         corpus: `Corpus`.
 
     Returns:
@@ -21,7 +22,7 @@ def read_references(paths, corpus):
 
     Example:
 
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> from translation.text.corpora.corpus import TsvCorpus
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> _ = (folder / "x.tsv").write_text("a dog\\tun chien\\n")
@@ -29,8 +30,9 @@ def read_references(paths, corpus):
     >>> read_references(f"{folder}/more.fr", TsvCorpus(folder / "x.tsv"))
     [['le chien']]
     """
-    names = [name.strip() for name in paths.split(",") if name.strip()]
-    found = [list(read_lines(pathlib.Path(name))) for name in names]
+    parts = parse_spec(paths) if paths.strip() else []
+    names = [part.whole_name for part in parts]
+    found = [list(read_lines(local_path(name))) for name in names]
     if found:
         pairs = sum(part["pairs"] for part in corpus.contents())
         for name, lines in zip(names, found, strict=True):
