@@ -1,4 +1,4 @@
-"""All MoE layers of a model, window after window."""
+"""Records the routing of all MoE layers of a model, window by window."""
 
 import dataclasses
 
@@ -7,14 +7,14 @@ from moe_keras.monitoring.gradients import GateGradients
 from moe_keras.monitoring.layers import by_name, observed_layers
 from moe_keras.monitoring.verdicts import Judge, Thresholds
 from moe_keras.monitoring.watch import LayerWatch
-from moe_keras.monitoring.windows import WindowFile, measure
+from moe_keras.monitoring.windows import WindowFile, make_window
 
 
 class RoutingRecorder:
     """Watches the MoE layers of a model from a training loop.
 
-    Make it before the training step becomes a graph: a graph that is there
-    already does not count. `RoutingMonitor` does all of this for `fit`.
+    Make it before the training step is traced: earlier graphs do not count.
+    `RoutingMonitor` does all of this for `fit`.
 
     Args:
         model: A built Keras model. Its MoE layers get a `LayerWatch` for an
@@ -54,9 +54,8 @@ class RoutingRecorder:
     def begin(self, step):
         """Start the first window after `step`.
 
-        Later windows in the file are dropped: a run that resumes from a
-        checkpoint does these steps again. Earlier ones are judged once more,
-        so that verdicts go on from them.
+        It drops later windows from the file, because a run that resumes from
+        a checkpoint records them again. From earlier ones the verdicts go on.
 
         Args:
             step: int. Steps done so far.
@@ -79,7 +78,7 @@ class RoutingRecorder:
         self._gradients.close()
 
     def add_gradients(self, gradients, variables, are_summed=False):
-        """Add the gradients of a step, within the training graph.
+        """Adds the gradients of a step, within the training graph.
 
         Args:
             gradients: List of tensors, or None where there is no gradient.
@@ -104,7 +103,7 @@ class RoutingRecorder:
         for (name, watch), norm in zip(
             self._watches.items(), norms, strict=True
         ):
-            window = measure(
+            window = make_window(
                 name,
                 step,
                 steps,
