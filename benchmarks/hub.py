@@ -235,6 +235,10 @@ def make_row(family, what, times, same):
         "what": what,
         "median_ms": {name: 1000 * each for name, each in medians.items()},
         "best_ms": {name: 1000 * min(each) for name, each in wall.items()},
+        "median_processor_ms": {
+            name: 1000 * statistics.median(each.processor)
+            for name, each in times.items()
+        },
         "speedup": 1 / median_ratio(wall[ours], wall[theirs]),
         "speedup_without_xla": 1 / median_ratio(wall["sparse"], wall[theirs]),
         "same_tokens": same,

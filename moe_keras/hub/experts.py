@@ -78,6 +78,7 @@ class ChosenExperts:
         return tf.cast(mask, tf.bool)
 
     def __call__(self, tokens, choice, bank, padding=None, training=False):
+        tokens = tf.cast(tokens, bank.kernel_out.dtype)
         if padding is None and not training and _is_small(choice):
             return _run_one_by_one(tokens, choice, bank)
         mask_N = None if padding is None else tf.reshape(padding, [-1])
@@ -120,7 +121,7 @@ def _segments(rows_SD, counts_E, weights, activation, recompute):
 
 def _is_small(choice):
     shape = choice.expert.shape
-    return shape[0] is not None and shape[0] * shape[1] <= _ONE_BY_ONE
+    return shape[0] is not None and 0 < shape[0] * shape[1] <= _ONE_BY_ONE
 
 
 def _run_one_by_one(tokens_ND, choice, bank):

@@ -154,7 +154,7 @@ def _find_blocks(model):
         names = ", ".join(family.name for family in FAMILIES)
         raise ValueError(
             f"`model` must have mixtures of experts of keras-hub ({names}). "
-            f"Received: {model!r}, which has none"
+            f"Received: {model!r}, which has none, or is not built"
         )
     return found
 

@@ -20,6 +20,7 @@ def test_speedup_is_that_of_the_faster_of_each_two(load):
     assert row["speedup_without_xla"] == pytest.approx(2)
     assert row["median_ms"]["keras-hub"] == 8000
     assert row["best_ms"]["sparse, XLA"] == 2000
+    assert row["median_processor_ms"]["keras-hub, XLA"] == 6000
 
 
 def test_an_unknown_family_is_refused(load, capsys):

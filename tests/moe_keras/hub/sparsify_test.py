@@ -213,6 +213,11 @@ def test_a_block_that_is_not_built_is_refused():
         sparsify(new)
 
 
+def test_a_batch_of_no_texts():
+    block = sparsify(small_hub.make("mixtral")).backbone.transformer_layers[0]
+    assert block(tf.zeros((0, 5, 16))).shape == (0, 5, 16)
+
+
 def test_jitter_of_mixtral_moves_the_inputs_of_training_alone():
     model = small_hub.make("mixtral", router_jitter_noise=0.5)
     inputs = small_hub.batch("mixtral")
