@@ -29,6 +29,7 @@ def run(main):
         SystemExit: 0 after `--help` and `--version`; 1 for a flag or a usage
             that is wrong, with one line on stderr; else what `main` ends with.
     """
+    name_files_in_utf8()
     take_any_text()
     try:
         app.run(
@@ -41,6 +42,18 @@ def run(main):
     except KeyboardInterrupt:  # while Python still imports
         print("Stopped by Ctrl-C.", file=sys.stderr)
         sys.exit(_INTERRUPTED)
+
+
+def name_files_in_utf8():
+    """Starts Python again in its UTF-8 mode where a locale has other names.
+
+    TensorFlow names files in UTF-8. Under a locale such as ISO-8859-1 Python
+    would name others: paths beyond ASCII would lead to two places, or fail.
+    """
+    if sys.getfilesystemencoding() == "utf-8":
+        return
+    arguments = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+    os.execv(sys.executable, arguments)  # in place of this process
 
 
 def take_any_text():

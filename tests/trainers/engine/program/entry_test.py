@@ -99,3 +99,21 @@ def test_help_that_is_not_read_to_its_end_is_no_error():
     )
     assert process.returncode in (0, 141)  # it may all have been written
     assert process.stderr == ""
+
+
+def test_files_are_named_in_utf8_under_any_locale(tmp_path):
+    # TensorFlow names them so; a locale of ASCII would have Python escape them.
+    code = (
+        "import sys; from trainers.engine.program.entry import "
+        "name_files_in_utf8; name_files_in_utf8(); "
+        "print(sys.getfilesystemencoding()); open(sys.argv[1], 'w').close()"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    process = subprocess.run(
+        [sys.executable, "-c", code, "données 老"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, **plain},
+    )
+    assert process.stdout == b"utf-8\n", process.stderr
+    assert os.listdir(os.fsencode(tmp_path)) == ["données 老".encode()]
