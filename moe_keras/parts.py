@@ -13,7 +13,7 @@ _OWNER_OF_GATE = weakref.WeakKeyDictionary()  # gate: reference to its layer
 
 
 def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
-    """The gate of a layer of experts.
+    """Check the gate of a layer of experts, or make the default one.
 
     Args:
         gate: A gate, or None for a `NoisyTopKGate`.
@@ -27,8 +27,8 @@ def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
         A gate, see `Routing`.
 
     Raises:
-        ValueError: If `gate` is none for E experts, or has `k` or `seed`
-            beside it.
+        ValueError: If `gate` is no gate for E experts, or `k` or `seed` is
+            given with it.
     """
     if gate is None:
         k = min(4, num_experts) if k is None else k
@@ -105,7 +105,7 @@ def serialize_part(part):
 def experts_layer(
     expert, num_experts, hidden_dim=None, activation=None, dtype=None
 ):
-    """The layer that runs all experts.
+    """Check the layer that runs all experts, or make the default one.
 
     Args:
         expert: Such a layer, a function that makes one expert, or None for
@@ -121,8 +121,9 @@ def experts_layer(
         A layer `(E, C, D) -> (E, C, D')`.
 
     Raises:
-        ValueError: If `expert` is none for E experts, or arguments that it
-            replaces are given with it or, without it, are missing.
+        ValueError: If `expert` does not run E experts, if arguments that it
+            replaces are given with it, or if `hidden_dim` is missing without
+            it.
     """
     if expert is None:
         if hidden_dim is None:

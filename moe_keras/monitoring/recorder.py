@@ -52,7 +52,7 @@ class RoutingRecorder:
         self._start(step=0)
 
     def begin(self, step):
-        """Starts the first window after `step`.
+        """Start the first window after `step`.
 
         It drops later windows from the file, because a run that resumes from
         a checkpoint records them again. From earlier ones the verdicts go on.
@@ -89,7 +89,7 @@ class RoutingRecorder:
         self._gradients.add(gradients, variables, are_summed)
 
     def close(self, step):
-        """Ends the window with `step` and begins the next.
+        """End the window with `step` and begin the next.
 
         Returns:
             List of `RoutingWindow`, one for each layer; empty if no step
