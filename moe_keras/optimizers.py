@@ -35,6 +35,15 @@ class FactoredAdam(keras.optimizers.Optimizer):
     others, among them the biases `(E, H)` of stacked experts, which are no
     matrices, are updated by plain Adam with both moments, as in the paper.
 
+    *Idle experts.* An expert without a token has a gradient of zero, and its
+    kernels stay. Its averages decay meanwhile, so that the first step after a
+    long pause is large: after 1,000 idle steps about 16 learning rates a
+    weight (Adam about 2), with the default `beta_2`. Adam, which has the
+    biases here, moves idle experts on for about 50 steps, by its first moment.
+
+    *Clipping.* A stack of experts is one variable: `clipnorm` bounds the norm
+    over all of its experts together, not that of each.
+
     A layout that splits experts changes nothing. One that splits their hidden
     layer is refused: rows and columns would be those of parts.
 

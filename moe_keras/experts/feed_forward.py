@@ -25,6 +25,10 @@ class FeedForwardExperts(StackedExperts):
     expert. The weights of all experts are stacked, so that an expert without
     a token has a gradient of zero and not None.
 
+    On segments `tape.jacobian` and `batch_jacobian` need a persistent tape and
+    `experimental_use_pfor=False`; `tf.vectorized_map` does not work: call the
+    layer with all tokens at once, or use `tf.map_fn`.
+
     Two shapes of input are served:
 
     - `(E, C, D)`, a batch of one size for each expert: two batched products.
