@@ -69,7 +69,7 @@ def test_all_fields_that_differ_are_told_at_once(folder):
         folder.check_same(other)
     message = str(error.value)
     assert "depth (there 8, now 4), loop.seed (there 1, now 2)." in message
-    assert "--init_from=" in message and "steps" not in message
+    assert "--init_from=" not in message and "steps" not in message
     folder.check_same(with_overrides(CONFIG, ["steps=9", "width=2"]))
     with pytest.raises(FolderError, match="name .there 'Où', now 'mine'"):
         folder.check_same(with_overrides(CONFIG, ["name=mine"]), also=["name"])
