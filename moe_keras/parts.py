@@ -5,7 +5,8 @@ import weakref
 import keras
 from keras.src.backend.common import global_state  # no public name
 
-from moe_keras.experts.feed_forward import FeedForwardExperts, one_layer_each
+from moe_keras.experts.expert_list import one_layer_each
+from moe_keras.experts.feed_forward import FeedForwardExperts
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 
 _SCOPE = "shared_objects/id_to_config_map"  # Keras has one while it saves
@@ -146,7 +147,7 @@ def experts_layer(
             )
     if not isinstance(expert, keras.layers.Layer):
         if callable(expert):
-            return one_layer_each(expert, num_experts)
+            return one_layer_each(expert, num_experts, dtype)
         raise ValueError(
             "`expert` must be a layer that runs all experts, or a "
             "function that makes a layer for one. "

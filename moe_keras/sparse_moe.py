@@ -202,6 +202,7 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         self.supports_jit &= self._placement.supports_jit
 
     def call(self, inputs, mask=None, training=False):
+        inputs = tf.cast(inputs, self.compute_dtype)  # of integers as well
         tokens_ND, mask_N = _flatten(inputs, mask)
         routing = self.gate(tokens_ND, mask=mask_N, training=training)
         plan = self._plan(routing.expert_index, mask_N)
@@ -221,7 +222,8 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
                 self, tokens_ND, mask_N, leading, routing, plan, training, loss
             )
         )
-        return _unflatten(outputs_ND, leading, inputs.shape[:-1])
+        outputs = _unflatten(outputs_ND, leading, inputs.shape[:-1])
+        return tf.cast(outputs, self.compute_dtype)
 
     def _plan(self, expert_NK, mask_N):
         if self.capacity_factor is None:

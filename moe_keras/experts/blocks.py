@@ -48,7 +48,7 @@ def feed_forward_blocks(rows, counts, weights, activation, recompute=False):
 
     Example:
 
-    >>> from moe_keras.experts.segments import Activation
+    >>> from moe_keras.experts.activation import Activation
     >>> scale = tf.reshape([2.0, 3.0], (2, 1, 1))
     >>> y = feed_forward_blocks(
     ...     rows=tf.ones((4, 1)),

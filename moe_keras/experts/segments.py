@@ -16,8 +16,6 @@ S: rows of all experts    C: rows of one    D: depth    H: hidden size
 E: experts
 """
 
-from typing import Any, NamedTuple
-
 import tensorflow as tf
 
 from moe_keras.custom_gradient import custom_gradient
@@ -26,44 +24,6 @@ from moe_keras.experts.inside import Inside
 # Iterations do not depend on each other, forward or backward, so several run
 # at once: more than there are cores, because experts are uneven.
 _PARALLEL_EXPERTS = 8
-
-
-class Activation(NamedTuple):
-    """What happens to the hidden layer.
-
-    Attributes:
-        apply: Function `(tensor (C, H), expert index) -> (C, H)`, which
-            answers the same whenever it is asked the same. It may change H
-            to the width that `kernel_out` takes. Where an expert's rows come
-            in blocks, each block has a number of its own instead of the index.
-        backward: Function `(output, gradient of it) -> gradient of the
-            input`, for activations such as ReLU that keep H and whose slope
-            can be told from their output; None for others. With it the output
-            alone is kept, and TensorFlow can fuse product, bias and
-            activation.
-
-    Example:
-
-    >>> square = Activation(lambda hidden, expert: hidden**2)
-    >>> square.apply(3.0, expert=0)
-    9.0
-    """
-
-    apply: Any
-    backward: Any = None
-
-    def to_keep(self, before, after):
-        """What `replay` needs, of the hidden layer before and after."""
-        return after if self.backward else before
-
-    def replay(self, kept, expert):
-        """The hidden layer, and the function that takes its gradient back."""
-        if self.backward:
-            return kept, lambda gradient: self.backward(kept, gradient)
-        with tf.GradientTape() as tape:
-            tape.watch(kept)
-            hidden = self.apply(kept, expert)
-        return hidden, lambda gradient: tape.gradient(hidden, kept, gradient)
 
 
 def feed_forward_segments(rows, counts, weights, activation, recompute=False):
@@ -87,12 +47,13 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
 
     Example:
 
+    >>> from moe_keras.experts.activation import plain_activation
     >>> scale = tf.reshape([2.0, 3.0], (2, 1, 1))
     >>> y = feed_forward_segments(
     ...     rows=tf.ones((4, 1)),
     ...     counts=[1, 2],
     ...     weights=[scale, tf.ones((2, 1, 1))],
-    ...     activation=Activation(lambda hidden, expert: hidden),
+    ...     activation=plain_activation(lambda hidden: hidden),
     ... )
     >>> y.numpy().ravel().tolist()
     [2.0, 3.0, 3.0, 0.0]

@@ -7,10 +7,10 @@ B: batch    T: time
 import tensorflow as tf
 
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
+from moe_keras.experts.activation import Activation
 from moe_keras.experts.blocks import feed_forward_blocks
 from moe_keras.experts.inside import weight_of
 from moe_keras.experts.segments import (
-    Activation,
     feed_forward_segments,
 )
 from moe_keras.hub.padding import padding_of_prompt

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from finite_differences import check_gradients
 
+from moe_keras.experts.activation import Activation
 from moe_keras.experts.blocks import _rows_of_a_block, feed_forward_blocks
-from moe_keras.experts.segments import Activation, feed_forward_segments
+from moe_keras.experts.segments import feed_forward_segments
 
 E, D, H, OUT = 4, 3, 5, 2
 
