@@ -78,7 +78,7 @@ class BalancedGate(keras.layers.Layer):
             importance=by_expert(gate_NK),
             load=by_expert(tf.ones_like(gate_NK)),
             loss=tf.zeros(()),
-            figures={},
+            metrics={},
         )
 
 

@@ -55,7 +55,7 @@ CALLS = ("collapsing", "collapsed")
 class QuietGate(moe_keras.NoisyTopKGate):
     """The gate without its noise, in training as well."""
 
-    figure_names = ()
+    metric_names = ()
 
     def build(self, input_shape):
         super().build(input_shape)

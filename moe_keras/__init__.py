@@ -10,8 +10,7 @@ W beam width, P projection size, A attention size.
 
 from moe_keras import gating, losses, monitoring
 from moe_keras.balancing import LossWeightSchedule
-from moe_keras.experts.feed_forward import FeedForwardExperts
-from moe_keras.experts.gated import GatedFeedForwardExperts
+from moe_keras.experts import FeedForwardExperts, GatedFeedForwardExperts
 from moe_keras.gating import *  # noqa: F403  all gates, as it lists them
 from moe_keras.optimizers import FactoredAdam
 from moe_keras.recurrent.projected_lstm import ProjectedLSTM

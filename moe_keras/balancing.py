@@ -37,8 +37,9 @@ class LossWeights:
     >>> weights.build()
     >>> weights["importance_loss_weight"] = 2.0
     >>> # CV squared of [1, 1, 0] is 1 / 2.
-    >>> float(weights.loss(importance=tf.constant([1.0, 1.0, 0.0]), load=None))
-    1.0
+    >>> loss = weights.loss(importance=tf.constant([1.0, 1.0, 0.0]), load=None)
+    >>> print(f"{loss:.3f}")
+    1.000
     """
 
     def __init__(self, default=0.0, **weights):

@@ -26,7 +26,7 @@ from moe_keras.custom_gradient import custom_gradient
 
 
 class DispatchPlan(NamedTuple):
-    """Who sits in which slot; made by `plan_dispatch`.
+    """The token in each slot; made by `plan_dispatch`.
 
     Choices are numbered choice by choice: choice j of token n is j * N + n.
 
@@ -52,7 +52,7 @@ class DispatchPlan(NamedTuple):
     capacity: Any
 
     def choices_with_slot(self):
-        """Which choices have a slot and an expert, bool `(N, K)`."""
+        """Mask of the choices that have a slot and an expert, bool `(N, K)`."""
         if self.has_slot is not None:
             return tf.transpose(self.has_slot)
         # Segments: choices without an expert come last.
@@ -67,7 +67,7 @@ def plan_dispatch(
     compact=False,
     room=None,
 ):
-    """Sorts the choices of a batch by expert.
+    """Sort the choices of a batch by expert.
 
     The sort is stable and choice by choice, so that with a capacity the
     first choices of all tokens come before any second choice, and tokens
@@ -79,9 +79,8 @@ def plan_dispatch(
         mask: Optional boolean tensor `(N,)`; tokens to leave out are False.
         capacity: int or scalar int32 tensor, slots of each expert; "busiest"
             for as many as the busiest expert needs; None makes segments.
-        compact: bool. Whether segments leave out the choices without an
-            expert, for where they are many; so they do where K is not known.
-
+        compact: bool. Whether segments leave out choices without an expert,
+            which saves memory if they are many. Always if K is not known.
         room: Optional int32 tensor `(E,)`, for capacity "busiest": at most so
             many choices of each expert get a slot, the first ones.
 
@@ -168,7 +167,7 @@ def _batches(expert_KN, order_A, rank_KN, load_E, capacity, room_E):
 
 
 def dispatch(tokens, plan):
-    """Gathers each expert's tokens into its slots; `combine` is its gradient.
+    """Gather each expert's tokens into its slots; `combine` is its gradient.
 
     Args:
         tokens: Tensor `(N, D)`.
@@ -199,7 +198,7 @@ def dispatch(tokens, plan):
 
 
 def combine(slots, plan, gate=None):
-    """Adds up the slots of each token; `dispatch` is its gradient.
+    """Add up the slots of each token; `dispatch` is its gradient.
 
     Args:
         slots: Tensor `(S, D)`, what the experts made of their slots.

@@ -1,7 +1,8 @@
 """Losses of routers: plain functions of tensors.
 
-CV squared of importance and load is the paper's (arXiv:1701.06538, section
-4); `balance_loss` and `z_loss` came with later routers. None has a weight.
+The squared CV of importance and load is the paper's (arXiv:1701.06538,
+section 4); `balance_loss` and `z_loss` came with later routers. None of them
+is weighted.
 
 N: tokens    E: experts
 """
@@ -11,13 +12,12 @@ from keras import ops
 
 
 def cv_squared(values, epsilon=1e-10):
-    """Squared coefficient of variation: variance over squared mean.
+    """Computes the squared coefficient of variation: variance / mean^2.
 
-    It is 0 when all values are equal, does not change when all of them are
-    multiplied by one number, and grows to `E - 1` when one expert gets all.
-    The variance is the population's, so a single expert gives 0 and not NaN;
-    no square root is taken, so the gradient at perfect balance is 0 and not
-    NaN.
+    It is 0 where all values are equal, E - 1 where one expert gets all, and
+    does not depend on the scale of the values. The variance is that of the
+    population, so a single expert gives 0 and not NaN. No square root is
+    taken, so the gradient at perfect balance is 0 and not NaN.
 
     Args:
         values: Tensor of shape `(E,)`, none below zero.
@@ -44,9 +44,8 @@ def cv_squared(values, epsilon=1e-10):
 def importance_loss(importance):
     """Evens out the gate values given to each expert (equations 6 and 7).
 
-    Importance is what each expert adds to the output, counted in gate values:
-    a few tokens with large gates weigh as much as many with small ones.
-    `load_loss` is for the number of tokens.
+    A few tokens with large gates weigh as much as many tokens with small
+    gates. `load_loss` evens out the number of tokens.
 
     Args:
         importance: Tensor of shape `(E,)`, the gates summed over the batch.
@@ -66,9 +65,9 @@ def importance_loss(importance):
 def load_loss(load):
     """Evens out the number of tokens sent to each expert (equation 11).
 
-    The number itself has no gradient. While training, gates give its smooth
-    estimate: the probability, under fresh noise, that a token picks the
-    expert, summed over the batch (equation 10).
+    A number of tokens has no gradient. So while training, gates with noise
+    return a smooth estimate of it: the probability, under fresh noise, that a
+    token picks the expert, summed over the batch (equation 10).
 
     Args:
         load: Tensor of shape `(E,)`.
@@ -85,16 +84,16 @@ def load_loss(load):
 
 
 def balance_loss(load, probability, num_tokens):
-    """Evens out the choices by way of the router's probabilities (f x P).
+    """Evens out the choices through the probabilities of the router (f x P).
 
     `E * sum_e f_e P_e` (arXiv:2101.03961, equations 4 to 6), where f_e is the
-    share of all choices that fell on expert e and P_e its mean probability in
-    the softmax over *all* experts. It is 1 where either is even and grows to
-    E when one expert gets all. Choices have no gradient: it runs through P,
-    and lowers the probability of an expert the more, the more chose it.
+    fraction of choices that fell on expert e, and P_e its mean probability in
+    the softmax over *all* experts. It is 1 where either is even, and E where
+    one expert gets all. Choices have no gradient. The gradient goes through P
+    and lowers the probability of an expert in proportion to f.
 
-    f is a share of choices and sums to 1, so that the value does not depend
-    on how many experts a token chooses.
+    The fractions sum to 1, so the value does not depend on the number of
+    experts of a token.
 
     Args:
         load: Tensor of shape `(E,)`, the number of choices of each expert.
@@ -115,24 +114,24 @@ def balance_loss(load, probability, num_tokens):
     probability_E = ops.convert_to_tensor(probability)
     load_E = ops.cast(load, probability_E.dtype)
     num_tokens = ops.cast(num_tokens, probability_E.dtype)
-    share_E = ops.divide_no_nan(load_E, ops.sum(load_E))
+    fraction_E = ops.divide_no_nan(load_E, ops.sum(load_E))
     mean_E = ops.divide_no_nan(probability_E, num_tokens)
-    return probability_E.shape[0] * ops.sum(share_E * mean_E)
+    return probability_E.shape[0] * ops.sum(fraction_E * mean_E)
 
 
 def z_loss(logits, mask=None, num_tokens=None):
     """Keeps the router's logits small (arXiv:2202.08906, equation 5).
 
-    The mean over tokens of `logsumexp(logits) ** 2`. A softmax does not mind
-    a number added to all logits, rounding errors do.
+    It is the mean over tokens of `logsumexp(logits) ** 2`. A softmax does not
+    change where a number is added to all logits, but rounding errors grow.
 
     Args:
         logits: Tensor of shape `(N, E)`.
-        mask: Optional boolean tensor of shape `(N,)`; tokens to leave out are
-            False.
-        num_tokens: What the sum over tokens is divided by; None for the
-            number of tokens not left out. Where replicas share a batch, give
-            that of all of them: then the sum over replicas is the loss.
+        mask: Optional boolean tensor of shape `(N,)`, False for tokens to
+            leave out.
+        num_tokens: The divisor of the sum over tokens; None for the number of
+            tokens not left out. Where replicas share a batch, give the number
+            of all replicas: then the sum over replicas is the loss.
 
     Returns:
         Scalar tensor of the dtype of `logits`; 0 for an empty batch.

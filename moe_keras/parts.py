@@ -5,7 +5,8 @@ import weakref
 import keras
 from keras.src.backend.common import global_state  # no public name
 
-from moe_keras.experts.feed_forward import FeedForwardExperts, one_layer_each
+from moe_keras.experts.expert_list import one_layer_each
+from moe_keras.experts.feed_forward import FeedForwardExperts
 from moe_keras.gating.noisy_top_k import NoisyTopKGate
 
 _SCOPE = "shared_objects/id_to_config_map"  # Keras has one while it saves
@@ -13,7 +14,7 @@ _OWNER_OF_GATE = weakref.WeakKeyDictionary()  # gate: reference to its layer
 
 
 def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
-    """The gate of a layer of experts.
+    """Check the gate of a layer of experts, or make the default one.
 
     Args:
         gate: A gate, or None for a `NoisyTopKGate`.
@@ -27,8 +28,8 @@ def gate_layer(gate, num_experts, k=None, seed=None, dtype=None):
         A gate, see `Routing`.
 
     Raises:
-        ValueError: If `gate` is none for E experts, or has `k` or `seed`
-            beside it.
+        ValueError: If `gate` is no gate for E experts, or `k` or `seed` is
+            given with it.
     """
     if gate is None:
         k = min(4, num_experts) if k is None else k
@@ -105,7 +106,7 @@ def serialize_part(part):
 def experts_layer(
     expert, num_experts, hidden_dim=None, activation=None, dtype=None
 ):
-    """The layer that runs all experts.
+    """Check the layer that runs all experts, or make the default one.
 
     Args:
         expert: Such a layer, a function that makes one expert, or None for
@@ -121,8 +122,9 @@ def experts_layer(
         A layer `(E, C, D) -> (E, C, D')`.
 
     Raises:
-        ValueError: If `expert` is none for E experts, or arguments that it
-            replaces are given with it or, without it, are missing.
+        ValueError: If `expert` does not run E experts, if arguments that it
+            replaces are given with it, or if `hidden_dim` is missing without
+            it.
     """
     if expert is None:
         if hidden_dim is None:
@@ -145,7 +147,7 @@ def experts_layer(
             )
     if not isinstance(expert, keras.layers.Layer):
         if callable(expert):
-            return one_layer_each(expert, num_experts)
+            return one_layer_each(expert, num_experts, dtype)
         raise ValueError(
             "`expert` must be a layer that runs all experts, or a "
             "function that makes a layer for one. "

@@ -62,6 +62,10 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
     Tokens under a padding mask take no part in anything: they go to no
     expert, count in no loss and no statistic, and their outputs are zeros.
 
+    Do not wrap the layer in `keras.layers.TimeDistributed`: it takes inputs of
+    any leading shape. docs/keras.md tells of loops, recurrent cells, shared
+    experts, saving and converting.
+
     To save memory let the experts recompute (`FeedForwardExperts(...,
     recompute=True)`). `keras.RematScope` around the whole layer would keep the
     value of its losses and silently drop their gradient.
@@ -84,8 +88,10 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
             and an output size.
         importance_loss_weight: float. Weight of CV(importance)^2. None for
             0.1, or for 0 with a gate that keeps the balance by itself (one
-            with `balances_itself = True`).
-        load_loss_weight: float. Weight of CV(load)^2. None as above.
+            with `balances_itself = True`). It may be set while the layer
+            trains, see `LossWeightSchedule`; with 0 from the beginning there
+            is no such loss.
+        load_loss_weight: float. Weight of CV(load)^2. As above.
         capacity_factor: float. Slots of an expert over those that it needs
             when load is even; None for as many as it needs.
         seed: int. Seed of the gate's noise; only without `gate`.
@@ -102,9 +108,11 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         Tensor `(..., D')`.
 
     Raises:
-        ValueError: If an argument is not as above: while the layer is made
-            wherever it can be known by then, or when it is called if `mask`
-            has not the leading shape of `inputs`.
+        ValueError: When the layer is made, if an argument is not as above, or
+            `gate` belongs to another layer. When it is called, if `mask` has
+            not the leading shape of `inputs`. While it trains with losses, if
+            its `call` is called instead of the layer, or in a loop outside of
+            which the losses are read.
 
     Example:
 
@@ -194,6 +202,7 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         self.supports_jit &= self._placement.supports_jit
 
     def call(self, inputs, mask=None, training=False):
+        inputs = tf.cast(inputs, self.compute_dtype)  # of integers as well
         tokens_ND, mask_N = _flatten(inputs, mask)
         routing = self.gate(tokens_ND, mask=mask_N, training=training)
         plan = self._plan(routing.expert_index, mask_N)
@@ -213,11 +222,8 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
                 self, tokens_ND, mask_N, leading, routing, plan, training, loss
             )
         )
-        outputs = tf.reshape(
-            outputs_ND, tf.concat([leading, [outputs_ND.shape[-1]]], 0)
-        )
-        outputs.set_shape((*inputs.shape[:-1], outputs_ND.shape[-1]))
-        return outputs
+        outputs = _unflatten(outputs_ND, leading, inputs.shape[:-1])
+        return tf.cast(outputs, self.compute_dtype)
 
     def _plan(self, expert_NK, mask_N):
         if self.capacity_factor is None:
@@ -266,7 +272,7 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         return children
 
     def routing_statistics(self):
-        """Reads what was counted since the last reset.
+        """Read the statistics since the last reset.
 
         Returns:
             `moe_keras.monitoring.RoutingStatistics`.
@@ -274,7 +280,7 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         return self.monitor.statistics()
 
     def reset_routing_statistics(self):
-        """Starts counting anew. `fit` and `evaluate` do it by themselves."""
+        """Reset the statistics, as `fit` and `evaluate` do in every epoch."""
         self.monitor.reset_state()
 
     def compute_output_shape(self, input_shape):
@@ -318,6 +324,14 @@ def _flatten(inputs, mask):
     mask = tf.cast(mask, "bool")
     check_mask(mask, inputs)
     return tokens_ND, tf.reshape(mask, [-1])
+
+
+def _unflatten(outputs_ND, leading, known_leading):
+    """Outputs `(..., D')` in the leading shape of the inputs."""
+    depth = outputs_ND.shape[-1]
+    outputs = tf.reshape(outputs_ND, tf.concat([leading, [depth]], 0))
+    outputs.set_shape((*known_leading, depth))
+    return outputs
 
 
 def _default_name():

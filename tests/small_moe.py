@@ -61,7 +61,7 @@ def outputs_and_gradients(layer, inputs, mask=None):
         tape.watch(inputs)
         outputs = layer(inputs, mask=mask, training=True)
         loss = tf.reduce_sum(tf.cast(outputs, tf.float32) ** 2)
-        loss += tf.add_n(layer.losses)
+        loss += sum(layer.losses)
     sources = [inputs, *layer.trainable_variables]
     d_inputs, *d_variables = tape.gradient(loss, sources)
     return outputs, d_inputs, d_variables

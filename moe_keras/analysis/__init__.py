@@ -1,7 +1,7 @@
 """What experts learn: where tokens go, and what that tells (docs/experts.md).
 
-It knows tokens by their names and layers by the choices they made. How to get
-these out of a model: `moe_keras.monitoring.collected_routing`.
+It takes the names of tokens and the choices of a layer, which
+`moe_keras.monitoring.collected_routing` gets out of a model.
 """
 
 from moe_keras.analysis.files import read_studies, write_studies

@@ -1,4 +1,4 @@
-"""`experts.json` and `experts.md`, the studies of a model in its folder."""
+"""Writes and reads `experts.json` and `experts.md`, the studies of a model."""
 
 import dataclasses
 import json
@@ -14,9 +14,9 @@ def write_studies(folder, studies, corpus):
     """Writes both files, replacing earlier ones.
 
     Args:
-        folder: str or path. Made if it is not there.
+        folder: str or path. It is made if there is none.
         studies: List of `LayerStudy`.
-        corpus: str. Name of the corpus, to be shown.
+        corpus: str. Name of the corpus to show.
 
     Returns:
         Paths of the JSON and of the Markdown.
@@ -44,7 +44,7 @@ def write_studies(folder, studies, corpus):
 
 
 def read_studies(folder):
-    """What `write_studies` wrote: studies and corpus, or None."""
+    """Reads the studies and the corpus of `write_studies`; None if none."""
     path = pathlib.Path(folder) / JSON_NAME
     if not path.exists():
         return None

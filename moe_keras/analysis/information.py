@@ -1,4 +1,4 @@
-"""How much a choice of experts tells of something, against chance.
+"""Measures what a choice of experts tells of something, beyond chance.
 
 A: choices    U: units that are shuffled    E: experts
 """
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Beyond as many possible combinations rows are sorted instead of tallied.
+# With more possible combinations than this, rows are sorted, not tallied.
 _TALLIED = 20_000_000
 
 
@@ -16,18 +16,18 @@ _TALLIED = 20_000_000
 class Information:
     """Mutual information of the expert and something else, in bits.
 
-    A sample always shows some, also where there is none: values that are
-    rare meet few experts by chance. So the values are shuffled, several
-    times, and what is left then is what this sample shows by chance.
+    A sample always shows some information, even where there is none, because
+    rare values meet few experts by chance. So the values are shuffled several
+    times, and what is left is what this sample shows by chance.
 
     Attributes:
         name: str. What the expert tells of.
         given: str or None. What is known already.
-        bits: float. What the sample shows.
-        shuffled_mean: float. What it shows after a shuffle, in the mean.
-        shuffled_spread: float. Standard deviation of that.
-        shuffled_max: float. The most of any shuffle.
-        possible: float. What is to be known of the expert of a choice:
+        bits: float. Information in the sample.
+        shuffled_mean: float. Mean information after a shuffle.
+        shuffled_spread: float. Its standard deviation.
+        shuffled_max: float. The most information after any shuffle.
+        possible: float. All that can be known of the expert of a choice:
             I(expert; the token at its place in its sentence).
     """
 
@@ -41,19 +41,21 @@ class Information:
 
     @property
     def corrected(self):
-        """Bits without those that chance shows. Where there is much to see,
-        chance has less room than after a shuffle, and this is too low rather
-        than too high."""
+        """Bits beyond chance.
+
+        Where there is much to see, chance has less room than after a shuffle,
+        so this is rather too low than too high.
+        """
         return self.bits - self.shuffled_mean
 
     @property
     def share(self):
-        """`corrected` over all that is to be known of the expert."""
+        """`corrected` as a fraction of all that can be known."""
         return self.corrected / self.possible if self.possible > 0 else 0.0
 
     @property
     def is_seen(self):
-        """Whether it is more than any of the shuffles showed."""
+        """Whether the sample shows more than any of its shuffles."""
         return self.bits > self.shuffled_max
 
 
@@ -62,9 +64,9 @@ class Factor(NamedTuple):
 
     Attributes:
         name: str.
-        values: int array `(U,)`, from 0. Its value in each unit; units are
-            what is shuffled. Tokens, or, where all choices of a sentence
-            share a value and are not independent of each other, sentences.
+        values: int array `(U,)`, from 0. Its value in each unit. Units are
+            what is shuffled: tokens, or sentences where all choices of a
+            sentence have the same value and so are not independent.
         unit: int array `(A,)`. The unit of each choice.
         given_name: str or None. Name of what is known already.
         given: int array `(A,)`, from 0, or None. Its value at each choice.
@@ -81,7 +83,7 @@ class Factor(NamedTuple):
 
 
 def measure_information(expert, factor, shuffles=20, seed=0, possible=None):
-    """Mutual information of expert and factor, and the same by chance.
+    """Measures the mutual information of expert and factor, beyond chance.
 
     Args:
         expert: int array `(A,)`, from 0. The expert of each choice.
@@ -92,13 +94,13 @@ def measure_information(expert, factor, shuffles=20, seed=0, possible=None):
             the expert.
 
     Returns:
-        `Information`, and a float array with an entry for each expert up to
-        the last one chosen: its part, `sum_v p(v | e) log2(p(v | e) / p(v))`
-        where nothing is given, corrected in the same way. The mean of these,
-        weighed by load, is `corrected`.
+        `Information`, and a float array with the contribution of each expert
+        up to the last one chosen: `sum_v p(v | e) log2(p(v | e) / p(v))` where
+        nothing is given, corrected in the same way. Their mean, weighted by
+        load, is `corrected`.
 
     Raises:
-        ValueError: if `shuffles` is below 2.
+        ValueError: If `shuffles` is below 2.
 
     Example:
 
@@ -140,7 +142,7 @@ def measure_information(expert, factor, shuffles=20, seed=0, possible=None):
 
 
 def _bits_by_expert(expert, factor, values_U):
-    """What each expert adds to the mutual information, `(E,)`."""
+    """Computes what each expert adds to the mutual information, `(E,)`."""
     nothing = np.zeros(len(expert), "int64")
     given = nothing if factor.given is None else factor.given
     bits_A = pointwise_information(expert, values_U[factor.unit], given)
@@ -148,7 +150,7 @@ def _bits_by_expert(expert, factor, values_U):
 
 
 def pointwise_information(x, y, given):
-    """log2 of `p(x, y | g) / (p(x | g) p(y | g))` for each row.
+    """Computes `log2(p(x, y | g) / (p(x | g) p(y | g)))` for each row.
 
     Its mean over the rows is the mutual information I(x; y | g) of the
     sample.
@@ -173,7 +175,7 @@ def pointwise_information(x, y, given):
 
 
 def entropy(*columns):
-    """Entropy in bits of the combinations of values in int arrays `(A,)`.
+    """Computes the entropy of the rows of int arrays `(A,)`, in bits.
 
     Example:
 
@@ -187,7 +189,7 @@ def entropy(*columns):
 
 
 def shuffle(values, within, random):
-    """Values `(U,)` in random order, each within its group `(U,)` if any.
+    """Shuffles values `(U,)`, within groups `(U,)` if there are any.
 
     Example:
 
@@ -206,7 +208,7 @@ def shuffle(values, within, random):
 
 
 def _how_often(*columns):
-    """How often the combination of each row occurs, a float array `(A,)`."""
+    """Counts how often the combination of each row occurs, float `(A,)`."""
     code = np.zeros(len(columns[0]), "int64")
     for column in columns:
         code = code * (int(column.max(initial=0)) + 1) + column

@@ -1,4 +1,4 @@
-"""Studies as Markdown."""
+"""Writes studies as Markdown."""
 
 import re
 
@@ -6,11 +6,11 @@ from moe_keras.analysis import rows
 
 
 def markdown(studies, corpus):
-    """All of the studies as one page.
+    """Writes all studies as one page.
 
     Args:
         studies: List of `LayerStudy`.
-        corpus: str. Name of the corpus, to be shown.
+        corpus: str. Name of the corpus to show.
 
     Returns:
         str.
@@ -56,6 +56,6 @@ def _table(heads, body):
 
 
 def _plain(text):
-    """Text in which nothing means anything to Markdown."""
+    """Escapes all that has a meaning in Markdown."""
     text = re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", text)
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""What an expert gets: its tokens, and the contexts of its highest gates.
+"""Finds the tokens of an expert, and the contexts of its highest gates.
 
 N: tokens    E: experts    V: distinct tokens    A: choices
 """
@@ -16,8 +16,8 @@ class TokenUse:
     Attributes:
         token: str.
         count: int. How often it occurs in the corpus.
-        share: float. Share of these that went to the expert.
-        gate: float. Mean gate of the expert over all of them, 0 where the
+        share: float. Fraction of its occurrences that went to the expert.
+        gate: float. Mean gate of the expert over all occurrences, 0 where the
             token went elsewhere.
     """
 
@@ -43,11 +43,11 @@ class ExpertProfile:
 
     Attributes:
         expert: int.
-        load: float. Share of all choices that fell on it.
-        importance: float. Share of all gates that it was given.
+        load: float. Fraction of all choices that fell on it.
+        importance: float. Fraction of all gates that it got.
         speciality: float or None. Bits that a choice of this expert tells of
-            the token, chance taken off: 0 for one that gets a fair sample of
-            the corpus. None for an expert without tokens.
+            the token, beyond chance: 0 for a fair sample of the corpus. None
+            for an expert without tokens.
         tokens: Tuple of `TokenUse`, those with the highest mean gate.
         contexts: Tuple of `Context`, those with the highest gates.
     """
@@ -67,7 +67,7 @@ class TokenRoute:
     Attributes:
         token: str.
         count: int. How often it occurs.
-        shares: Tuple of E floats. Share of its choices that fell on each
+        shares: Tuple of E floats. Fraction of its choices that fell on each
             expert.
     """
 
@@ -78,16 +78,16 @@ class TokenRoute:
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """How much is shown, and how.
+    """How much to show, and how.
 
     Attributes:
         tokens: int. Tokens of an expert.
         contexts: int. Contexts of an expert.
-        routes: int. Most frequent tokens whose ways are shown.
+        routes: int. Most frequent tokens whose experts are shown.
         width: int. Tokens on each side of a context.
-        rarest: int. Tokens that occur less often are not shown among those
-            of an expert: their mean gate is a matter of chance.
-        join: Function of a list of tokens that makes text of them.
+        rarest: int. Tokens that occur less often are not shown for an expert,
+            because their mean gate is a matter of chance.
+        join: Function that joins a list of tokens to text.
     """
 
     tokens: int = 10
@@ -99,7 +99,7 @@ class Extent:
 
 
 def token_uses(routed, extent):
-    """For each expert the tokens with the highest mean gate.
+    """Finds the tokens with the highest mean gate of each expert.
 
     Args:
         routed: `RoutedTokens`.
@@ -137,10 +137,10 @@ def token_uses(routed, extent):
 
 
 def contexts(routed, extent):
-    """For each expert the places in the corpus with the highest gates.
+    """Finds the places in the corpus with the highest gates of each expert.
 
-    This is how the paper shows its experts (table 9). Of contexts that read
-    the same, one is kept.
+    This is how the paper shows its experts (table 9). Of contexts with the
+    same text it keeps one.
 
     Args:
         routed: `RoutedTokens`.
@@ -171,7 +171,7 @@ def contexts(routed, extent):
 
 
 def routes(routed, extent):
-    """Where the most frequent tokens go.
+    """Counts where the most frequent tokens go.
 
     Args:
         routed: `RoutedTokens`.
@@ -210,7 +210,7 @@ class _Reader:
         ]
 
     def read(self, n):
-        """Text before token n, of it and after it, within its sentence."""
+        """Returns the text before token n, its own, and that after it."""
         width = self._extent.width
         first = max(n - width, self._begin_N[n])
         last = min(n + 1 + width, self._end_N[n])
@@ -218,6 +218,6 @@ class _Reader:
             self._extent.join([self._names[v] for v in self._token_N[part]])
             for part in (slice(first, n), slice(n, n + 1), slice(n + 1, last))
         )
-        if not token.strip():  # nothing to be seen: its name is
+        if not token.strip():  # show the name of a token without text
             token = self._names[self._token_N[n]]
         return before, token, after

@@ -1,4 +1,4 @@
-"""Tokens of a corpus, and the experts that one MoE layer sent them to.
+"""Collects the tokens of a corpus, and where one MoE layer sent them.
 
 N: tokens    S: sentences    T: tokens of a sentence    K: experts per token
 A: choices, one for each token and each expert that it went to
@@ -24,7 +24,7 @@ class Choices(NamedTuple):
 
 
 class Column:
-    """Values of any kind, kept as numbers.
+    """Values of any kind, stored as numbers.
 
     Attributes:
         names: List of the distinct values, in the order of appearance.
@@ -50,22 +50,22 @@ class Column:
         return list(self._id_of)
 
     def ids(self):
-        """The place in `names` of each value, an int64 array."""
+        """Returns the place in `names` of each value, an int64 array."""
         return np.concatenate(self._parts)
 
 
 class RoutedTokens:
-    """Collects, sentence by sentence, where one layer sent what.
+    """Collects sentence by sentence where one layer sent the tokens.
 
     Args:
         num_experts: int. Number of experts E of the layer.
 
     Attributes:
         token: `Column` of the N tokens.
-        factors: dict of `Column`, by name, of what else is known of each
-            token; always of "position", from 0 in each sentence.
-        label: `Column` of what is known of each of the S sentences, or None
-            where they were added without labels.
+        factors: dict of `Column`, by name: what else is known of each token.
+            It always has "position", from 0 in each sentence.
+        label: `Column` of the labels of the S sentences, or None where they
+            were added without labels.
 
     Example:
 
@@ -92,14 +92,14 @@ class RoutedTokens:
             expert_index: int array `(T, K)`, -1 for no expert. K may differ
                 from sentence to sentence.
             gate: float array `(T, K)`.
-            label: str or other value that is known of the sentence, such as
-                its domain: for all sentences or for none.
-            **factors: Lists of T values, of the same names for all
+            label: str or other value, such as the domain of the sentence;
+                for all sentences or for none.
+            **factors: Lists of T values, with the same names for all
                 sentences.
 
         Raises:
-            ValueError: if an argument does not fit the tokens, the experts
-                or the sentences before.
+            ValueError: If an argument does not fit the tokens, the experts or
+                the sentences before.
         """
         expert_TK, gate_TK = np.asarray(expert_index), np.asarray(gate)
         factors = {"position": range(len(tokens)), **factors}
@@ -125,7 +125,7 @@ class RoutedTokens:
         self._num_tokens += len(tokens)
 
     def choices(self):
-        """All `Choices`, in the order of the tokens, the best first."""
+        """Returns all `Choices` in the order of tokens, the best first."""
         empty = (np.zeros(0), np.zeros(0), np.zeros(0))
         token, expert, gate = map(
             np.concatenate, zip(empty, *self._choices, strict=True)
@@ -137,7 +137,7 @@ class RoutedTokens:
         return len(self._lengths)
 
     def sentence(self):
-        """The sentence of each token, an int64 array `(N,)`."""
+        """Returns the sentence of each token, an int64 array `(N,)`."""
         return np.repeat(np.arange(len(self._lengths)), self._lengths)
 
     def _check(self, tokens, expert_TK, gate_TK, factors):

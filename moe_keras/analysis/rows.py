@@ -1,4 +1,4 @@
-"""What is shown of a study, as rows of plain text for any kind of table."""
+"""Turns a study into rows of plain text for any kind of table."""
 
 INFORMATION_HEADS = (
     "the expert tells of",
@@ -19,7 +19,7 @@ _SHOWN_SHARES = 4  # experts of a token
 
 
 def summary(study):
-    """A sentence or two on the layer as a whole."""
+    """Describes the layer as a whole in a sentence or two."""
     without = ""
     if study.without_expert:
         without = f", {study.without_expert:,} of them without an expert"
@@ -34,7 +34,7 @@ def summary(study):
 
 
 def baseline_note(study):
-    """What the columns of `information_rows` mean."""
+    """Explains the columns of `information_rows`."""
     return (
         "Baselines: mean and spread (standard deviation) of "
         f"{study.shuffles} shuffles. Seen: more than any of these showed. Of "
@@ -43,10 +43,7 @@ def baseline_note(study):
 
 
 def information_rows(study):
-    """A row for each thing that the expert may tell of.
-
-    `seen` is whether the sample shows more than any of its shuffles.
-    """
+    """Makes a row for each thing that the expert may tell of."""
     return [
         (
             found.name
@@ -63,7 +60,7 @@ def information_rows(study):
 
 
 def expert_rows(study):
-    """A row for each expert, the most special first."""
+    """Makes a row for each expert, the most special first."""
     return [
         (
             str(profile.expert),
@@ -80,7 +77,7 @@ def expert_rows(study):
 
 
 def route_rows(study):
-    """A row for each of the most frequent tokens."""
+    """Makes a row for each of the most frequent tokens."""
     rows = []
     for route in study.routes:
         order = sorted(range(study.num_experts), key=lambda e: -route.shares[e])
@@ -91,12 +88,12 @@ def route_rows(study):
 
 
 def by_speciality(study):
-    """The experts, the most special first, those without tokens last."""
+    """Sorts the experts: the most special first, those without tokens last."""
     return sorted(
         study.experts,
         key=lambda p: float("inf") if p.speciality is None else -p.speciality,
     )
 
 
-def _percent(share):
-    return f"{100 * share:.0f} %"
+def _percent(fraction):
+    return f"{100 * fraction:.0f} %"

@@ -1,4 +1,4 @@
-"""What the experts of one layer have learnt, in figures and examples."""
+"""Studies what the experts of one layer have learnt."""
 
 import dataclasses
 
@@ -33,14 +33,13 @@ class LayerStudy:
         tokens: int.
         without_expert: int. Tokens that no expert took.
         mean_k: float. Experts of a token.
-        first_gate: float. Share of a token's gates that its best expert has,
-            in the mean: 1 where the others do not matter.
-        entropy: float. Of the expert of a choice, in bits; log2 E where all
-            have the same load.
-        possible: float. Bits of it that are settled by the token in its
-            place in its sentence: the entropy, less the choice between the
-            token's own experts.
-        shuffles: int. How often each baseline was shuffled.
+        first_gate: float. Mean fraction of a token's gates that its best
+            expert has: 1 where the others do not matter.
+        entropy: float. Entropy of the expert of a choice, in bits; log2 E
+            where all experts have the same load.
+        possible: float. Bits of the entropy that the token at its place in
+            its sentence decides: all but the choice between its own experts.
+        shuffles: int. Number of shuffles of each baseline.
         information: Tuple of `Information`.
         experts: Tuple of `ExpertProfile`.
         routes: Tuple of `TokenRoute`.
@@ -62,7 +61,7 @@ class LayerStudy:
 
     @classmethod
     def from_dict(cls, values):
-        """A study from `dataclasses.asdict(study)`, also by way of JSON."""
+        """Makes a study of `dataclasses.asdict(study)`, also after JSON."""
         values = dict(values)
         values["information"] = tuple(
             Information(**v) for v in values["information"]
@@ -87,10 +86,10 @@ class LayerStudy:
 def study_layer(layer, routed, extent=None, shuffles=20, seed=0):
     """Studies where one layer sent the tokens of a corpus.
 
-    Each choice counts once: a token with k experts is k choices. Measured is
-    what the expert of a choice tells of the token; of each factor and of the
-    sentence's label; and of these two once the token is known, since a token
-    has favourite places and labels.
+    Each choice counts once: a token with k experts is k choices. It measures
+    what the expert of a choice tells of the token, of each factor and of the
+    label of the sentence; and of the latter two once the token is known,
+    because a token has favourite places and labels.
 
     Args:
         layer: str. Name of the layer.
@@ -103,7 +102,7 @@ def study_layer(layer, routed, extent=None, shuffles=20, seed=0):
         `LayerStudy`.
 
     Raises:
-        ValueError: if there are no choices, or `shuffles` is below 2.
+        ValueError: If there are no choices, or `shuffles` is below 2.
 
     Example:
 
@@ -156,15 +155,17 @@ def _first_gate(choices):
 
 
 def _all_information(routed, choices, shuffles, seed, possible):
-    """All `Information`, and the speciality of each expert."""
+    """Measures all `Information`, and the speciality of each expert."""
 
-    def measure(factor):
+    def information_of(factor):
         return measure_information(
             choices.expert, factor, shuffles, seed, possible
         )
 
     token_N = routed.token.ids()
-    of_token, speciality = measure(Factor("token", token_N, choices.token))
+    of_token, speciality = information_of(
+        Factor("token", token_N, choices.token)
+    )
     factors = list(_factors(routed, choices))
     for factor in factors[:]:
         of_tokens = factor.unit is choices.token
@@ -175,11 +176,12 @@ def _all_information(routed, choices, shuffles, seed, possible):
                 within=token_N if of_tokens else None,
             )
         )
-    return [of_token, *(measure(factor)[0] for factor in factors)], speciality
+    others = [information_of(factor)[0] for factor in factors]
+    return [of_token, *others], speciality
 
 
 def _factors(routed, choices):
-    """What is known of tokens, and of sentences, which go as a whole."""
+    """Yields factors of tokens, and the label, shuffled by sentence."""
     for name, column in routed.factors.items():
         yield Factor(name, column.ids(), choices.token)
     if routed.label is not None:

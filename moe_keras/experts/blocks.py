@@ -17,9 +17,8 @@ import math
 
 import tensorflow as tf
 
-from moe_keras.bias import bias_gradient
 from moe_keras.custom_gradient import custom_gradient
-from moe_keras.xla import is_compiled_by_xla
+from moe_keras.experts.inside import Inside
 
 # Beyond it matrix products gain nothing, and the last blocks of experts waste.
 _MOST_ROWS = 256
@@ -49,7 +48,7 @@ def feed_forward_blocks(rows, counts, weights, activation, recompute=False):
 
     Example:
 
-    >>> from moe_keras.experts.segments import Activation
+    >>> from moe_keras.experts.activation import Activation
     >>> scale = tf.reshape([2.0, 3.0], (2, 1, 1))
     >>> y = feed_forward_blocks(
     ...     rows=tf.ones((4, 1)),
@@ -60,10 +59,7 @@ def feed_forward_blocks(rows, counts, weights, activation, recompute=False):
     >>> y.numpy().ravel().tolist()
     [2.0, 3.0, 3.0, 0.0]
     """
-    kernels_in, *others = weights
-    if not isinstance(kernels_in, tuple | list):
-        kernels_in = (kernels_in,)
-    inside = _Inside(len(kernels_in), activation)
+    inside, weights = Inside.of(weights, activation)
     blocks = _Blocks(rows, tf.convert_to_tensor(counts, tf.int32))
 
     @custom_gradient
@@ -78,31 +74,7 @@ def feed_forward_blocks(rows, counts, weights, activation, recompute=False):
 
         return outputs, backward
 
-    return run(rows, *kernels_in, *others)
-
-
-def weight_of(expert, weights):
-    """One expert's slice of a stacked weight.
-
-    XLA tries to find the place of a slice while it compiles, and dies of some
-    that it cannot find; a gather it leaves alone. Elsewhere the slice is the
-    weight itself, where a gather would copy it.
-
-    Args:
-        expert: Scalar int32 tensor.
-        weights: Tensor `(E, ...)`.
-
-    Returns:
-        Tensor `(...)`.
-
-    Example:
-
-    >>> weight_of(1, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist()
-    [3.0, 4.0]
-    """
-    if is_compiled_by_xla():
-        return tf.gather(weights, expert)
-    return weights[expert]
+    return run(rows, *weights)
 
 
 class _Blocks:
@@ -192,78 +164,6 @@ class _Blocks:
         return tf.where(self.has_expert_S[:, None], rows_SD, 0)
 
 
-class _Inside:
-    """What an expert computes, forward and backward, of rows of its own."""
-
-    def __init__(self, num_kernels_in, activation):
-        self.num_kernels_in = num_kernels_in
-        self.activation = activation
-
-    def parts(self, weights):
-        """Splits the weights: kernels in, kernel out, bias in, bias out."""
-        kernels_in = weights[: self.num_kernels_in]
-        kernel_out, *biases = weights[self.num_kernels_in :]
-        return kernels_in, kernel_out, *(biases or (None, None))
-
-    def hidden(self, inputs_BD, expert, weights):
-        """The hidden layer before its activation."""
-        kernels_in, _, bias_in, _ = self.parts(weights)
-        products = [
-            tf.matmul(inputs_BD, weight_of(expert, kernel))
-            for kernel in kernels_in
-        ]
-        return _add(tf.concat(products, axis=-1), bias_in, expert)
-
-    def outputs(self, hidden_BH, expert, weights):
-        _, kernel_out, _, bias_out = self.parts(weights)
-        product_BD = tf.matmul(hidden_BH, weight_of(expert, kernel_out))
-        return _add(product_BD, bias_out, expert)
-
-    def gradients(self, inputs_BD, replayed, d_outputs_BD, expert, weights):
-        """The gradients of the inputs and of the expert's own weights.
-
-        `replayed` is what `Activation.replay` gives.
-        """
-        kernels_in, kernel_out, *biases = self.parts(weights)
-        hidden_BH, back = replayed
-        d_hidden_BH = back(
-            tf.matmul(
-                d_outputs_BD, weight_of(expert, kernel_out), transpose_b=True
-            )
-        )
-        widths = [kernel.shape[-1] for kernel in kernels_in]
-        d_products = tf.split(d_hidden_BH, widths, axis=-1)
-        d_inputs_BD = tf.add_n(
-            [
-                tf.matmul(
-                    d_product, weight_of(expert, kernel), transpose_b=True
-                )
-                for d_product, kernel in zip(
-                    d_products, kernels_in, strict=True
-                )
-            ]
-        )
-        d_weights = [
-            tf.matmul(inputs_BD, d_product, transpose_a=True)
-            for d_product in d_products
-        ]
-        d_weights.append(tf.matmul(hidden_BH, d_outputs_BD, transpose_a=True))
-        d_weights += [
-            bias_gradient(d_rows, bias.dtype)
-            for d_rows, bias in zip(
-                (d_hidden_BH, d_outputs_BD), biases, strict=True
-            )
-            if bias is not None
-        ]
-        return d_inputs_BD, d_weights
-
-
-def _add(rows, bias, expert):
-    if bias is None:
-        return rows
-    return rows + tf.cast(weight_of(expert, bias), rows.dtype)
-
-
 def _forward(blocks, rows, weights, inside, recompute):
     def run_block(block, expert, outputs, *kept):
         before = inside.hidden(blocks.take(block, rows), expert, weights)
@@ -275,10 +175,9 @@ def _forward(blocks, rows, weights, inside, recompute):
             *(each.write(block, to_keep) for each in kept),
         )
 
-    kernels_in, kernel_out, *_ = inside.parts(weights)
-    lists = [blocks.empty_list(rows.dtype, kernel_out.shape[-1])]
+    width, depth = inside.widths(weights)
+    lists = [blocks.empty_list(rows.dtype, depth)]
     if not recompute:
-        width = sum(kernel.shape[-1] for kernel in kernels_in)
         lists.append(blocks.empty_list(rows.dtype, width))
     outputs, *kept = blocks.for_each(run_block, *lists)
     return blocks.join(outputs), kept[0] if kept else None

@@ -7,24 +7,14 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import FixedArguments, check_share, check_sizes, given
-from moe_keras.experts.segments import Activation
+from moe_keras.checks import check_share, check_sizes, given
+from moe_keras.experts.activation import (
+    Activation,
+    activation_without_weights,
+    plain_activation,
+)
 from moe_keras.experts.stacked import StackedExperts
 from moe_keras.experts.two_layers import each_alone, feed_forward
-from moe_keras.placement.placement import current_placement
-
-# Activations whose slope can be told from their output.
-_BACKWARD_OF_OUTPUT = {
-    keras.activations.relu: lambda output, gradient: tf.raw_ops.ReluGrad(
-        gradients=gradient, features=output
-    ),
-    keras.activations.tanh: lambda output, gradient: tf.raw_ops.TanhGrad(
-        y=output, dy=gradient
-    ),
-    keras.activations.sigmoid: lambda output, gradient: tf.raw_ops.SigmoidGrad(
-        y=output, dy=gradient
-    ),
-}
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -100,7 +90,7 @@ class FeedForwardExperts(StackedExperts):
         self.num_experts = num_experts
         self.hidden_dim = hidden_dim
         self.output_dim = output_dim
-        self.activation = keras.activations.get(activation)
+        self.activation = activation_without_weights(activation, hidden_dim)
         self.use_bias = use_bias
         self.dropout = dropout
         self.recompute = recompute
@@ -131,6 +121,7 @@ class FeedForwardExperts(StackedExperts):
         return self.add_expert_weight(name, draw, **dims)
 
     def call(self, inputs, counts=None, local=None, training=False):
+        inputs = tf.cast(inputs, self.compute_dtype)  # of integers as well
         weights = [
             self.read("kernel_in", local),
             self.read("kernel_out", local),
@@ -150,10 +141,7 @@ class FeedForwardExperts(StackedExperts):
 
     def _activation(self, local, training):
         if not (training and self.dropout):
-            return Activation(
-                lambda hidden, expert: self.activation(hidden),
-                _BACKWARD_OF_OUTPUT.get(self.activation),
-            )
+            return plain_activation(self.activation)
         # One seed a call and no generator inside: recomputing must drop the
         # same activations again.
         seed = tf.cast(self.seed_generator.next(), tf.int32)
@@ -186,120 +174,3 @@ class FeedForwardExperts(StackedExperts):
             ),
             "seed": self.seed,
         }
-
-
-@keras.saving.register_keras_serializable(package="moe_keras")
-class ExpertList(FixedArguments, keras.layers.Layer):
-    """Experts of any kind, one Keras layer each.
-
-    `SparseMoE(expert=make_expert)` makes one of it. Experts may differ, but
-    must all return the same depth.
-
-    Args:
-        experts: List of layers, each `(C, D) -> (C, D')`.
-
-    Call arguments:
-        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`, as for
-            `FeedForwardExperts`.
-        counts: Optional int32 tensor `(E,)`.
-        local: `LocalExperts` if only some of the experts are to run.
-        training: bool.
-
-    Returns:
-        Tensor `(E, C, D')`, or `(S, D')`.
-
-    Example:
-
-    >>> experts = ExpertList([keras.layers.Dense(4) for _ in range(3)])
-    >>> tuple(experts(keras.ops.ones((3, 5, 8))).shape)
-    (3, 5, 4)
-    """
-
-    supports_segments = True
-    splits = ("experts",)  # the dimensions that a placement may split
-
-    def __init__(self, experts, **kwargs):
-        super().__init__(**kwargs)
-        self.experts = list(experts)
-        self.num_experts = len(self.experts)
-
-    def build(self, input_shape):
-        for number, expert in enumerate(self.experts):
-            if not expert.built:
-                with current_placement().expert_scope(number, self.num_experts):
-                    expert.build((None, input_shape[-1]))
-
-    def call(self, inputs, counts=None, local=None, training=False):
-        # Keras hands `training` on to the experts that ask for it.
-        experts = self.experts if local is None else local.choose(self.experts)
-        if counts is None:
-            batches = tf.unstack(inputs, len(experts))
-        else:
-            sizes = tf.convert_to_tensor(counts, tf.int32)
-            rest = tf.shape(inputs)[:1] - tf.reduce_sum(sizes)
-            sizes = tf.concat([sizes, rest], 0)
-            *batches, nobody = tf.split(inputs, sizes, num=len(experts) + 1)
-        outputs = [
-            expert(batch)
-            for expert, batch in zip(experts, batches, strict=True)
-        ]
-        if counts is None:
-            return tf.stack(outputs)
-        shape = tf.stack([rest[0], outputs[0].shape[-1]])
-        return tf.concat([*outputs, tf.zeros(shape, outputs[0].dtype)], 0)
-
-    def compute_output_shape(self, input_shape):
-        one = self.experts[0].compute_output_shape((None, input_shape[-1]))
-        return (*input_shape[:-1], one[-1])
-
-    def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            **super().get_config(),
-            "experts": [serialize(expert) for expert in self.experts],
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        load = keras.saving.deserialize_keras_object
-        experts = [load(expert) for expert in config["experts"]]
-        return cls(**{**config, "experts": experts})
-
-
-def one_layer_each(make_expert, num_experts):
-    """An `ExpertList` of the layers that a function makes, one a call.
-
-    Args:
-        make_expert: Function without arguments, `SparseMoE`'s `expert`.
-        num_experts: int. Number of experts E.
-
-    Returns:
-        `ExpertList`.
-
-    Raises:
-        ValueError: If the function returns something else than a Keras
-            layer, or one layer twice.
-
-    Example:
-
-    >>> one = keras.layers.Dense(4)
-    >>> one_layer_each(lambda: one, num_experts=3)  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ...
-    ValueError: `expert` must make a new layer at each call: what is one \
-layer has one set of weights...
-    """
-    experts = [make_expert() for _ in range(num_experts)]
-    for expert in experts:
-        if not isinstance(expert, keras.layers.Layer):
-            raise ValueError(
-                "`expert` must make a Keras layer at each call. "
-                f"Received: expert()={expert!r}"
-            )
-    if len({id(expert) for expert in experts}) < num_experts:
-        raise ValueError(
-            "`expert` must make a new layer at each call: what is one layer "
-            "has one set of weights. Create it within the function. "
-            f"Received: {[expert.name for expert in experts]}"
-        )
-    return ExpertList(experts)

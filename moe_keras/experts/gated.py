@@ -8,7 +8,10 @@ import keras
 import tensorflow as tf
 
 from moe_keras.checks import check_sizes, given
-from moe_keras.experts.segments import Activation
+from moe_keras.experts.activation import (
+    Activation,
+    activation_without_weights,
+)
 from moe_keras.experts.stacked import StackedExperts
 from moe_keras.experts.two_layers import each_alone, feed_forward
 
@@ -84,7 +87,7 @@ class GatedFeedForwardExperts(StackedExperts):
         self.num_experts = num_experts
         self.hidden_dim = hidden_dim
         self.output_dim = output_dim
-        self.activation = keras.activations.get(activation)
+        self.activation = activation_without_weights(activation, hidden_dim)
         self.recompute = recompute
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -106,7 +109,7 @@ class GatedFeedForwardExperts(StackedExperts):
 
     def call(self, inputs, counts=None, local=None, training=False):
         return feed_forward(
-            inputs,
+            tf.cast(inputs, self.compute_dtype),  # of integers as well
             counts,
             [self.read("kernel_in", local), self.read("kernel_out", local)],
             Activation(self._gate_hidden),

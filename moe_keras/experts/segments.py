@@ -16,54 +16,14 @@ S: rows of all experts    C: rows of one    D: depth    H: hidden size
 E: experts
 """
 
-from typing import Any, NamedTuple
-
 import tensorflow as tf
 
-from moe_keras.bias import bias_gradient
 from moe_keras.custom_gradient import custom_gradient
+from moe_keras.experts.inside import Inside
 
 # Iterations do not depend on each other, forward or backward, so several run
 # at once: more than there are cores, because experts are uneven.
 _PARALLEL_EXPERTS = 8
-
-
-class Activation(NamedTuple):
-    """What happens to the hidden layer.
-
-    Attributes:
-        apply: Function `(tensor (C, H), expert index) -> (C, H)`, which
-            answers the same whenever it is asked the same. It may change H
-            to the width that `kernel_out` takes. Where an expert's rows come
-            in blocks, each block has a number of its own instead of the index.
-        backward: Function `(output, gradient of it) -> gradient of the
-            input`, for activations such as ReLU that keep H and whose slope
-            can be told from their output; None for others. With it the output
-            alone is kept, and TensorFlow can fuse product, bias and
-            activation.
-
-    Example:
-
-    >>> square = Activation(lambda hidden, expert: hidden**2)
-    >>> square.apply(3.0, expert=0)
-    9.0
-    """
-
-    apply: Any
-    backward: Any = None
-
-    def to_keep(self, before, after):
-        """What `replay` needs, of the hidden layer before and after."""
-        return after if self.backward else before
-
-    def replay(self, kept, expert):
-        """The hidden layer, and the function that takes its gradient back."""
-        if self.backward:
-            return kept, lambda gradient: self.backward(kept, gradient)
-        with tf.GradientTape() as tape:
-            tape.watch(kept)
-            hidden = self.apply(kept, expert)
-        return hidden, lambda gradient: tape.gradient(hidden, kept, gradient)
 
 
 def feed_forward_segments(rows, counts, weights, activation, recompute=False):
@@ -75,7 +35,9 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
             belong to nobody and give zeros.
         counts: int32 tensor `(E,)`.
         weights: List of tensors `kernel_in (E, D, H)`, `kernel_out (E, H,
-            D')` and, with biases, `bias_in (E, H)` and `bias_out (E, D')`.
+            D')` and, with biases, `bias_in (E, H)` and `bias_out (E, D')`. In
+            the place of `kernel_in` a tuple of kernels may stand: the products
+            with them come side by side.
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass
             instead of keeping it.
@@ -85,17 +47,19 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
 
     Example:
 
+    >>> from moe_keras.experts.activation import plain_activation
     >>> scale = tf.reshape([2.0, 3.0], (2, 1, 1))
     >>> y = feed_forward_segments(
     ...     rows=tf.ones((4, 1)),
     ...     counts=[1, 2],
     ...     weights=[scale, tf.ones((2, 1, 1))],
-    ...     activation=Activation(lambda hidden, expert: hidden),
+    ...     activation=plain_activation(lambda hidden: hidden),
     ... )
     >>> y.numpy().ravel().tolist()
     [2.0, 3.0, 3.0, 0.0]
     """
     segments = _Segments(tf.convert_to_tensor(counts, tf.int32))
+    inside, weights = Inside.of(weights, activation)
     # On the device of the moment: a loop would take what has none, as weights
     # that were just read, over the first device, and anew for every expert.
     weights = [tf.identity(weight) for weight in weights]
@@ -105,12 +69,10 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
         inputs = (rows, weights)
         if recompute:  # an eager tape would keep the hidden layer after all
             inputs = tf.nest.map_structure(tf.stop_gradient, inputs)
-        outputs, kept = _forward(segments, *inputs, activation, recompute)
+        outputs, kept = _forward(segments, *inputs, inside, recompute)
 
         def backward(d_outputs):
-            return _backward(
-                segments, rows, weights, activation, kept, d_outputs
-            )
+            return _backward(segments, rows, weights, inside, kept, d_outputs)
 
         return outputs, backward
 
@@ -197,68 +159,45 @@ class _Segments:
         return written.write(self.num_busy, nobody).concat()
 
 
-def _affine(inputs, kernel, bias, expert):
-    product = tf.matmul(inputs, kernel[expert])
-    if bias is None:
-        return product
-    return tf.nn.bias_add(product, tf.cast(bias[expert], product.dtype))
-
-
-def _hidden(segments, rows, weights, expert):
-    bias = weights[2] if len(weights) > 2 else None
-    return _affine(segments.take(expert, rows), weights[0], bias, expert)
-
-
-def _forward(segments, rows, weights, activation, recompute):
-    bias = weights[3] if len(weights) > 2 else None
-
+def _forward(segments, rows, weights, inside, recompute):
     def run_expert(turn, expert, outputs, kept):
-        before = _hidden(segments, rows, weights, expert)
-        hidden = activation.apply(before, expert)
-        output = _affine(hidden, weights[1], bias, expert)
+        before = inside.hidden(segments.take(expert, rows), expert, weights)
+        hidden = inside.activation.apply(before, expert)
         if not recompute:
-            kept = kept.write(turn, activation.to_keep(before, hidden))
+            to_keep = inside.activation.to_keep(before, hidden)
+            kept = kept.write(turn, to_keep)
+        output = inside.outputs(hidden, expert, weights)
         return outputs.write(turn, output), kept
 
     # What is kept is as wide as the layer before its activation: one that
     # changes the width has no `backward`.
-    hidden_dim, depth = weights[0].shape[-1], weights[1].shape[-1]
+    width, depth = inside.widths(weights)
     outputs, kept = segments.for_each(
         run_expert,
         segments.empty_list(rows, depth),
-        segments.empty_list(rows, hidden_dim),
+        segments.empty_list(rows, width),
     )
     return segments.join(outputs, rows), None if recompute else kept
 
 
-def _backward(segments, rows, weights, activation, kept, d_outputs):
-    kernel_in, kernel_out, *biases = weights
-
+def _backward(segments, rows, weights, inside, kept, d_outputs):
     def run_expert(turn, expert, d_rows, *d_weights):
+        inputs = segments.take(expert, rows)
         if kept is None:
-            before = _hidden(segments, rows, weights, expert)
-            after = activation.apply(before, expert)
-            saved = activation.to_keep(before, after)
+            before = inside.hidden(inputs, expert, weights)
+            after = inside.activation.apply(before, expert)
+            saved = inside.activation.to_keep(before, after)
         else:
             saved = kept.read(turn)
-        hidden, back = activation.replay(saved, expert)
-        d_output = segments.take(expert, d_outputs)
-        d_hidden = back(
-            tf.matmul(d_output, kernel_out[expert], transpose_b=True)
+        d_inputs, gradients = inside.gradients(
+            inputs,
+            inside.activation.replay(saved, expert),
+            segments.take(expert, d_outputs),
+            expert,
+            weights,
         )
-        d_input = tf.matmul(d_hidden, kernel_in[expert], transpose_b=True)
-        gradients = [
-            tf.matmul(segments.take(expert, rows), d_hidden, transpose_a=True),
-            tf.matmul(hidden, d_output, transpose_a=True),
-            *(
-                bias_gradient(d_affine, bias.dtype)
-                for d_affine, bias in zip(
-                    (d_hidden, d_output), biases, strict=False
-                )
-            ),
-        ]
         return (
-            d_rows.write(turn, d_input),
+            d_rows.write(turn, d_inputs),
             *(
                 d_weight.write(expert, gradient)
                 for d_weight, gradient in zip(d_weights, gradients, strict=True)

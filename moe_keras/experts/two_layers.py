@@ -81,14 +81,14 @@ def feed_forward(
 
     Example:
 
-    >>> from moe_keras.experts.segments import Activation
-    >>> square = Activation(lambda hidden, expert: hidden**2)
+    >>> from moe_keras.experts.activation import plain_activation
+    >>> square = plain_activation(lambda hidden: hidden**2)
     >>> weights = [tf.ones((1, 2, 3)), tf.ones((1, 3, 1))]
     >>> y = feed_forward(tf.ones((1, 1, 2)), None, weights, square)
     >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
     12.0
     """
-    if counts is not None:
+    if inputs.shape.rank == 2:
         # At inference nothing is kept: no gradient is expected, and that of a
         # SavedModel cannot capture the list in which it is kept.
         run = feed_forward_segments

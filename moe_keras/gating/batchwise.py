@@ -59,7 +59,7 @@ class BatchwiseGate(Router):
       decoding step by step gives what the whole sequence gives.
     - Masked tokens are taken by no expert and count nowhere, N included.
 
-    `figures` has `experts_per_token`, which shows at inference whether the
+    `metrics` has `experts_per_token`, which shows at inference whether the
     thresholds have settled (near k) and what a token costs, and
     `tokens_without_expert`; both are sums over the tokens. `SparseMoE` counts
     the former as `routing_statistics().mean_k`.
@@ -113,7 +113,7 @@ class BatchwiseGate(Router):
     no_decay = ("log_threshold",)
     balances_itself = True
     balance_knobs = ("threshold_loss_weight",)
-    figure_names = ("tokens_without_expert",)
+    metric_names = ("tokens_without_expert",)
 
     def __init__(self, num_experts, k=4, threshold_loss_weight=0.1, **kwargs):
         super().__init__(num_experts, **kwargs)
@@ -163,7 +163,7 @@ class BatchwiseGate(Router):
         has_one_N = routing.expert_index[:, 0] >= 0
         return routing._replace(
             loss=loss,
-            figures={
+            metrics={
                 "experts_per_token": tf.reduce_sum(routing.load),
                 "tokens_without_expert": count_tokens(
                     score_NE, mask & ~has_one_N

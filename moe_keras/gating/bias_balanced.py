@@ -115,7 +115,7 @@ class BiasBalancedGate(Router):
     def call(self, inputs, mask=None, training=False):
         mask = self.checked_mask(mask, inputs)
         logits_NE = self.logits(inputs, mask)
-        expert_NK = self._choose(logits_NE)
+        expert_NK = self._choose(tf.stop_gradient(logits_NE), mask)
         chosen_NK = tf.gather(logits_NE, expert_NK, batch_dims=1)
         if self.k > 1:
             # This is s / sum(s), also where every s underflows to 0.
@@ -127,15 +127,28 @@ class BiasBalancedGate(Router):
             self._count(routing.load)
         return routing
 
-    def _choose(self, logits_NE):
+    def _choose(self, logits_NE, mask):
         """Chooses the experts with the k largest `s + b`, then logits."""
-        biased_NE = tf.sigmoid(tf.stop_gradient(logits_NE)) + self.bias
-        # `top_k` takes the first of equals, so sort by logit before it.
-        sorted_NE = tf.argsort(logits_NE, direction="DESCENDING")
-        place_NK = tf.math.top_k(
-            tf.gather(biased_NE, sorted_NE, batch_dims=1), self.k
-        ).indices
-        return tf.gather(sorted_NE, place_NK, batch_dims=1)
+        biased_NE = tf.sigmoid(logits_NE) + self.bias
+        most = min(self.k + 1, self.num_experts)
+        top, expert = tf.math.top_k(biased_NE, most)
+        is_tie_N = tf.reduce_any(top[:, 1:] == top[:, :-1], axis=1)
+        if mask is not None:
+            is_tie_N &= mask
+
+        def choose_by_logit():
+            # `top_k` takes the first of equals, so sort by logit before it.
+            sorted_NE = tf.argsort(logits_NE, direction="DESCENDING")
+            place_NK = tf.math.top_k(
+                tf.gather(biased_NE, sorted_NE, batch_dims=1), self.k
+            ).indices
+            return tf.gather(sorted_NE, place_NK, batch_dims=1)
+
+        return tf.cond(
+            tf.reduce_any(is_tie_N),
+            choose_by_logit,
+            lambda: expert[:, : self.k],
+        )
 
     def _count(self, load_E):
         load_E = self.pending_load + sum_over_replicas(load_E)

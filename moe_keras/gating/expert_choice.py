@@ -75,7 +75,7 @@ class ExpertChoiceGate(Router):
 
     balances_itself = True
     balance_knobs = ()  # even by construction
-    figure_names = ("tokens_without_expert",)
+    metric_names = ("tokens_without_expert",)
 
     def __init__(self, num_experts, causal, capacity_factor=2.0, **kwargs):
         super().__init__(num_experts, **kwargs)
@@ -109,7 +109,7 @@ class ExpertChoiceGate(Router):
         )
         has_one_N = routing.expert_index[:, 0] >= 0
         without = tokens - count_tokens(score_NE, has_one_N)
-        return routing._replace(figures={"tokens_without_expert": without})
+        return routing._replace(metrics={"tokens_without_expert": without})
 
     def _capacity(self, tokens):
         """Returns C of the whole batch, from this replica's tokens."""

@@ -50,7 +50,7 @@ class HierarchicalGate(Router):
     Outside of training there is no noise, the same input always gives the
     same routing, and `load` counts tokens.
 
-    `figures` are `noise` and `gap` of the primary gate, see `NoisyTopKGate`:
+    `metrics` are `noise` and `gap` of the primary gate, see `NoisyTopKGate`:
     they tell how much the noise decides which groups a token goes to. Where a
     token goes to all groups the gap is 0, and the noise decides nothing.
 
@@ -91,7 +91,7 @@ class HierarchicalGate(Router):
     config_name = "hierarchical"
     uses_groups = True
     not_options = ("num_groups", "experts_per_group", "k", "kernel_initializer")
-    figure_names = NoisyTopKGate.figure_names
+    metric_names = NoisyTopKGate.metric_names
     balance_knobs = NoisyTopKGate.balance_knobs
     noise_knob = NoisyTopKGate.noise_knob
 
@@ -153,7 +153,7 @@ class HierarchicalGate(Router):
         if training:
             load_E = self._smooth_load(primary, secondary.chance, plan)
             routing = routing._replace(load=load_E)
-        return routing._replace(figures=primary.figures)
+        return routing._replace(metrics=primary.metrics)
 
     def _choose_in_groups(self, rows_SD, counts_G, training):
         clean_SM = multiply_segments(rows_SD, counts_G, self.gate_kernel)

@@ -51,7 +51,7 @@ class NoisyTopKGate(Router):
     Outside of training there is no noise, the same input always gives the
     same routing, and `load` counts tokens.
 
-    `figures` tell how much the noise decides while training: `noise` is the
+    `metrics` tell how much the noise decides while training: `noise` is the
     sum over tokens of the mean standard deviation, `gap` the sum of the
     distance between the k-th and the (k+1)-th clean logit, which the noise
     has to bridge to change the choice. Their ratio falls as the gate learns.
@@ -107,7 +107,7 @@ class NoisyTopKGate(Router):
     """
 
     config_name = "noisy_top_k"
-    figure_names = ("noise", "gap")
+    metric_names = ("noise", "gap")
     balance_knobs = ("importance_loss_weight", "load_loss_weight")
     noise_knob = "noise_epsilon"
 
@@ -144,14 +144,14 @@ class NoisyTopKGate(Router):
         if not training:
             zero = tf.zeros((), self.router_dtype)
             return routing._replace(
-                figures=dict.fromkeys(self.figure_names, zero)
+                metrics=dict.fromkeys(self.metric_names, zero)
             )
         chance_NE = choice.chance
         if mask is not None:
             chance_NE = tf.where(mask[:, None], chance_NE, 0.0)
         return routing._replace(
             load=tf.reduce_sum(chance_NE, axis=0),
-            figures=self._noise_and_gap(clean_NE, choice.stddev, mask),
+            metrics=self._noise_and_gap(clean_NE, choice.stddev, mask),
         )
 
     def _logits(self, tokens_ND, training):

@@ -177,7 +177,7 @@ class Router(FixedArguments, keras.layers.Layer):
             mask: Optional boolean tensor `(N,)`.
 
         Returns:
-            A `Routing` whose load counts tokens, without loss and figures.
+            A `Routing` whose load counts tokens, without loss and metrics.
         """
         if mask is not None:
             expert_index = tf.where(mask[:, None], expert_index, -1)
@@ -190,7 +190,7 @@ class Router(FixedArguments, keras.layers.Layer):
                 tf.ones_like(gate), expert_index, self.num_experts
             ),
             loss=tf.zeros([], gate.dtype),
-            figures={},
+            metrics={},
         )
 
     def compute_mask(self, inputs, previous_mask):

@@ -1,4 +1,4 @@
-"""Routing: what every gate answers, and all that the layers behind it know.
+"""`Routing`: what every gate returns, and all that the layers behind it see.
 
 N: tokens    E: experts    K: experts per token
 """
@@ -16,27 +16,27 @@ class Routing(NamedTuple):
 
     It is the whole contract between gates and `SparseMoE`: any layer that
     maps tokens `(N, D)` and an optional mask `(N,)` to a `Routing`, and has
-    an integer attribute `num_experts`, is a gate. A choice is named by its
-    index and never by "gate above zero": a gate that underflows to zero still
-    runs its expert.
+    an integer attribute `num_experts`, is a gate. (`Router` is a base class
+    for one.) A choice is named by its index and never by "gate above zero": a
+    gate that underflows to zero still runs its expert.
 
-    A gate may have these attributes as well:
+    A gate may also have these attributes:
 
-    - `balances_itself = True`: it asks `SparseMoE` for no balancing losses by
-      default.
-    - `balance_knobs`: tuple of names of the arguments, its own or those of
-      `SparseMoE`, to be raised where its load is uneven. Without it they are
-      the weights of the losses of `SparseMoE`, or none if it balances itself.
-    - `noise_knob`: name of the argument to be raised where it has too little
-      noise. Verdicts on the routing name both (`moe_keras.monitoring`).
-    - `knob_names`: dict from these to what a program calls them, where its
-      users give them by other names.
-    - `figure_names`: see `figures`.
-    - `k`: mean number of experts per token. `SparseMoE` asks for it where it
-      has a `capacity_factor` and K is known only when a batch is.
-    - `batches_per_update`: it moves something once an update, and has to know
-      how many batches, or calls, there are to one. 1 at first, and set by who
-      accumulates gradients, as `trainers.engine.train_step` does.
+    - `balances_itself = True`: by default `SparseMoE` adds no balancing loss.
+    - `balance_knobs`: tuple of the names of arguments, of the gate or of
+      `SparseMoE`, to raise where the load is uneven. By default the weights
+      of the losses of `SparseMoE`, or none if the gate balances itself.
+    - `noise_knob`: name of the argument to raise where the gate has too
+      little noise. The advice of `moe_keras.monitoring` names both.
+    - `knob_names`: dict from these names to those by which the users of a
+      program set them.
+    - `no_decay`: names of trainable weights that weight decay would spoil.
+    - `metric_names`: see `metrics`.
+    - `k`: mean number of experts per token. `SparseMoE` needs it where it has
+      a `capacity_factor` and K differs from batch to batch.
+    - `batches_per_update`: for a gate that moves something once an update,
+      the number of batches of an update. 1 at first; whoever accumulates
+      gradients sets it, as `trainers.engine.train_step` does.
 
     Attributes:
         expert_index: int32 `(N, K)`. The experts chosen for each token, the
@@ -47,17 +47,17 @@ class Routing(NamedTuple):
         importance: float `(E,)`. Gates summed over the batch, with gradient.
         load: float `(E,)`. Tokens per expert; while training a smooth
             estimate of it, with gradient, where the gate has one.
-        loss: float scalar. What the gate asks to be added to the training
-            loss, weighted already, for gates with a loss of their own.
-        figures: dict of float scalars. What the gate tells of itself, summed
+        loss: float scalar. The gate's own loss, weighted already, which
+            `SparseMoE` adds to the training loss.
+        metrics: dict of float scalars. What the gate tells of itself, summed
             over the tokens of the batch, such as the size of its noise; the
             same names in every call. Those that the gate lists in an
-            attribute `figure_names` are watched, as means over the tokens
+            attribute `metric_names` are watched, as means over the tokens
             (`moe_keras.monitoring`).
 
-    Keras takes nothing but tensors for outputs: a gate that may stand in a
-    functional model of its own fills in `loss` and `figures`, if with zero
-    and an empty dict.
+    Keras takes only tensors for outputs. So a gate that may be the output of
+    a functional model fills in `loss` and `metrics`, if only with zero and an
+    empty dict.
 
     Example:
 
@@ -76,16 +76,16 @@ class Routing(NamedTuple):
     importance: Any
     load: Any
     loss: Any = 0.0
-    figures: Any = MappingProxyType({})
+    metrics: Any = MappingProxyType({})
 
 
 def checked_mask(mask, inputs, depth):
-    """Checks what a gate is called with; a mask of numbers becomes booleans.
+    """Checks the arguments of a gate's call; turns a mask into booleans.
 
     Args:
-        mask: Tensor `(N,)`, or whatever can be one, or None.
+        mask: Tensor `(N,)`, something that converts to one, or None.
         inputs: Tensor `(N, D)`.
-        depth: int. Depth D that the gate was built for.
+        depth: int. The depth D for which the gate was built.
 
     Returns:
         Boolean tensor `(N,)`, or None.
@@ -107,7 +107,7 @@ def checked_mask(mask, inputs, depth):
 
 
 def sum_by_expert(values, expert_index, num_experts):
-    """Sums what the choices of a batch have over the experts they chose.
+    """Sums values of choices by the expert that each of them chose.
 
     Args:
         values: Tensor `(N, K)`, such as the gates.
@@ -115,7 +115,7 @@ def sum_by_expert(values, expert_index, num_experts):
         num_experts: int. Number of experts E.
 
     Returns:
-        Tensor `(E,)`, whose gradient is a gather.
+        Tensor `(E,)`. Its gradient is a gather.
 
     Example:
 

@@ -75,7 +75,7 @@ class ThresholdGate(Router):
 
     Returns:
         A `Routing` of `(N, k_max)` with -1 in the places that a token leaves
-        empty. Gates are sorted, and the load counts tokens. Its figures, sums
+        empty. Gates are sorted, and the load counts tokens. Its metrics, sums
         over tokens, are `experts_per_token` and `mass`.
 
     Raises:
@@ -96,7 +96,7 @@ class ThresholdGate(Router):
     config_name = "threshold"
     balances_itself = True
     balance_knobs = ("balance_loss_weight",)
-    figure_names = ("mass",)  # experts per token are in every window
+    metric_names = ("mass",)  # experts per token are in every window
 
     def __init__(
         self,
@@ -161,8 +161,8 @@ class ThresholdGate(Router):
         )
         experts = tf.reduce_sum(routing.load)
         tokens = count_tokens(logits_NE, mask)
-        figures = {"experts_per_token": experts, "mass": mass * tokens}
-        routing = routing._replace(figures=figures)
+        metrics = {"experts_per_token": experts, "mass": mass * tokens}
+        routing = routing._replace(metrics=metrics)
         if not training:
             return routing
         if self.target is not None and self.trainable:

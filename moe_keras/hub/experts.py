@@ -7,11 +7,11 @@ B: batch    T: time
 import tensorflow as tf
 
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
-from moe_keras.experts.blocks import feed_forward_blocks, weight_of
+from moe_keras.experts.activation import Activation
+from moe_keras.experts.blocks import feed_forward_blocks
+from moe_keras.experts.inside import weight_of
 from moe_keras.experts.segments import (
-    Activation,
     feed_forward_segments,
-    multiply_segments,
 )
 from moe_keras.hub.padding import padding_of_prompt
 from moe_keras.xla import is_compiled_by_xla
@@ -99,24 +99,7 @@ class ChosenExperts:
         in_blocks = self.engine == "blocks" or (
             self.engine == "auto" and is_compiled_by_xla()
         )
-        return feed_forward_blocks if in_blocks else _segments
-
-
-def _segments(rows_SD, counts_E, weights, activation, recompute):
-    kernels_in, kernel_out, *biases = weights
-    if len(kernels_in) == 1:
-        return feed_forward_segments(
-            rows_SD,
-            counts_E,
-            [*kernels_in, kernel_out, *biases],
-            activation,
-            recompute,
-        )
-    products = [
-        multiply_segments(rows_SD, counts_E, kernel) for kernel in kernels_in
-    ]
-    hidden_SH = activation.apply(tf.concat(products, axis=-1), 0)
-    return multiply_segments(hidden_SH, counts_E, kernel_out)
+        return feed_forward_blocks if in_blocks else feed_forward_segments
 
 
 def _is_small(choice):

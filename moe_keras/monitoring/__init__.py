@@ -17,7 +17,7 @@ from moe_keras.monitoring.statistics import (
 from moe_keras.monitoring.tensorboard import RoutingSummaries
 from moe_keras.monitoring.verdicts import LEVELS, Judge, Thresholds, Verdict
 from moe_keras.monitoring.watch import LayerWatch
-from moe_keras.monitoring.windows import RoutingWindow, WindowFile, measure
+from moe_keras.monitoring.windows import RoutingWindow, WindowFile, make_window
 
 __all__ = [
     "LEVELS",
@@ -36,7 +36,7 @@ __all__ = [
     "Verdict",
     "WindowFile",
     "collected_routing",
-    "measure",
+    "make_window",
     "routing_layers",
     "uncounted",
 ]

@@ -1,22 +1,22 @@
-"""What keeps a load even, and what to try where it is not."""
+"""What balances the load of a layer, and what to try where it is uneven."""
 
-LITTLE_NOISE = 0.1  # of the gap: noise hardly ever changes a choice
+LITTLE_NOISE = 0.1  # below this fraction of the gap, noise changes nothing
 LAYER_LOSSES = ("importance_loss_weight", "load_loss_weight")
 
 
 def is_balanced(layer):
-    """Whether anything keeps the load of a layer even.
+    """Says whether anything balances the load of a layer.
 
     Args:
         layer: A `SparseMoE`, or a layer that has its attributes `gate`,
             `importance_loss_weight` and `load_loss_weight`.
 
     Returns:
-        bool. False where the `balance_knobs` (see `Routing`) of its gate are
-        0, and `importance_loss_weight` is: the load has a gradient only
-        where a gate names the weight of its loss as a knob. A gate that
-        balances itself and has no knobs is taken at its word, and so is one
-        whose knobs are no attributes.
+        bool. False where `importance_loss_weight` and all `balance_knobs` of
+        the gate (see `Routing`) are 0. `load_loss_weight` counts only where
+        it is a knob: the load of other gates has no gradient. True for a gate
+        that balances itself without knobs, and where a knob is an attribute
+        of neither the gate nor the layer.
 
     Example:
 
@@ -40,28 +40,28 @@ def is_balanced(layer):
         ]
         for knob in (*knobs, "importance_loss_weight")
     ]
-    is_unknown = not all(values)  # a knob that neither of them has
+    is_unknown = not all(values)  # neither of them has this knob
     return not knobs or is_unknown or any(map(any, values))
 
 
 def advise(verdict, window, gate=None, is_balanced=True):
-    """What to try, from what is seen of the gate.
+    """Advises what to try.
 
     Args:
         verdict: `Verdict`.
-        window: `RoutingWindow` that it is on.
+        window: The `RoutingWindow` of the verdict.
         gate: As for `Judge`.
         is_balanced: As for `Judge`.
 
     Returns:
-        str, empty for a healthy layer. Noise is spoken of only where the gate
-        has some: where the window knows its `noise_over_gap`.
+        str, empty for a healthy layer. It mentions noise only for gates that
+        have noise, whose windows have a `noise_over_gap`.
 
     Example:
 
     >>> import moe_keras
-    >>> from moe_keras.monitoring import Verdict, measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
+    >>> from moe_keras.monitoring import Verdict, make_window
+    >>> window = make_window("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
     >>> verdict = Verdict("drifting", "spread of load", 0.7, 0.75)
     >>> advise(verdict, window, moe_keras.BiasBalancedGate(4, k=2))
     'raise update_rate, or lower the learning rate'
@@ -71,8 +71,8 @@ def advise(verdict, window, gate=None, is_balanced=True):
     advice = []
     if verdict.level == "collapsed":
         advice.append(
-            "go back to a checkpoint from before, for starved experts do not "
-            "come back by themselves"
+            "go back to an earlier checkpoint, for starved experts do not come "
+            "back by themselves"
         )
     if window.gate_gradient == 0:
         advice.append(

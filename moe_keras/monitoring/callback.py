@@ -1,4 +1,4 @@
-"""The routing watched from `fit`."""
+"""Watches the routing from `fit`."""
 
 import os
 
@@ -14,26 +14,26 @@ from moe_keras.monitoring.windows import WindowFile
 class RoutingMonitor(keras.callbacks.Callback):
     """Keras callback that says when the routing of a model goes wrong.
 
-    It counts over windows of training steps, which may span epochs, and gives
-    a verdict on each MoE layer: healthy, drifting, collapsing or collapsed. A
-    line is written when a verdict changes. docs/monitoring.md tells what is
-    watched and how to read it.
+    It gives a verdict on each MoE layer after each window of training steps:
+    healthy, drifting, collapsing or collapsed. Windows may span epochs. It
+    logs a line when a verdict changes. docs/monitoring.md tells what it
+    watches and how to read it.
 
-    The gradient that reaches the gates is read where the optimizer gets it:
-    the optimizer's `apply` is wrapped, once, and stays so. Where the gradients
-    pass it by (a `train_step` of your own that assigns the weights itself),
-    `gate_gradient` is None. One monitor watches a model at a time, the last
-    one that it was fitted with.
+    It reads the gradients of gates where the optimizer gets them, by wrapping
+    the optimizer's `apply`, once and for good. Where gradients do not go
+    through `apply` (a `train_step` of your own that assigns the weights
+    itself), `gate_gradient` is None. One monitor watches a model at a time,
+    the last one that the model was fitted with.
 
     A step is a batch, also where the optimizer accumulates the gradients of
-    several. A model that has no weights yet is built by its first step, which
-    is not counted.
+    several. Where a model has no weights yet, its first step builds it and is
+    not counted.
 
     Args:
-        model_dir: str or path, or None to write no file. Gets
+        model_dir: str or path, or None to write no file. The folder for
             `routing.jsonl`, which `python -m moe_keras.report` reads, and
-            `logs/routing` for TensorBoard. Windows that are there already go
-            on if they end before the steps that the optimizer has done.
+            `logs/routing` for TensorBoard. It keeps the windows there that
+            end before the steps that the optimizer has done.
         every: int. Training steps of a window.
         thresholds: `moe_keras.monitoring.Thresholds`, or None.
         log: Function of one line of text.
@@ -138,12 +138,12 @@ class RoutingMonitor(keras.callbacks.Callback):
 
 
 def _innermost(optimizer):
-    """Loss scaling wraps an optimizer that gets the true gradients."""
+    """Returns the optimizer within one that scales the loss, if any."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _steps_done(optimizer):
-    """Batches, of which one update of accumulated gradients has several."""
+    """Counts the batches so far, also within accumulated updates."""
     updates = optimizer.iterations
     return int(tf.convert_to_tensor(getattr(optimizer, "_iterations", updates)))
 

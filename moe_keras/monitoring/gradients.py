@@ -6,11 +6,11 @@ from moe_keras.placement.replicas import sum_over_replicas
 
 
 class GateGradients:
-    """Adds up the squared norm of each gate's gradient, on the device.
+    """Sums the squared norm of each gate's gradient, on the device.
 
-    The gradient is that of the whole loss with respect to the gate's
-    trainable weights, before any clipping. A gate that learns nothing, such
-    as a softmax over a single chosen expert, shows exactly zero.
+    It is the gradient of the whole loss with respect to the gate's trainable
+    weights, before clipping. A gate that learns nothing, such as a softmax over
+    a single chosen expert, has exactly zero.
 
     Args:
         layers: List of built layers with a `gate`.
@@ -41,9 +41,9 @@ class GateGradients:
         )
 
     def add(self, gradients, variables, are_summed=False):
-        """Takes in the gradients of one step, in pairs with Keras variables.
+        """Add the gradients of one step, in pairs with Keras variables.
 
-        Under replicas it is for the replica context.
+        Under a strategy call it in the replica context.
 
         Args:
             gradients: List of tensors, or None where there is no gradient.
@@ -67,7 +67,7 @@ class GateGradients:
         self._totals.assign_add(tf.stack([*squares, 1.0]))
 
     def close(self):
-        """Ends a window and begins the next.
+        """End a window and begin the next.
 
         Returns:
             List with the root mean square over the window's steps of each

@@ -1,4 +1,4 @@
-"""All MoE layers of a model, window after window."""
+"""Records the routing of all MoE layers of a model, window by window."""
 
 import dataclasses
 
@@ -7,14 +7,14 @@ from moe_keras.monitoring.gradients import GateGradients
 from moe_keras.monitoring.layers import by_name, observed_layers
 from moe_keras.monitoring.verdicts import Judge, Thresholds
 from moe_keras.monitoring.watch import LayerWatch
-from moe_keras.monitoring.windows import WindowFile, measure
+from moe_keras.monitoring.windows import WindowFile, make_window
 
 
 class RoutingRecorder:
     """Watches the MoE layers of a model from a training loop.
 
-    Make it before the training step becomes a graph: a graph that is there
-    already does not count. `RoutingMonitor` does all of this for `fit`.
+    Make it before the training step is traced: earlier graphs do not count.
+    `RoutingMonitor` does all of this for `fit`.
 
     Args:
         model: A built Keras model. Its MoE layers get a `LayerWatch` for an
@@ -52,11 +52,10 @@ class RoutingRecorder:
         self._start(step=0)
 
     def begin(self, step):
-        """Starts the first window after `step`.
+        """Start the first window after `step`.
 
-        Windows in the file that are later are dropped: a run that resumes
-        from a checkpoint goes over them again. Those before tell the judges
-        how things stood.
+        It drops later windows from the file, because a run that resumes from
+        a checkpoint records them again. From earlier ones the verdicts go on.
 
         Args:
             step: int. Steps done so far.
@@ -79,7 +78,7 @@ class RoutingRecorder:
         self._gradients.close()
 
     def add_gradients(self, gradients, variables, are_summed=False):
-        """Takes in the gradients of a step, within the training graph.
+        """Adds the gradients of a step, within the training graph.
 
         Args:
             gradients: List of tensors, or None where there is no gradient.
@@ -90,7 +89,7 @@ class RoutingRecorder:
         self._gradients.add(gradients, variables, are_summed)
 
     def close(self, step):
-        """Ends the window with `step` and begins the next.
+        """End the window with `step` and begin the next.
 
         Returns:
             List of `RoutingWindow`, one for each layer; empty if no step
@@ -104,7 +103,7 @@ class RoutingRecorder:
         for (name, watch), norm in zip(
             self._watches.items(), norms, strict=True
         ):
-            window = measure(
+            window = make_window(
                 name,
                 step,
                 steps,

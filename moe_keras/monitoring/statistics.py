@@ -16,7 +16,7 @@ from moe_keras.losses import cv_squared
 
 
 class RoutingStatistics(NamedTuple):
-    """What `SparseMoE.routing_statistics()` reads from the device.
+    """How evenly a layer used its experts since the last reset.
 
     Attributes:
         importance: float array `(E,)`. Sum of the gates of each expert.
@@ -103,7 +103,7 @@ class RoutingMetric(keras.metrics.Metric):
             self.losses.assign_add(tf.stack([loss, 1.0]))
 
     def update_state(self, importance, load, tokens, overflow):
-        """Adds one batch: `(E,)`, `(E,)` and two scalars, of any dtype."""
+        """Add one batch: `(E,)`, `(E,)` and two scalars, of any dtype."""
         parts = [importance, load, [tokens], [overflow]]
         self.totals.assign_add(
             tf.stop_gradient(
@@ -139,7 +139,7 @@ class RoutingMetric(keras.metrics.Metric):
         }
 
     def statistics(self):
-        """Reads everything from the device as a `RoutingStatistics`."""
+        """Read everything from the device as a `RoutingStatistics`."""
         importance, load, tokens, overflow = self._split(
             keras.ops.convert_to_numpy(self.totals.value)
         )

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of the routing.
+"""Writes the routing for TensorBoard.
 
 E: experts    W: windows
 """
@@ -23,25 +23,25 @@ SCALARS = (
     "gate_gradient",
     "balancing_loss",
 )
-MAX_SIDE = 256  # experts and windows that a heat map tells apart
-PIXELS = 512  # a heat map is blown up to about this
+MAX_SIDE = 256  # most experts, or windows, that a heat map tells apart
+PIXELS = 512  # the side of a heat map, about
 IMAGE_EVERY = 10  # windows between heat maps
 
 
 class RoutingSummaries:
-    """Writes windows to the summary writer that is the default.
+    """Writes windows to the default summary writer.
 
-    Scalars and histograms of each window, and now and then a heat map of the
-    load, experts from top to bottom and time from left to right: white is
-    even load, blue less, red more (full colour at twice the mean).
+    It writes scalars and histograms of each window, and every ten windows a
+    heat map of the load, experts from top to bottom and time from left to
+    right: white is even load, blue less, red more (full at twice the mean).
 
     Example:
 
     >>> import os, tempfile
-    >>> from moe_keras.monitoring.windows import measure
+    >>> from moe_keras.monitoring.windows import make_window
     >>> folder = tempfile.mkdtemp()
     >>> with tf.summary.create_file_writer(folder).as_default():
-    ...     RoutingSummaries().write([measure("moe", 10, 10, 6, [6, 3, 3])])
+    ...     RoutingSummaries().write([make_window("moe", 10, 10, 6, [6, 3, 3])])
     >>> len(os.listdir(folder))
     1
     """
@@ -56,8 +56,8 @@ class RoutingSummaries:
             windows: List of `RoutingWindow`.
         """
         for window in windows:
-            # One operation for all of it. Messages of protocol buffers that
-            # stand one after the other are read as one, with all values.
+            # One operation for all of it: protocol buffers that stand one
+            # after the other are read as one message with all values.
             message = b"".join(
                 part.SerializeToString() for part in _messages(window)
             )
@@ -75,12 +75,12 @@ class RoutingSummaries:
 
 
 def _messages(window):
-    """The scalars and histograms of a window, each a `Summary` message."""
+    """Yields the scalars and histograms of a window, as `Summary` messages."""
     for field in SCALARS:
         value = getattr(window, field)
         if value is not None:
             yield scalar_pb(f"{window.layer}/{field}", float(value))
-    for name, value in window.figures.items():
+    for name, value in window.gate_metrics.items():
         yield scalar_pb(f"{window.layer}/gate/{name}", value)
     if window.verdict is not None:
         level = LEVELS.index(window.verdict.level)
@@ -90,7 +90,7 @@ def _messages(window):
 
 
 def relative_load(load):
-    """Load over its mean; zeros where there is none.
+    """Divides the load by its mean; zeros where there is no load.
 
     >>> relative_load([3, 1, 2]).tolist()
     [1.5, 0.5, 1.0]
@@ -117,7 +117,7 @@ def shrink(values, side):
 
 
 def heat_map(relative):
-    """Colours of relative loads, blown up to a size that can be seen.
+    """Colours relative loads, enlarged to a size that can be seen.
 
     Args:
         relative: float array `(E, W)`, 1 at even load.

@@ -1,4 +1,4 @@
-"""Is the routing of a layer healthy? A verdict, and what it rests on."""
+"""The verdict on the routing of a layer, from window to window."""
 
 import collections
 import dataclasses
@@ -15,12 +15,12 @@ LEVELS = ("healthy", "drifting", "collapsing", "collapsed")
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Where verdicts begin. `spread` is that of `RoutingWindow`.
+    """Thresholds of verdicts. A spread is the `spread` of `RoutingWindow`.
 
     Example:
 
-    >>> from moe_keras.monitoring.windows import measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
+    >>> from moe_keras.monitoring.windows import make_window
+    >>> window = make_window("moe", 10, 10, tokens=100, load=[90, 60, 30, 20])
     >>> round(window.spread, 2)
     0.55
     >>> for limits in Thresholds(), Thresholds(unbalanced_spread=0.5):
@@ -29,15 +29,15 @@ class Thresholds:
     healthy
     """
 
-    drifting_spread: float = 0.75  # below for long: drifting
-    unbalanced_spread: float = 0.7  # below where nothing keeps the load even,
-    collapsing_spread: float = 0.4  # or below where it is kept so: collapsing
-    collapsed_spread: float = 0.1  # below: collapsed
-    idle_limit: float = 0.1  # share of idle experts beyond chance: as drifting
-    drifting_windows: int = 10  # so long: gates often lean at first, and mend
-    trend_windows: int = 6  # windows that a recovery is seen in, no fewer
-    margin: float = 0.03  # beyond a threshold before things are better
-    choices_needed: float = 10.0  # for each expert, or there is no verdict
+    drifting_spread: float = 0.75  # drifting, if below it for long
+    unbalanced_spread: float = 0.7  # collapsing, where nothing balances
+    collapsing_spread: float = 0.4  # collapsing, where something does
+    collapsed_spread: float = 0.1  # collapsed
+    idle_limit: float = 0.1  # drifting, if more experts are idle for long
+    drifting_windows: int = 10  # how long; gates often lean at first
+    trend_windows: int = 6  # windows in which a recovery is looked for
+    margin: float = 0.03  # beyond a threshold before a verdict gets better
+    choices_needed: float = 10.0  # for each expert, to give a verdict at all
 
     def __post_init__(self):
         names = "collapsed", "collapsing", "unbalanced", "drifting"
@@ -58,7 +58,7 @@ class Thresholds:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What is thought of a layer, and the figure that decided.
+    """A verdict, and the figure that decided it.
 
     Example:
 
@@ -70,30 +70,29 @@ class Verdict:
     level: str  # one of LEVELS
     figure: str  # what decided
     value: float  # its value
-    threshold: float  # what it was held against
-    advice: str = ""  # what to try; nothing where all is well
+    threshold: float  # the threshold it was compared with
+    advice: str = ""  # what to try; empty for a healthy layer
 
     @property
     def reason(self):
-        """The figure and the threshold, in words."""
+        """The figure and its threshold as text."""
         return f"{self.figure} {self.value:.3f}, threshold {self.threshold:.3f}"
 
 
 class Judge:
-    """Follows the windows of one layer.
+    """Judges the windows of one layer, one after the other.
 
     Args:
         thresholds: `Thresholds`.
-        gate: The layer's gate, for advice that names its own arguments (see
-            `Routing`); None for one that is kept even by the losses of
-            `SparseMoE`.
-        is_balanced: bool. Whether anything keeps its load even, see
-            `is_balanced`.
+        gate: The gate of the layer, whose arguments the advice names (see
+            `Routing`); None for one that the losses of `SparseMoE` balance.
+        is_balanced: bool. Whether anything balances the load, see the
+            function `is_balanced`.
 
     Example:
 
-    >>> from moe_keras.monitoring.windows import measure
-    >>> window = measure("moe", 10, 10, tokens=100, load=[100, 100, 0, 0])
+    >>> from moe_keras.monitoring.windows import make_window
+    >>> window = make_window("moe", 10, 10, tokens=100, load=[100, 100, 0, 0])
     >>> Judge(Thresholds()).judge(window).level
     'collapsed'
     """
@@ -102,14 +101,14 @@ class Judge:
         self._limits = thresholds
         self._gate, self._is_balanced = gate, is_balanced
         self._spreads = collections.deque(maxlen=thresholds.trend_windows)
-        self._was_even = False  # in any window; if not, it began uneven
-        self._low = 0  # windows in a row that are not as they should be
+        self._was_even = False  # in any window; otherwise it began uneven
+        self._low = 0  # low windows in a row
         # Of the last windows' spreads, since the layer is collapsing.
         self._lowest_mean = math.inf
         self.level = "healthy"  # of the last verdict
 
     def judge(self, window):
-        """Takes in the next window of the layer.
+        """Judges the next window.
 
         Args:
             window: `RoutingWindow`.

@@ -21,7 +21,7 @@ class Counts(NamedTuple):
         load: float array `(E,)`. Tokens that chose each expert.
         tokens: float. Tokens, padding left out.
         overflow: float. Choices dropped because their expert was full.
-        figures: dict of floats. Sums of `Routing.figures`.
+        gate_metrics: dict of floats. Sums of `Routing.metrics`.
         balancing_loss: float. Mean of what the calls added to the loss; None
             where they added none.
         changed_share: float or None. Share of the probe's tokens whose first
@@ -32,7 +32,7 @@ class Counts(NamedTuple):
     load: Any
     tokens: float
     overflow: float
-    figures: dict
+    gate_metrics: dict
     balancing_loss: float | None
     changed_share: float | None
 
@@ -75,8 +75,8 @@ class LayerWatch:
             )
         self._num_experts = layer.num_experts
         self._gate = layer.gate
-        self._figure_names = tuple(getattr(layer.gate, "figure_names", ()))
-        size = 2 * self._num_experts + 4 + len(self._figure_names)
+        self._metric_names = tuple(getattr(layer.gate, "metric_names", ()))
+        size = 2 * self._num_experts + 4 + len(self._metric_names)
         self._totals = sum_over_calls(size)
         self._probe = sum_over_calls(
             tf.zeros((PROBE_TOKENS, layer.depth)), "ONLY_FIRST_REPLICA"
@@ -98,11 +98,11 @@ class LayerWatch:
             lambda: self._keep_probe(record.tokens, record.mask),
             lambda: False,
         )
-        totals, figures = record.totals(), record.routing.figures
+        totals, metrics = record.totals(), record.routing.metrics
         parts = [totals["importance"], totals["load"]]
         parts += [[totals["tokens"]], [totals["overflow"]]]
         parts += [[0.0, 0.0] if record.loss is None else [record.loss, 1.0]]
-        parts += [[figures[name]] for name in self._figure_names]
+        parts += [[metrics[name]] for name in self._metric_names]
         self._totals.assign_add(
             tf.stop_gradient(
                 tf.concat([tf.cast(part, "float32") for part in parts], 0)
@@ -119,7 +119,7 @@ class LayerWatch:
             tf.identity(self._totals).numpy(),
             [self._num_experts, 2 * self._num_experts],
         )
-        tokens, overflow, loss, losses, *figures = scalars
+        tokens, overflow, loss, losses, *metrics = scalars
         changed_share = self._changed_share() if tokens else None
         self._totals.assign(tf.zeros_like(self._totals))
         return Counts(
@@ -127,8 +127,8 @@ class LayerWatch:
             load=load,
             tokens=float(tokens),
             overflow=float(overflow),
-            figures=dict(
-                zip(self._figure_names, map(float, figures), strict=True)
+            gate_metrics=dict(
+                zip(self._metric_names, map(float, metrics), strict=True)
             ),
             balancing_loss=float(loss / losses) if losses else None,
             changed_share=changed_share,

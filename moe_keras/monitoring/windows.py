@@ -1,4 +1,4 @@
-"""The figures of one MoE layer over a window of steps, and their file.
+"""Windows of steps: how one MoE layer routed their tokens, and their file.
 
 T: tokens of the window    E: experts    k: mean experts per token
 """
@@ -19,11 +19,11 @@ FILE_NAME = "routing.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class RoutingWindow:
-    """How one layer routed the tokens of a window of training steps.
+    """How one layer routed the tokens of some training steps.
 
     Example:
 
-    >>> window = measure("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])
+    >>> window = make_window("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])
     >>> window.max_over_mean_load, window.idle_experts, window.mean_k
     (2.0, 1, 2.0)
     """
@@ -41,18 +41,18 @@ class RoutingWindow:
     entropy: float  # of the load, over log E: 1 is even, 0 one expert
     spread: float  # of the load: 1 is even, 0 the same k for all tokens
     idle_experts: int  # experts without a token
-    idle_by_chance: float  # that many would be expected at even load
+    idle_by_chance: float  # how many would be expected at even load
     mean_k: float  # experts chosen for a token
-    changed_share: float | None = None  # of tokens, in their first choice
+    changed_share: float | None = None  # fraction of tokens, see `LayerWatch`
     noise_over_gap: float | None = None  # see `NoisyTopKGate`
     gate_gradient: float | None = None  # root mean square norm in a step
     balancing_loss: float | None = None  # mean of what a step added
-    # What the gate told of itself, by name: means over the tokens.
-    figures: dict = dataclasses.field(default_factory=dict)
+    # What the gate tells of itself, by name: means over the tokens.
+    gate_metrics: dict = dataclasses.field(default_factory=dict)
     verdict: Verdict | None = None  # None: too few tokens to judge
 
 
-def measure(
+def make_window(
     layer,
     step,
     steps,
@@ -60,12 +60,12 @@ def measure(
     load,
     importance=None,
     overflow=0.0,
-    figures=None,
+    gate_metrics=None,
     changed_share=None,
     gate_gradient=None,
     balancing_loss=None,
 ):
-    """Computes all figures of a window from its sums.
+    """Makes a window from its sums.
 
     Args:
         layer: str. Name of the layer.
@@ -75,8 +75,7 @@ def measure(
         load: float array `(E,)`.
         importance: float array `(E,)`, or None for the load.
         overflow: float. Choices that were dropped.
-        figures: dict. Sums over tokens of what the gate told of itself; the
-            ratio of `noise` and `gap` is taken.
+        gate_metrics: dict. What the gate tells of itself, sums over tokens.
         changed_share: float or None.
         gate_gradient: float or None.
         balancing_loss: float or None.
@@ -86,7 +85,8 @@ def measure(
     """
     load = np.asarray(load, "float64")
     importance = load if importance is None else np.asarray(importance)
-    figures = figures or {}
+    gate_metrics = gate_metrics or {}
+    gap = gate_metrics.get("gap")
     num_experts, choices = len(load), load.sum()
     mean_k = choices / tokens if tokens else 0.0
     return RoutingWindow(
@@ -110,31 +110,29 @@ def measure(
         ),
         mean_k=float(mean_k),
         changed_share=changed_share,
-        noise_over_gap=(
-            figures["noise"] / figures["gap"] if figures.get("gap") else None
-        ),
+        noise_over_gap=gate_metrics["noise"] / gap if gap else None,
         gate_gradient=gate_gradient,
         balancing_loss=balancing_loss,
-        figures={
+        gate_metrics={
             name: float(total / tokens) if tokens else 0.0
-            for name, total in figures.items()
+            for name, total in gate_metrics.items()
         },
     )
 
 
 def coefficient_of_variation(totals):
-    """Standard deviation over mean; 0 where there is nothing."""
+    """Divides the standard deviation by the mean; 0 where all is 0."""
     mean = np.mean(totals)
     return float(np.std(totals) / mean) if mean > 0 else 0.0
 
 
 def spread(load, tokens):
-    """How far the load is from a collapse: 1 is even, 0 a full collapse.
+    """Computes how far the load is from a collapse: 1 is even, 0 a collapse.
 
-    `E / (1 + CV^2)` is the number of experts that would, evenly used, have
-    the same CV. It is E at even load, and k where all tokens choose the same
-    k experts; the spread is its place between the two. Chance alone gives
-    even routing a CV^2 of (E / k - 1) / T; this bias is taken off first.
+    `E / (1 + CV^2)` experts, evenly used, would have the CV of the load. That
+    is E at even load, and k where all tokens choose the same k experts. The
+    spread is the place of this number between the two. Chance alone gives
+    even routing a CV^2 of (E / k - 1) / T, which is subtracted first.
 
     Args:
         load: float array `(E,)`. Tokens that chose each expert.
@@ -177,6 +175,8 @@ def _entropy(load):
 
 def _parsed(line):
     values = json.loads(line)
+    if "figures" in values:  # the name in older files
+        values["gate_metrics"] = values.pop("figures")
     if values["verdict"] is not None:
         values["verdict"] = Verdict(**values["verdict"])
     return RoutingWindow(**values)
@@ -192,8 +192,8 @@ class WindowFile:
 
     >>> import tempfile
     >>> file = WindowFile(tempfile.mkdtemp())
-    >>> file.append([measure("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])])
-    >>> file.append([measure("moe", 20, 10, tokens=8, load=[4, 4, 4, 4])])
+    >>> file.append([make_window("moe", 10, 5, tokens=8, load=[8, 4, 4, 0])])
+    >>> file.append([make_window("moe", 20, 10, tokens=8, load=[4, 4, 4, 4])])
     >>> [window.step for window in file.read()]
     [10, 20]
     >>> [window.step for window in file.keep_until(10)]
@@ -212,15 +212,15 @@ class WindowFile:
                 file.write("\n")
 
     def read(self):
-        """All windows in order.
+        """Reads all windows in order.
 
-        A last line that was cut off is left out, and so is, with a warning,
-        any other that is broken.
+        It leaves out a last line that was cut off and, with a warning, any
+        other broken line.
         """
         windows = []
         if not self.path.exists():
             return windows
-        # Where bytes are broken, nothing but the line is.
+        # Invalid bytes spoil only their own line.
         text = self.path.read_text(encoding="utf-8", errors="replace")
         lines = text.removesuffix("\n").split("\n")
         for number, line in enumerate(lines, 1):
@@ -240,7 +240,7 @@ class WindowFile:
         """Drops the windows after a step, for a run that resumes there.
 
         Returns:
-            List of the windows that are left.
+            List of the windows that it keeps.
         """
         windows = self.read()
         kept = [window for window in windows if window.step <= step]

@@ -8,9 +8,9 @@ each to its expert.
       -> rows (R C, D)    and back by the way they came
       -> tokens (n, D')   the results of a token's choices, added by gate
 
-Both steps are `dispatch` and `combine`, once with devices in the place of
-experts. What lies between them, the exchange, is for others to choose. Where
-all tokens are on one device, there is none: each device is sent its rows.
+Both steps are `dispatch` and `combine`, the first with devices in the place of
+experts. The caller chooses the exchange between them. Where all tokens are on
+one device there is no exchange: each device is sent its rows.
 
 N: all tokens    n: those of a device    D: depth    K: experts per token
 R: devices    C: places for each device
@@ -24,7 +24,7 @@ from moe_keras.placement.placement import run_experts
 
 
 def plan_devices(expert_index, experts_each, num_devices, places):
-    """The first step: which choices go to which device.
+    """Plan the first step: which choices go to which device.
 
     Args:
         expert_index: int32 `(n, K)`; -1 is no expert.
@@ -49,7 +49,7 @@ def plan_devices(expert_index, experts_each, num_devices, places):
 
 
 def plan_visits(expert_index, experts_each, num_devices):
-    """Which tokens go to which device, where all of them are on one.
+    """Plan which tokens go to which device, if one device has all tokens.
 
     A token visits a device once, however many of its experts are there.
 
@@ -76,7 +76,7 @@ def plan_visits(expert_index, experts_each, num_devices):
 
 
 def places_needed(expert_index, source, experts_each, num_devices):
-    """The most choices that any device has for any other.
+    """Count the most choices that any device has for any other.
 
     Args:
         expert_index: int32 `(N, K)` of tokens of several devices.
@@ -103,7 +103,7 @@ def places_needed(expert_index, source, experts_each, num_devices):
 
 
 def expert_of_rows(expert_index, plan):
-    """The expert index of each row, sent with it.
+    """Look up the expert index of each row, which is sent with it.
 
     Args:
         expert_index: int32 `(n, K)`.
@@ -123,7 +123,7 @@ def expert_of_rows(expert_index, plan):
 
 
 def run_local_experts(experts, local, rows, expert_index, gate=None):
-    """The second step: the experts of one device run on its rows.
+    """Run the second step: the experts of one device on its rows.
 
     Args:
         experts: Layer of experts.

@@ -67,7 +67,10 @@ class Placement:
             )
 
         return layer.add_weight(
-            name=name, shape=tuple(dims.values()), initializer=draw_all
+            name=name,
+            shape=tuple(dims.values()),
+            initializer=draw_all,
+            autocast=False,  # layers cast them, except biases
         )
 
     def expert_scope(self, expert, num_experts):
@@ -165,6 +168,8 @@ def run_experts(experts, slots, plan, local=None):
     arguments = {} if local is None else {"local": local}
     if plan.capacity is None:
         return experts(slots, counts=plan.counts, **arguments)
+    if getattr(experts, "supports_counts", False):
+        arguments["counts"] = plan.counts
     shape = [plan.counts.shape[0], plan.capacity, slots.shape[-1]]
     outputs_ECD = experts(tf.reshape(slots, shape), **arguments)
     return tf.reshape(outputs_ECD, [-1, outputs_ECD.shape[-1]])

@@ -1,6 +1,6 @@
-"""Replicas of `tf.distribute`: their totals, and their shares of a batch.
+"""Replicas of `tf.distribute`: totals over them, and the rows of each.
 
-Where there is only one, all of this gives back what it is given.
+With a single replica every function returns its argument.
 """
 
 import tensorflow as tf
@@ -10,15 +10,15 @@ _STRIDE = 2654435761
 
 
 def sum_over_replicas(totals):
-    """Sums tensors over the replicas of `tf.distribute`.
+    """Sum tensors over the replicas of `tf.distribute`.
 
-    CV squared, and any other loss that is not linear in the totals of a
-    batch, has to see those of the whole batch: the mean of its replicas'
-    values is another number. Gradients go through.
+    A loss that is not linear in the totals of a batch, such as CV squared,
+    needs the totals of the whole batch: the mean of the replicas' losses is
+    another number. Gradients go through.
 
     Args:
         totals: Tensor, of one shape on all replicas, or a list of such, which
-            travel together.
+            are sent together.
 
     Returns:
         The sums on every replica; `totals` itself where there is only one.
@@ -35,10 +35,10 @@ def sum_over_replicas(totals):
 
 
 def num_replicas():
-    """Number of replicas that share the batch, here and now.
+    """Number of replicas that share the batch of the current call.
 
-    Outside of replicas, as where a model is built or used by hand under a
-    strategy's scope, it is 1.
+    Outside of `strategy.run`, as where a model is built or called by hand, it
+    is 1.
 
     >>> num_replicas()
     1
@@ -59,11 +59,11 @@ def replica_index():
 
 
 def counted_once(loss):
-    """A loss that is the same on all replicas, ready for Keras' `add_loss`.
+    """Prepare a loss that is equal on all replicas for Keras' `add_loss`.
 
-    Replicas of one process have one list of losses, in which each finds those
-    of the replicas before it as well. So the first one adds the loss, and the
-    others what has its gradient and is zero: the sum is right for all.
+    Replicas of one process have one list of losses, which also holds those of
+    the replicas that ran before. So the first replica adds the loss, and the
+    others add a zero with the same gradient: the sum is right for all.
 
     Args:
         loss: Scalar tensor.
@@ -84,7 +84,7 @@ def counted_once(loss):
 
 
 def gather_over_replicas(values):
-    """What all replicas hold, side by side; without a gradient.
+    """Stack a tensor of every replica; without a gradient.
 
     Args:
         values: Tensor, of one shape on all replicas.
@@ -105,10 +105,10 @@ def gather_over_replicas(values):
 
 
 def rows_of_replica(batch):
-    """This replica's rows of a batch that all replicas hold.
+    """Slice this replica's rows from a batch that all replicas hold.
 
-    Shares are consecutive and differ by one row at most; of a batch with
-    fewer rows than there are replicas some get none.
+    The slices are consecutive and differ by one row at most. If the batch has
+    fewer rows than there are replicas, some replicas get none.
 
     Args:
         batch: Nest of tensors `(B, ...)`.
@@ -136,11 +136,11 @@ def rows_of_replica(batch):
 
 
 def spread_random_states(model):
-    """Gives each replica random numbers of its own, for dropout and noise.
+    """Give each replica random numbers of its own, for dropout and noise.
 
     Replicas have copies of the seed generators' states and would all draw the
-    same. The first one keeps its states, which are those that a checkpoint
-    holds; called again, as after restoring one, the result is the same.
+    same numbers. The first replica keeps its states, and a checkpoint holds
+    those. Calling it again, as after restoring, gives the same states.
 
     Args:
         model: A built Keras model.

@@ -1,10 +1,10 @@
-"""Variables that hold a part of a weight, and files that hold it whole.
+"""Variables that hold a shard of a weight, and files that hold it whole.
 
 A weight of experts may be in several variables, on several devices. Each is
-marked with what it is a part of, and so are its moving average and what an
-optimizer keeps beside it. In a checkpoint they are one tensor, written and
-read part by part: it does not tell where the parts were, and no process has
-to hold the whole.
+marked with the `Shard` that it holds, and so are its moving average and its
+optimizer slots. A checkpoint has one tensor for them, written and read shard
+by shard: it does not depend on where the shards were, and no process has to
+hold all of it.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _VALUE = "VARIABLE_VALUE"  # what TensorFlow calls that of a variable in files
 
 
 class Shard(NamedTuple):
-    """What a variable holds of a weight.
+    """The slices of a weight that a variable holds.
 
     Attributes:
         path: str. Keras' path of the whole weight.
@@ -43,24 +43,24 @@ class Shard(NamedTuple):
         return tuple(sizes)
 
     def take(self, whole):
-        """The variable's values from an array of the whole."""
+        """Slice the variable's values from an array of the whole weight."""
         parts = [whole[piece] for piece in self.pieces]
         return np.concatenate(parts, self.axis)
 
     def take_of_one(self, expert):
-        """What of a tensor of one expert's values belongs to the variable."""
+        """Slice one expert's values to those in the variable."""
         parts = [expert[piece[1:]] for piece in self.pieces]
         return tf.concat(parts, self.axis - 1) if len(parts) > 1 else parts[0]
 
     def put(self, part, whole):
-        """Writes the variable's values into an array of the whole."""
+        """Write the variable's values into an array of the whole weight."""
         parts = np.split(part, len(self.pieces), self.axis)
         for piece, values in zip(self.pieces, parts, strict=True):
             whole[piece] = values
 
     @property
     def places(self):
-        """Where the pieces are in the whole, as TensorFlow's files have it."""
+        """Places of the pieces in the whole, as TensorFlow writes them."""
         sizes = " ".join(str(size) for size in self.shape)
         return [
             f"{sizes} "
@@ -70,22 +70,22 @@ class Shard(NamedTuple):
 
 
 def mark(variable, shard):
-    """Lets a Keras or TensorFlow variable know what it is a shard of."""
+    """Mark a Keras or TensorFlow variable with the `Shard` that it holds."""
     raw(variable)._moe_keras_shard = shard
 
 
 def shard_of(variable):
-    """The `Shard` that a variable holds, or None if it holds a whole."""
+    """Return the `Shard` of a variable, or None if it holds a whole weight."""
     return getattr(raw(variable), "_moe_keras_shard", None)
 
 
 def raw(variable):
-    """The TensorFlow variable behind one of Keras, or itself."""
+    """Return the TensorFlow variable behind one of Keras, or itself."""
     return getattr(variable, "_value", variable)
 
 
 def gather_shards(variables):
-    """The whole of a weight, in the memory of this process.
+    """Gather a whole weight in the memory of this process.
 
     Args:
         variables: List of all its shards.
@@ -102,7 +102,7 @@ def gather_shards(variables):
 
 
 def concat_shards(variables):
-    """The whole of a weight as a tensor, with gradients of all its shards.
+    """Join shards to a tensor of the whole weight, with their gradients.
 
     Args:
         variables: List of all its shards.
@@ -135,7 +135,7 @@ def concat_shards(variables):
 
 
 def assign_shards(value, variables):
-    """Sets shards of a weight from a value of the whole; each takes its part.
+    """Set shards of a weight from a value of the whole weight.
 
     Args:
         value: Array-like of the shape of the whole.
@@ -155,7 +155,7 @@ def assign_shards(value, variables):
 
 
 def device_of(variable):
-    """A context for what is made of a shard, which is to stay beside it.
+    """Context manager: place new operations on the shard's device.
 
     Args:
         variable: Keras or TensorFlow variable; for one that is no shard the
@@ -167,7 +167,7 @@ def device_of(variable):
 
 
 def whole_variables(variables):
-    """The same variables for `tf.train.Checkpoint`, with shards put together.
+    """Prepare variables for `tf.train.Checkpoint`, with shards joined.
 
     Args:
         variables: List of Keras or TensorFlow variables.

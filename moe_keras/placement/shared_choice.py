@@ -19,10 +19,10 @@ _DIGIT_BITS = 8
 
 
 def choose_tokens(score, tokens_each, mask=None):
-    """For each expert its best tokens of the batch that replicas share.
+    """Choose for each expert the best tokens of the batch of all replicas.
 
-    Equal scores go to the tokens that come first, those of replica 0 before
-    those of replica 1: the same tokens are chosen as on one device.
+    Of equal scores the first tokens win, those of replica 0 before those of
+    replica 1: the same tokens are chosen as on one device.
 
     Args:
         score: Tensor `(N, E)`, nowhere above 0, such as logarithms of
@@ -51,7 +51,7 @@ def choose_tokens(score, tokens_each, mask=None):
 
 
 def choices_of_tokens(score, is_taken):
-    """Turns tokens taken by experts into experts of tokens.
+    """Turn the tokens of each expert into the experts of each token.
 
     Args:
         score: Tensor `(N, E)`.
@@ -93,11 +93,10 @@ def _best_here(score_NE, tokens_each):
 
 
 def _best_of_all(score_NE, tokens_each):
-    """The same without bringing the scores together.
+    """Choose without gathering the scores; each replica may have another N.
 
-    Replicas look together for the score of each expert's last token, digit by
-    digit, and send nothing but counts, whatever N is, of which each replica
-    may have another.
+    Replicas search together for the score of each expert's last token, digit
+    by digit, and send nothing but counts.
     """
     # The bits of numbers from 0 on are in the order of the numbers.
     bits = "int64" if score_NE.dtype == tf.float64 else "int32"
@@ -112,7 +111,7 @@ def _best_of_all(score_NE, tokens_each):
 
 
 def _last_taken(cost_NE, tokens_each):
-    """The M-th lowest cost of each expert, as bits.
+    """Find the M-th lowest cost of each expert, as bits.
 
     Returns:
         Tensor `(E,)`, and an int32 tensor `(E,)`: how many of the tokens that

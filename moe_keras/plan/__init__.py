@@ -1,7 +1,7 @@
-"""What a model takes of each device, before it is run.
+"""Plans layouts: what a model needs of each device, before it is run.
 
 `python -m moe_keras.plan --help` is its program. Nothing here builds a layer
-or asks a device anything: all is counted from sizes, in plain integers.
+or asks a device: it counts sizes, in plain integers.
 
 N: tokens of a batch    D: depth    H: hidden size of an expert    E: experts
 K: experts per token    R: devices

@@ -1,4 +1,4 @@
-"""Says what a model takes of each device, and which layout to take.
+"""Says what a model needs of each device, and which layout to take.
 
 python -m moe_keras.plan --preset=moe_131072_h --devices=128 --memory_gb=40
 python -m moe_keras.plan --config=runs/mine/config.json --devices=4
@@ -49,7 +49,7 @@ def _parser():
 
 
 def main(arguments=None):
-    """Prints what each layout takes, and which one to choose."""
+    """Prints what each layout needs, and which one to take."""
     options = _parser().parse_args(arguments)
     try:
         if options.preset:

@@ -1,4 +1,4 @@
-"""Models from JSON: a trainer's config.json, or sizes written by hand."""
+"""Reads models from JSON: a trainer's config.json, or sizes by hand."""
 
 import json
 

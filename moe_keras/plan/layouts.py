@@ -1,4 +1,4 @@
-"""Layouts: in how many ways batch, experts and hidden layer are split."""
+"""Layouts: the ways to split batch, experts and hidden layers."""
 
 import dataclasses
 import shlex
@@ -10,13 +10,13 @@ class Layout:
 
     Attributes:
         name: str.
-        flags: str. What the trainer is told, quoted for a shell.
+        flags: str. Flags of the trainer, quoted for a shell.
         devices: int. R.
-        batch: int. Parts of the batch.
-        experts: int. Parts of the experts of each layer.
-        hidden: int. Parts of the hidden layer of each expert.
+        batch: int. Number of pieces of the batch.
+        experts: int. Number of pieces of the experts of each layer.
+        hidden: int. Number of pieces of the hidden layer of each expert.
         is_mirrored: bool. Whether all layers but the experts are on every
-            device and share the batch, as replicas of `tf.distribute` do;
+            device, which share the batch like replicas of `tf.distribute`;
             otherwise they are on the first device, as with a `MeshLayout`.
     """
 
@@ -29,27 +29,27 @@ class Layout:
     is_mirrored: bool = False
 
     @property
-    def parts(self):
-        """Pieces that the experts' weights are in."""
+    def pieces(self):
+        """Number of pieces of the experts' weights."""
         return self.experts * self.hidden
 
     @property
     def exchanges(self):
-        """Whether batch and experts are split by one dimension of the devices.
+        """Whether one dimension of the devices splits batch and experts.
 
-        Each part of the batch is then on a device with part of the experts,
+        Each piece of the batch is then on a device with some of the experts,
         and its tokens travel from there.
         """
-        return self.batch * self.parts > self.devices
+        return self.batch * self.pieces > self.devices
 
     @property
     def copies(self):
-        """Devices that hold the same piece."""
-        return self.devices // self.parts
+        """Number of devices that hold the same piece."""
+        return self.devices // self.pieces
 
 
 def layouts(model, devices):
-    """All layouts of so many devices that the sizes of a model allow.
+    """Lists the layouts of R devices that the sizes of a model allow.
 
     Args:
         model: `Model`.
@@ -59,7 +59,7 @@ def layouts(model, devices):
         List of `Layout`.
 
     Raises:
-        ValueError: if `devices` is below 1.
+        ValueError: If `devices` is below 1.
 
     Example:
 
@@ -88,7 +88,7 @@ def _fits_sizes(model, layout):
 
 
 def _flags(**values):
-    """Flags as a shell takes them, for which a `;` ends a command."""
+    """Quotes flags for a shell, where a bare `;` would end the command."""
     pairs = values.items()
     return " ".join(f"--{name}={shlex.quote(text)}" for name, text in pairs)
 

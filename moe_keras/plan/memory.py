@@ -1,4 +1,4 @@
-"""Bytes of each device: weights, gradients, optimizer and activations."""
+"""Counts the bytes on each device: weights, gradients, activations, ..."""
 
 import dataclasses
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Training:
         precision: `"float32"` or `"mixed_bfloat16"`.
 
     Raises:
-        ValueError: if a value is none of these.
+        ValueError: If a value is none of these.
     """
 
     tokens: int | None = None
@@ -50,17 +50,17 @@ class Training:
 
 
 class Memory(NamedTuple):
-    """Bytes that one device holds at the height of a training step.
+    """Bytes on one device at the peak of a training step.
 
     Attributes:
-        expert_weights: of its share of the experts.
-        other_weights: of all other layers.
-        optimizer: what the optimizer keeps of both.
-        gradients: of both, and their sums where batches are accumulated.
-        average: the moving average of the weights.
-        activations: what the forward pass keeps for the backward pass.
-        passing: what passes, besides, through the MoE layer with most of it
-            at the height of its backward pass.
+        expert_weights: Weights of the experts there.
+        other_weights: Weights of all other layers there.
+        optimizer: What the optimizer keeps of these weights.
+        gradients: Gradients of them, and their sums over accumulated batches.
+        average: Moving average of the weights.
+        activations: What the forward pass keeps for the backward pass.
+        passing: What an MoE layer also needs during its backward pass; of the
+            layer that needs most.
     """
 
     expert_weights: int
@@ -77,17 +77,17 @@ class Memory(NamedTuple):
 
 
 def memory(model, layout, training, device=0):
-    """What a device holds. All but the first are alike.
+    """Counts what a device holds. All devices but the first are alike.
 
-    Activations are those of a balanced load. Left out are what only passes
-    through other layers, buffers of communication, and the attention's
-    scores, which grow with the length of a sentence.
+    The load is taken to be balanced. Left out are what passes through other
+    layers, buffers of communication, and the scores of attention, which grow
+    with the length of a sentence.
 
     Args:
         model: `Model`.
         layout: `Layout`.
         training: `Training`.
-        device: int. 0 for the first device.
+        device: int. 0 for the first device, any other number for the others.
 
     Returns:
         `Memory`.
@@ -123,12 +123,12 @@ def memory(model, layout, training, device=0):
 
 
 def _expert_numbers(layer, layout):
-    kernels = layer.kernel_parameters // layout.parts
+    kernels = layer.kernel_parameters // layout.pieces
     return kernels + _biases(layer, layout)
 
 
 def _biases(layer, layout):
-    """That of the output is where the first part of the hidden layer is."""
+    """The output bias lives with the first piece of the hidden layer."""
     if not layer.bias:
         return 0
     width = layer.hidden_dim // layout.hidden + layer.depth
@@ -138,7 +138,7 @@ def _biases(layer, layout):
 def _expert_averages(layer, layout, optimizer):
     if optimizer == "adam":
         return 2 * _expert_numbers(layer, layout)
-    # Rows and columns of both kernels, and both moments of the biases.
+    # The rows and columns of both kernels, and two moments of the biases.
     edges = 2 * (layer.depth + layer.hidden_dim // layout.hidden)
     experts = layer.num_experts // layout.experts
     return experts * edges + 2 * _biases(layer, layout)
@@ -163,17 +163,17 @@ def _activations(model, layout, training, has_others, numbers):
         kept += own * (
             model.dense.kept + sum(layer.token_kept for layer in model.moe)
         )
-    # In mixed precision the weights are cast, and the cast ones are kept.
+    # In mixed precision the weights are cast, and the copies are kept.
     cast = numbers if training.precision != "float32" else 0
     return training.activation_bytes * (kept + cast)
 
 
 def _passing(model, layout, training, device):
-    """Of each choice three gradients: of the result, as it comes and times its
-    gate, and of the input that the expert had.
+    """Counts three gradients of each choice: of the result, before and after
+    it is multiplied by the gate, and of the input of the expert.
 
-    Where the first device has the batch and the others a share of the
-    experts, it also has the rows that leave it, all at once.
+    Where the first device has the batch and other devices have experts, it
+    also holds all rows that it sends.
     """
     tokens = training.tokens or model.tokens
     leaves = not (layout.is_mirrored or layout.exchanges or device)
@@ -186,14 +186,15 @@ def _passing(model, layout, training, device):
 
 
 def _in_slots(numbers, layout, tokens):
-    """A device's part of what there is of each token's K choices.
+    """Returns how many of these numbers of each token are on one device.
 
-    Copies of a piece share its tokens; pieces of a hidden layer do not.
+    Devices that hold copies of a piece share its tokens; devices that hold
+    pieces of a hidden layer all have the tokens.
     """
     return -(-tokens * numbers * layout.hidden // layout.devices)
 
 
 def _slot_numbers(layer, layout):
-    """Inputs, hidden activations and outputs of a token's K experts."""
+    """Counts inputs, hidden activations and outputs of a token's K experts."""
     hidden = 0 if layer.recompute else layer.hidden_dim // layout.hidden
     return layer.k * (2 * layer.depth + hidden)

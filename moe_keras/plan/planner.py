@@ -1,4 +1,4 @@
-"""Which layout to take: those that fit, the best of them first."""
+"""Orders layouts: those that fit come first, the best at the top."""
 
 import math
 from typing import NamedTuple
@@ -12,14 +12,15 @@ _MOST_DEVICES = 2**17
 
 
 class Row(NamedTuple):
-    """One layout and what it takes.
+    """One layout and what it needs.
 
     Attributes:
         layout: `Layout`.
-        first: `Memory` of the first device, which never has less than others.
+        first: `Memory` of the first device, which never holds less than the
+            others.
         other: `Memory` of each other device.
         traffic: `Traffic`.
-        fits: bool. Whether the first device has the memory.
+        fits: bool. Whether the first device has that much memory.
     """
 
     layout: Layout
@@ -30,14 +31,14 @@ class Row(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What each layout of so many devices takes.
+    """What each layout of R devices needs.
 
     Attributes:
         model: `Model`.
         training: `Training`.
         devices: int.
-        memory_bytes: int or None. What a device has.
-        rows: List of `Row`, the one to take first.
+        memory_bytes: int or None. The memory of a device.
+        rows: List of `Row`, the best first.
     """
 
     model: Model
@@ -48,16 +49,16 @@ class Plan(NamedTuple):
 
     @property
     def best(self):
-        """The row to take, or None where nothing fits."""
+        """The best row, or None where nothing fits."""
         return self.rows[0] if self.rows and self.rows[0].fits else None
 
 
 def plan(model, devices, training=None, memory_bytes=None):
     """Counts all layouts and orders them.
 
-    Those that fit come first, and among them those whose busiest device has
-    the least to compute, then those that send the least, then those that take
-    the least memory. Those that do not fit are ordered by what they take.
+    Layouts that fit come first, ordered by the ops of the busiest device,
+    then by what is sent, then by memory. Layouts that do not fit are ordered
+    by memory.
 
     Args:
         model: `Model`.
@@ -94,14 +95,14 @@ def plan(model, devices, training=None, memory_bytes=None):
 
 
 def devices_needed(model, training, memory_bytes):
-    """The fewest devices with a layout that fits.
+    """Finds the least number of devices that has a layout that fits.
 
-    Tried are powers of two, and numbers that divide all layers' experts.
+    It tries powers of two, and the common divisors of the layers' experts.
 
     Args:
         model: `Model`.
         training: `Training`.
-        memory_bytes: int. What each device has.
+        memory_bytes: int. The memory of each device.
 
     Returns:
         int, or None if no number is enough.
@@ -126,7 +127,7 @@ def devices_needed(model, training, memory_bytes):
 
 
 def _is_possible(layout, training):
-    """`FactoredAdam` averages over whole kernels."""
+    """Says whether the optimizer takes it: whole kernels if it factors them."""
     return layout.hidden == 1 or training.optimizer != "factored_adam"
 
 
@@ -139,8 +140,8 @@ def _fits(model, layout, training, memory_bytes):
 def _order(model, row):
     if not row.fits:
         return (1, row.first.total)
-    # Multiply-adds of the first device, times R, for each token.
-    shared = row.layout.is_mirrored
-    mirrored = model.mirrored_ops * (1 if shared else row.layout.devices)
+    # Multiply-adds of the first device for each token, times R.
+    others = 1 if row.layout.is_mirrored else row.layout.devices
+    mirrored = model.mirrored_ops * others
     sent = row.traffic.exchange + row.traffic.reduce
     return (0, mirrored + model.expert_ops, sent, row.first.total)

@@ -1,9 +1,9 @@
-"""The models of arXiv:1701.06538, in numbers.
+"""The sizes of the models of arXiv:1701.06538.
 
 Sizes, batches and clusters are the paper's (sections 5.1 to 5.4, appendices
-C, D and E). What it does not say is ours: the vocabulary of the 100 billion
+C, D and E). Where it is silent we chose: the vocabulary of the 100 billion
 words (the totals of table 8 leave 75 to 109 thousand), 8192 candidates of the
-sampled softmax, and 32 groups in the translators' gates.
+sampled softmax, and 32 groups in the gates of the translators.
 """
 
 from moe_keras.plan.model import (
@@ -33,7 +33,7 @@ def language_model(
     tokens=300_000,
     devices=16,
 ):
-    """Embedding, LSTM, MoE, LSTM, softmax (appendices C and D).
+    """Counts a language model: embedding, LSTM, MoE, LSTM, softmax.
 
     Args:
         name: str.
@@ -47,7 +47,7 @@ def language_model(
         devices: int.
 
     Returns:
-        A `Model`. As the paper counts: no biases.
+        A `Model` (appendices C and D). Like the paper, without biases.
     """
     dense = total(
         [
@@ -66,7 +66,7 @@ def language_model(
 def translator(
     name, experts, groups=1, k=4, hidden=2048, tokens=64 * 16_000, devices=64
 ):
-    """Three LSTMs that read and two that write, an MoE on each side.
+    """Counts a translator: three LSTMs read, two write, an MoE on each side.
 
     Args:
         name: str.

@@ -1,4 +1,4 @@
-"""A plan as text and as JSON."""
+"""Shows a plan as text and as JSON."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ _GB = 10**9
 
 
 def as_text(plan):
-    """A plan for people.
+    """Shows a plan to people.
 
     Args:
         plan: `Plan`.
@@ -50,7 +50,7 @@ def _about(plan):
 
 
 def count(number):
-    """A number as the paper writes it.
+    """Writes a number as the paper does.
 
     >>> count(137_577_627_648), count(4_303_372_288), count(33_554)
     ('137.6 B', '4303.4 M', '0.03 M')
@@ -123,16 +123,16 @@ def _advice(plan):
         yield f"{needed:,} devices would do."
     else:
         yield (
-            "No number of devices is enough: weights that are in no expert "
-            "are on one device at least, with what the optimizer keeps of "
-            "them. Take smaller batches, or devices with more memory."
+            "No number of devices is enough: at least one device holds all "
+            "weights but the experts', with what the optimizer keeps of them. "
+            "Take smaller batches, or devices with more memory."
         )
     if plan.training.optimizer == "adam":
         yield "--optimizer=factored_adam takes less (appendix D)."
 
 
 def as_json(plan):
-    """A plan for programs.
+    """Writes a plan for programs.
 
     Args:
         plan: `Plan`.

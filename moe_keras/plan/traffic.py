@@ -1,4 +1,4 @@
-"""Bytes that cross between devices in a step, and the compute beside them.
+"""Counts the bytes that cross between devices in a training step.
 
 N: tokens of a batch    D: depth    K: experts per token    R: devices
 """
@@ -9,7 +9,7 @@ _FLOAT = 4  # bytes of a gradient
 
 
 class Traffic(NamedTuple):
-    """What a training step sends, over all devices.
+    """What a training step sends, summed over all devices.
 
     Attributes:
         exchange: int. Bytes of tokens to their experts and of results back,
@@ -26,25 +26,27 @@ class Traffic(NamedTuple):
     def ops_per_byte(self):
         """Multiply-adds of the experts for each byte of the all-to-all.
 
-        None where nothing is exchanged. Section 3.2 of the paper: it is
-        proportional to the hidden size of an expert, and to nothing else of
-        the model.
+        It depends on the hidden size of an expert, and on nothing else of the
+        model (section 3.2 of the paper). None where nothing is exchanged.
         """
         return self.ops / self.exchange if self.exchange else None
 
 
 def traffic(model, layout, training):
-    """The least that a layout can send in a step, with a balanced load.
+    """Counts the least that a layout can send in a step, with a balanced load.
 
-    A token visits K experts, of which a share `(R - 1) / R` is on another
-    device: `2 K N D (R - 1) / R` numbers forward, there and back, and as many
-    backward. On a mesh all other layers are on the first device, which sends
-    a token once to each device that has experts of it; the K experts are
-    taken to be spread over as many as there can be. If batch and experts are
-    split together, each device is first sent its part of the batch, and
-    tokens travel on from there, choice by choice, to each of the pieces that
-    the hidden layer of an expert is in. A weight on c devices is reduced by at
-    least `2 (c - 1)` times its gradient.
+    A token visits K experts, and the fraction `(R - 1) / R` of them is on
+    another device: `2 K N D (R - 1) / R` numbers forward, there and back, and
+    as many backward.
+
+    On a mesh all other layers are on the first device, which sends a token
+    once to each device with experts of the token; the K experts are taken to
+    be on as many devices as possible. If one dimension splits batch and
+    experts, each device first gets its piece of the batch. From there tokens
+    travel choice by choice, to each piece of the hidden layer of an expert.
+
+    The gradient of a weight that c devices hold takes at least `2 (c - 1)`
+    times its size.
 
     Args:
         model: `Model`.
@@ -72,7 +74,7 @@ def traffic(model, layout, training):
 
 
 def _visits(layer, layout):
-    """Other devices that a token is sent to, in the mean."""
+    """Returns how many other devices a token is sent to, on average."""
     elsewhere = layer.k * layout.hidden * (1 - 1 / layout.experts)
     if layout.is_mirrored:
         return elsewhere

@@ -1,4 +1,4 @@
-"""`python -m moe_keras.report MODEL_DIR`: the routing of a run on one page."""
+"""`python -m moe_keras.report MODEL_DIR` shows the routing of a run."""
 
 from moe_keras.report.page import ReportError, write_report
 

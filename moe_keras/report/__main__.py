@@ -11,7 +11,7 @@ from moe_keras.report.page import write_report
 
 
 def main(arguments=None):
-    """Writes the page that the arguments ask for; says where it is."""
+    """Writes the page, and prints its path."""
     parser = argparse.ArgumentParser(
         prog="python -m moe_keras.report",
         description="Writes one HTML page on the routing of a run.",

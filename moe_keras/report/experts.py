@@ -1,4 +1,4 @@
-"""The section on the experts: what they have learnt, and on what evidence."""
+"""Writes the section on what the experts have learnt."""
 
 import html
 
@@ -7,7 +7,7 @@ from moe_keras.report.table import table
 
 
 def experts_section(model_dir):
-    """Title and HTML of the section, or None without `experts.json`."""
+    """Returns title and HTML of the section, None without `experts.json`."""
     found = read_studies(model_dir)
     if found is None:
         return None
@@ -17,7 +17,7 @@ def experts_section(model_dir):
 
 
 def _layer(study):
-    from moe_keras.report import plots  # matplotlib is needed here only
+    from moe_keras.report import plots  # the only need of matplotlib
 
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""The page: sections of HTML, joined into one file that needs no other."""
+"""Joins sections of HTML into one file that needs no other."""
 
 import html
 
@@ -19,17 +19,17 @@ summary { cursor: pointer }
 .healthy, .drifting, .collapsing, .collapsed { font-weight: bold }
 """
 
-# Each is a function of a model folder that gives a title and HTML, or None
-# where the folder holds nothing for it.
+# Functions of a model folder that return a title and HTML, or None where the
+# folder holds nothing for the section.
 SECTIONS = (routing_section, experts_section)
 
 
 class ReportError(ValueError):
-    """There is nothing to report, or nothing to draw it with; one line."""
+    """There is nothing to report, or matplotlib is missing; one line."""
 
 
 def write_report(model_dir, output=None):
-    """Writes one HTML file, with everything in it.
+    """Writes one HTML file that holds everything.
 
     Args:
         model_dir: str or path. Folder of a run.
@@ -40,7 +40,7 @@ def write_report(model_dir, output=None):
         Path of the file.
 
     Raises:
-        ReportError: if the folder holds nothing to report, or matplotlib is
+        ReportError: If the folder holds nothing to report, or matplotlib is
             not installed.
     """
     model_dir = local_path(model_dir)

@@ -1,4 +1,4 @@
-"""Pictures of the report, drawn by matplotlib.
+"""Draws the pictures of the report with matplotlib.
 
 E: experts    W: windows
 """
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from moe_keras.monitoring.tensorboard import MAX_SIDE, relative_load, shrink
 
-FEW = 20  # windows whose curves have dots: one alone makes no line
+FEW = 20  # curves of up to as many windows have dots; one makes no line
 CURVES = (
     ("load", (("max_over_mean_load", "max/mean"), ("cv_load", "CV"))),
     ("spread", (("spread", "spread"), ("entropy", "entropy"))),
@@ -23,7 +23,7 @@ CURVES = (
 
 
 def heat_map(history):
-    """Load of each expert over time, as a figure.
+    """Draws the load of each expert over time.
 
     Args:
         history: List of the `RoutingWindow` of one layer.
@@ -50,7 +50,7 @@ def heat_map(history):
 
 
 def curves(history):
-    """Figures of one layer over time, one below the other."""
+    """Draws the numbers of one layer over time, one below the other."""
     shown = list(_shown(history))
     figure = Figure(figsize=(9, 1.6 * len(shown)), layout="constrained")
     rows = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
@@ -66,10 +66,10 @@ def curves(history):
 
 
 def _shown(history):
-    """Labels, and the lines that have a value; None becomes NaN, a gap."""
-    told = dict.fromkeys(name for w in history for name in w.figures)
+    """Yields labels and lines that have a value; None becomes NaN, a gap."""
+    told = dict.fromkeys(name for w in history for name in w.gate_metrics)
     of_gate = [
-        (name.replace("_", " "), [w.figures.get(name) for w in history])
+        (name.replace("_", " "), [w.gate_metrics.get(name) for w in history])
         for name in told
     ]
     shown = [
@@ -87,7 +87,7 @@ def _shown(history):
 
 
 def token_map(study):
-    """Where the most frequent tokens go, as a figure.
+    """Draws where the most frequent tokens go.
 
     Args:
         study: `moe_keras.analysis.LayerStudy`.
@@ -115,7 +115,7 @@ def token_map(study):
 
 
 def image(figure, text):
-    """A figure as an HTML image that holds its own data."""
+    """Turns a figure into an HTML image that holds its own data."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")

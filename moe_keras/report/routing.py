@@ -1,4 +1,4 @@
-"""The section on the routing: verdicts, figures and load over time."""
+"""Writes the section on the routing: verdicts, windows, load over time."""
 
 import html
 
@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def routing_section(model_dir):
-    """Title and HTML of the section, or None without `routing.jsonl`."""
+    """Returns title and HTML of the section, None without `routing.jsonl`."""
     windows = WindowFile(model_dir).read()
     if not windows:
         return None
@@ -51,21 +51,23 @@ def _overview(layers):
 
 def _last_figures(layers):
     last = {name: history[-1] for name, history in layers.items()}
-    # Gates may differ, and with them what they tell of themselves.
-    told = dict.fromkeys(name for w in last.values() for name in w.figures)
+    # Gates of several kinds tell different things of themselves.
+    told = dict.fromkeys(
+        metric for window in last.values() for metric in window.gate_metrics
+    )
     rows = [
         [html.escape(name)]
         + [_number(getattr(window, field)) for _, field in COLUMNS]
-        + [_number(window.figures.get(figure)) for figure in told]
+        + [_number(window.gate_metrics.get(metric)) for metric in told]
         for name, window in last.items()
     ]
     heads = ["last window", *(head for head, _ in COLUMNS)]
-    heads += [figure.replace("_", " ") for figure in told]
+    heads += [metric.replace("_", " ") for metric in told]
     return table(heads, rows, numbers=True)
 
 
 def _layer(name, history):
-    from moe_keras.report import plots  # matplotlib is needed here only
+    from moe_keras.report import plots  # the only need of matplotlib
 
     changes = [
         f"<li>step {window.step}: {_verdict(window.verdict)} "
@@ -75,12 +77,12 @@ def _layer(name, history):
     return (
         f"<h3>{html.escape(name)}</h3>\n<ul>{''.join(changes)}</ul>\n"
         + plots.image(plots.heat_map(history), f"load over time, {name}")
-        + plots.image(plots.curves(history), f"figures over time, {name}")
+        + plots.image(plots.curves(history), f"numbers over time, {name}")
     )
 
 
 def _changes(history):
-    """The windows whose verdict is not that of the judged one before."""
+    """Yields the windows whose verdict differs from the one before."""
     level = None
     for window in history:
         if window.verdict is not None and window.verdict.level != level:
@@ -89,7 +91,7 @@ def _changes(history):
 
 
 def _since(judged, history):
-    """The step of a verdict after which windows were too short for one."""
+    """Names the step of a verdict that later, short windows do not renew."""
     if not judged or judged[-1] is history[-1]:
         return ""
     return f" (step {judged[-1].step})"

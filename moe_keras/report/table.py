@@ -1,10 +1,10 @@
-"""Tables of the page."""
+"""Writes tables of the page."""
 
 import html
 
 
 def table(heads, rows, numbers=False):
-    """A table as HTML.
+    """Writes a table as HTML.
 
     Args:
         heads: List of str, plain text.

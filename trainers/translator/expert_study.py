@@ -28,12 +28,11 @@ _WORD_BEGIN = "\u2581"
 
 
 def study_experts(model_dir, test=None, labels=None, log=print):
-    """Studies what the experts of a trained model have learnt.
+    """Study what the experts of a trained model have learnt.
 
     Sources and references of a corpus go through the model, without beam
-    search. An encoder layer sees source subwords; a decoder layer subwords of
-    the reference, and its factor "next token" is the one that follows, which
-    the model is to predict there.
+    search. An encoder layer sees source subwords, a decoder layer subwords of
+    the reference; its factor "next token" is the subword to be predicted.
 
     Args:
         model_dir: str or path of a folder with a trained model. Gets
@@ -71,7 +70,7 @@ def study_experts(model_dir, test=None, labels=None, log=print):
 
 
 def route_corpus(model, tokenizer, batches, label_of=None):
-    """Lets a translator route a corpus.
+    """Run a corpus through a translator and collect its routing.
 
     Args:
         model: `Translator`.

@@ -10,6 +10,7 @@ test.*          sources (src), translations (hyp) and references (ref) of the
 import functools
 import pathlib
 import re
+import shlex
 
 import keras
 import tensorflow as tf
@@ -65,6 +66,10 @@ class ModelFolder(RunFolder):
             " Or, if the same corpus has only moved, write its place into "
             f"{self.path / 'config.json'}."
         )
+
+    def start_from(self):
+        """Flags that start another run from these weights."""
+        return f"--init_from={shlex.quote(str(self.path))} --model_dir=OTHER"
 
     def _knows_its_corpus(self):
         return any(

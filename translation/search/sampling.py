@@ -127,7 +127,9 @@ def sample(
                 allowed_NV, ids_NL, time, constraints, eos_id
             )
         is_last_N1 = (time + 1 >= max_length_N)[:, tf.newaxis]
-        allowed_NV = tf.where(is_last_N1, _only(scores_NV, eos_id), allowed_NV)
+        only_eos_NV = _only(scores_NV, eos_id)
+        allowed_NV = tf.where(is_last_N1, only_eos_NV, allowed_NV)
+
         uniform_N = uniforms(sampling.seeds, number_N, time)
         token_N = draw(allowed_NV, sampling, uniform_N)
         log_prob_N = _log_probs(allowed_NV, scores_NV, token_N)
@@ -145,28 +147,29 @@ def sample(
             alignments,
         )
 
-    rows = tf.size(sentence_N)
+    ids_NL, log_prob_NL, ended_N = _nothing_drawn(max_length_N, bos_id)
+    arrays = () if alignment is None else _growing()
+    _, ids_NL, log_prob_NL, _, _, arrays = tf.while_loop(
+        lambda time, ids, logs, ended_N, *_: ~tf.reduce_all(ended_N),
+        advance,
+        (tf.constant(0), ids_NL, log_prob_NL, ended_N, state, arrays),
+    )
+    alignment_NTS = None
+    if alignment is not None:
+        alignment_NTS = tf.transpose(arrays.stack(), [1, 0, 2])
+    return _samples(ids_NL[:, 1:], log_prob_NL[:, 1:], alignment_NTS, count)
+
+
+def _nothing_drawn(max_length_N, bos_id):
+    """Outputs of bos alone: ids, log probabilities, whether they have ended."""
+    rows = tf.size(max_length_N)
     longest = tf.maximum(tf.reduce_max(max_length_N), 0)
     bos_N1 = tf.fill([rows, 1], bos_id)
-    loop_vars = (
-        tf.constant(0),
+    return (
         tf.pad(bos_N1, [[0, 0], [0, longest]], constant_values=PAD_ID),
         tf.zeros([rows, longest + 1]),
         tf.zeros([rows], tf.bool),
-        state,
-        () if alignment is None else _growing(),
     )
-    _, ids_NL, log_prob_NL, _, _, alignments = tf.while_loop(
-        lambda time, ids, logs, ended_N, *_: ~tf.reduce_all(ended_N),
-        advance,
-        loop_vars,
-    )
-    alignments = (
-        None
-        if alignment is None
-        else tf.transpose(alignments.stack(), [1, 0, 2])
-    )
-    return _samples(ids_NL[:, 1:], log_prob_NL[:, 1:], alignments, count)
 
 
 def draw(scores, sampling, uniform):

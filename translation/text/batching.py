@@ -24,13 +24,13 @@ from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID
 POOL = 4
 # Batches that are shuffled when they have been sorted.
 _SHUFFLED = 4 * POOL
-# Beyond ten steps of `length_multiple` buckets widen by this factor, so that
-# long sentences, of which there are few, share them.
+# Beyond ten steps of `length_multiple` buckets widen by this factor: long
+# sentences are few, and share buckets.
 _GROWTH = 1.2
 
 
 def batch_shapes(options, longest=None):
-    """All shapes that training batches can have.
+    """List all shapes that training batches can have.
 
     Args:
         options: `PipelineOptions`.
@@ -61,7 +61,7 @@ def _batch_size(options, length):
 
 
 def group(rows, shapes, static_shapes, pool=1, seed=0):
-    """Groups rows by their bucket into batches of its shape.
+    """Group rows by their bucket into batches of its shape.
 
     Args:
         rows: `tf.data.Dataset` of dicts: `source` and `target_out`, int32
@@ -71,8 +71,8 @@ def group(rows, shapes, static_shapes, pool=1, seed=0):
         shapes: List of `(B, L)`, as of `batch_shapes`.
         static_shapes: bool. Whether batches are padded to these shapes, or
             each side to its longest row.
-        pool: int. So many batches of a bucket are sorted together. Above 1
-            it is for rows without end.
+        pool: int. Number of batches of a bucket that are sorted together;
+            above 1 only for rows without end.
         seed: int. Of the order of batches where they are sorted.
 
     Returns:
@@ -101,10 +101,10 @@ def group(rows, shapes, static_shapes, pool=1, seed=0):
 
 
 def _alike(rows, size):
-    """Batches `(pool, size, ...)` of pairs of which both lengths are near.
+    """Sort pairs of a bucket into batches `(pool, size, ...)` of like lengths.
 
-    The longer side of all has about the same length: how much longer the
-    target is says the rest.
+    The longer side of all pairs has about the same length, so they are sorted
+    by how much longer the target is.
     """
     source_N, target_N = (
         tf.math.count_nonzero(rows[name], axis=1)

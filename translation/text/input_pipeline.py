@@ -72,7 +72,7 @@ class PipelineOptions:
 
 
 def training_batches(corpus, tokenizer, options):
-    """Batches without end, shuffled anew in each epoch.
+    """Make batches without end, shuffled anew in each epoch.
 
     Pairs with a blank side or more than `options.max_length` ids are left
     out. Every batch is full; pairs wait in their bucket, from one epoch to
@@ -121,12 +121,12 @@ def training_batches(corpus, tokenizer, options):
 
 
 def count_too_long(corpus, tokenizer, options, first=10_000):
-    """How many pairs `training_batches` leaves out, of the first ones alone.
+    """Count the pairs that `training_batches` leaves out, among the first.
 
     Args:
         corpus, tokenizer, options: As for `training_batches`.
-        first: int. Pairs that are looked at, at most: all of a big corpus
-            would take minutes.
+        first: int. Number of pairs to look at, at most: a big corpus would
+            take minutes.
 
     Returns:
         `(too_long, looked_at)`, int.
@@ -138,10 +138,10 @@ def count_too_long(corpus, tokenizer, options, first=10_000):
 
 
 def evaluation_batches(corpus, tokenizer, options):
-    """Every pair of a corpus once, whatever its length.
+    """Make batches of every pair of a corpus once, whatever its length.
 
-    Batches come in the order in which their buckets fill, not in that of the
-    corpus; `index` tells where each pair belongs.
+    Batches come in the order in which their buckets fill, not in the order of
+    the corpus; `index` tells the place of each pair.
 
     Args:
         corpus: `Corpus`.
@@ -168,17 +168,17 @@ def evaluation_batches(corpus, tokenizer, options):
 
 
 def untuned(dataset):
-    """Keeps TensorFlow from tuning a dataset that leaves it nothing to tune.
+    """Turn off TensorFlow's tuning for a dataset without anything to tune.
 
-    The thread of the tuner looks up ever more rarely, and may miss the call to
-    end: whoever lets go of an iterator then waits for up to a minute.
+    The tuner's thread wakes ever more rarely and may miss the call to end.
+    Deleting an iterator then takes up to a minute.
 
     Args:
         dataset: `tf.data.Dataset`.
 
     Returns:
-        `tf.data.Dataset` of the same elements. Those made of it are untuned
-        as well.
+        `tf.data.Dataset` of the same elements. Datasets made from it are
+        untuned as well.
 
     Example:
 
@@ -191,7 +191,7 @@ def untuned(dataset):
 
 
 def _check_any_fits(corpus, tokenizer, options):
-    """Without a pair to give, an endless dataset would search without end."""
+    """Refuse a corpus without a usable pair: training would wait forever."""
     for source, target in corpus.pairs():
         lengths = [len(ids) + 1 for ids in tokenizer.encode([source, target])]
         present = not (is_blank(source) or is_blank(target))
@@ -210,7 +210,7 @@ def _lengths(tokenizer, sources, targets):
 
 
 def _sampling(options, number):
-    """How to tokenize the chunk of that number, which seeds its cuts."""
+    """Arguments of `_rows` that cut words at random, seeded by the chunk."""
     rates = (options.source_sampling, options.target_sampling)
     if not any(rates):
         return {}
@@ -218,7 +218,7 @@ def _sampling(options, number):
 
 
 def _rows(tokenizer, sources, targets, shapes, rates=None, seed=None):
-    """Ids with eos after them, in rows of one width until they are batched."""
+    """Ids with eos behind them, in rows as wide as the longest bucket."""
     sides = tf.concat([sources, targets], axis=0)
     cuts = None if rates is None else tf.repeat(rates, tf.size(sources))
     ids = tokenizer.tokenize(sides, cuts, seed)

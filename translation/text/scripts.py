@@ -9,7 +9,7 @@ import numpy as np
 from translation.text.languages import language_of, script_of
 from translation.text.text_files import CorpusError
 
-# First words of the Unicode names of letters, and what is written with them.
+# Languages by the first word of the Unicode names of their letters.
 _LANGUAGES = {
     "LATIN": (
         "af az bs ca cs cy da de en es et eu fi fo fr ga gl ha hr ht hu id is "
@@ -122,8 +122,8 @@ def scripts_of(tag):
 def script_share(text, scripts):
     """Share of the letters of a text that belong to some scripts.
 
-    Digits, signs and marks do not count, nor do letters of no script, such as
-    those of formulas. Letters of all other scripts count against it.
+    Digits, signs, marks and letters of no script, such as mathematical ones,
+    do not count.
 
     Args:
         text: str.
@@ -144,10 +144,10 @@ def script_share(text, scripts):
 
 
 def is_foreign(texts, scripts, share):
-    """Whether less than a share of the letters of texts is of some scripts.
+    """Whether too few of the letters of each text belong to some scripts.
 
-    As `script_share` text by text, which is only asked for those that have
-    any letter of another script.
+    The same as comparing `script_share` of each text, but faster: it is called
+    only for texts with a letter of another script.
 
     Args:
         texts: list of N str.

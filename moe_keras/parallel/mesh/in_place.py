@@ -5,12 +5,12 @@ from moe_keras.placement.shards import device_of
 
 
 def update_in_place(optimizer):
-    """Lets a Keras optimizer update each shard on the device that has it.
+    """Make a Keras optimizer update each shard on its own device.
 
-    By itself it computes on the first device, to which all shards of a
-    `MeshLayout`, their gradients and their moments would travel in every step
-    of `fit`, and back. Results are the same. Clipping still takes the gradients
-    to the first device, and `clipnorm` is that of each shard.
+    By default it computes on the first device, and sends all shards of a
+    `MeshLayout`, their gradients and their moments there and back in every
+    step of `fit`. Results are the same. Clipping still takes the gradients to
+    the first device, and `clipnorm` takes the norm of each shard.
 
     Args:
         optimizer: A Keras optimizer.

@@ -75,7 +75,7 @@ class MeshLayout(Placement):
 
     @property
     def exchanges(self):
-        """Whether devices have parts of the batch, and exchange its rows."""
+        """Whether devices have slices of the batch, and exchange rows."""
         axis = self.axes["experts"]
         return axis is not None and axis == self.axes["batch"]
 
@@ -146,14 +146,14 @@ class MeshLayout(Placement):
 
 @contextlib.contextmanager
 def _building_on(device):
-    """Variables made within the block are made at once, and on the device."""
-    # In this order: what leaves a graph forgets its device.
+    """Context manager: create variables at once, on a device."""
+    # Order matters: `init_scope` drops the device.
     with made_at_once(), tf.device(device):
         yield
 
 
 def _only_its_part(draw, shard):
-    """An initializer that never holds more than a part and one expert."""
+    """Make an initializer that holds only the shard and one expert."""
 
     def initialize(shape, dtype=None):
         experts = shard.pieces[0][0]

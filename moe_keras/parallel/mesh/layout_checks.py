@@ -1,4 +1,4 @@
-"""What can be wrong with a layout, said in a line."""
+"""Checks of layouts, with one-line error messages."""
 
 import keras
 import tensorflow as tf

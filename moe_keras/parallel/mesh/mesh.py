@@ -1,11 +1,10 @@
 """Mesh-TensorFlow's mesh of devices, with gradients that stay on them.
 
-TensorFlow lets the gradient of an operation run on the device of the moment,
-and not on that of the operation: what eight devices computed forward, one
-would compute backward, with the weights of all. So each verb here has a
-gradient of its own, on the devices of the verb: one for each device, because
-what several devices have in one gradient would meet on one of them, and
-travel there and back.
+TensorFlow runs the gradient of an operation on the current device, not on that
+of the operation: one device would compute the backward pass of eight, with the
+weights of all. So each verb here has a gradient of its own on the devices of
+the verb, one for each device: a gradient for several devices would gather
+their tensors on one of them.
 """
 
 import functools
@@ -39,13 +38,13 @@ class Mesh(_placement_mesh.PlacementMeshImpl):
     """
 
     def coordinates(self, device):
-        """Where a device stands in the mesh, a number for each dimension."""
+        """Coordinates of a device in the mesh, one for each dimension."""
         return mtf.pnum_to_processor_coordinates(
             self.shape.to_integer_list, device
         )
 
     def slicewise_with_gradient(self, function, *inputs):
-        """Runs a function on each device, forward and backward.
+        """Run a function on each device, forward and backward.
 
         Args:
             function: Function `(number of the device, *tensors) -> tensor`,
@@ -91,7 +90,7 @@ class Mesh(_placement_mesh.PlacementMeshImpl):
         return self.LaidOutTensor(received)
 
     def sum_to(self, x, mesh_axes, chosen):
-        """All-reduce, of which the caller takes the results of some devices.
+        """All-reduce, with results on some devices only.
 
         Args:
             x: `LaidOutTensor`.
@@ -112,7 +111,7 @@ class Mesh(_placement_mesh.PlacementMeshImpl):
         ]
 
     def _on(self, device, function, *tensors):
-        """Runs a function on one device, forward and backward."""
+        """Run a function on one device, forward and backward."""
         name = self.devices[device]
         with tf.device(name):
             if not tensors[0].dtype.is_floating:
@@ -120,7 +119,7 @@ class Mesh(_placement_mesh.PlacementMeshImpl):
             return _differentiate_on(name, function, tensors)
 
     def _group(self, device, mesh_axes):
-        """The devices that differ from one in some dimensions only."""
+        """List the devices that differ from one only in these dimensions."""
         for group in mtf.processor_groups(self.shape, mesh_axes):
             if device in group:
                 return group
@@ -173,7 +172,7 @@ def copy_to(tensor, source, devices):
 
 
 def _differentiate_on(device, function, tensors):
-    """Calls a function whose gradient runs on a device of its own."""
+    """Call a function whose gradient runs on the given device."""
 
     @custom_gradient
     def run(*tensors):

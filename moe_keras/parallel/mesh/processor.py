@@ -4,11 +4,11 @@ import tensorflow as tf
 
 
 def divide_processor(parts):
-    """Makes several devices of the processor: `CPU:0`, `CPU:1` and so on.
+    """Divide the processor into several devices: `CPU:0`, `CPU:1` and so on.
 
     They share its cores and memory: nothing gets faster. Call it before
-    TensorFlow computes anything. Where there are as many or more already,
-    nothing happens.
+    TensorFlow computes anything. If there are that many devices already, it
+    does nothing.
 
     Args:
         parts: int.

@@ -62,7 +62,7 @@ class Cluster:
         return [i for i in range(len(self.addresses)) if i != self.index]
 
     def name(self, index):
-        """What a worker is called in messages."""
+        """Name of a worker in messages."""
         return f"worker {index} ({self.addresses[index]})"
 
 
@@ -85,7 +85,7 @@ def split_address(address):
 
 
 def cluster_of(text, index):
-    """The cluster that two flags describe.
+    """Make the cluster that two flags describe.
 
     Args:
         text: str. Addresses with commas between.
@@ -106,7 +106,7 @@ def cluster_of(text, index):
 
 
 def cluster_of_environment(environment=os.environ):
-    """The cluster that `TF_CONFIG` describes, as TensorFlow reads it.
+    """Make the cluster that `TF_CONFIG` describes, as TensorFlow reads it.
 
     Its `cluster` lists a `worker` job, and perhaps a `chief`, which comes
     first; `task` has `type` and `index`.
@@ -147,7 +147,7 @@ def cluster_of_environment(environment=os.environ):
 
 
 def listen(cluster):
-    """Takes the port of this worker.
+    """Open the port of this worker.
 
     Returns:
         A listening socket.

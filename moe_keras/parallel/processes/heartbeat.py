@@ -57,11 +57,11 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self):
-        """Asks no more. From then on the others may end."""
+        """Stop asking: from now on the other workers may end."""
         self._is_over.set()
 
     def verdict(self):
-        """Waits for what is to be said of a failed collective operation.
+        """Wait until it is known whether a lost worker caused the failure.
 
         Returns:
             `WorkerLost`, or None if all others are alive: then something else

@@ -22,10 +22,10 @@ def start_workers(
     about=None,
     mesh_shape=None,
 ):
-    """Makes the strategy, or the layout, that a program is to train under.
+    """Make the strategy, or the layout, of a program that trains.
 
-    Call it before TensorFlow computes anything: only then can a processor be
-    divided into several devices, and can processes talk to each other.
+    Call it before TensorFlow computes anything: later a processor cannot be
+    divided into devices, and processes cannot connect.
 
     Args:
         strategy: str. "none"; "mirrored" for several devices of this process;
@@ -134,7 +134,7 @@ def _multi_worker(cluster):
 
 
 def _device_names(devices):
-    """Names of devices, which are there when this returns."""
+    """Parse device names; divide the processor if they need it."""
     gpus = tf.config.list_physical_devices("GPU")
     if devices is None:
         return [f"GPU:{i}" for i in range(len(gpus))] or ["CPU:0"]

@@ -18,9 +18,9 @@ _sites = itertools.count(1)
 
 
 def all_to_all(rows):
-    """Part r of the rows goes to replica r, and its answer takes the place.
+    """Send block r to replica r and receive its block instead.
 
-    It is its own gradient: what was sent comes back by the same way.
+    It is its own gradient.
 
     Args:
         rows: Tensor `(R C, ...)` on each replica: C rows for replica 0, then
@@ -45,7 +45,7 @@ def _all_to_all(rows):
         return tf.identity(rows)
     shape = rows.shape
     if isinstance(context.strategy, tf.distribute.MirroredStrategy):
-        # A tensor that replicas had in common would arrive but once.
+        # `identity`: a tensor that replicas share would be sent only once.
         received = context.merge_call(
             _between_devices, args=(tf.identity(rows),)
         )
@@ -56,13 +56,13 @@ def _all_to_all(rows):
 
 
 def _between_devices(strategy, rows):
-    """Within one process the parts are only copied."""
+    """Copy the blocks between the devices of one process."""
     devices = strategy.extended.worker_devices
     parts = []
     for device, sent in zip(
         devices, strategy.experimental_local_results(rows), strict=True
     ):
-        # Not on the device of the moment, over which all would travel.
+        # Pin each split, or all blocks are sent through the current device.
         with tf.device(device):
             parts.append(tf.split(sent, len(devices)))
     received = []
@@ -101,7 +101,7 @@ def _between_workers(rows):
 
 
 def order_of_names(number, each=1):
-    """Replicas as TensorFlow's all-to-all counts them: sorted by their names.
+    """Order replicas as TensorFlow's all-to-all does, by device name.
 
     Args:
         number: int. R.
@@ -124,7 +124,7 @@ def order_of_names(number, each=1):
 
 
 def by_names(exchange, parts, order):
-    """Exchanges parts that are in the order of replicas, by one of names.
+    """Exchange blocks in the order of replicas by an exchange in name order.
 
     Args:
         exchange: Function of parts, from part p for the replica with the p-th

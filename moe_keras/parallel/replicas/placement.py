@@ -1,4 +1,4 @@
-"""Experts shared out to the replicas of `tf.distribute`.
+"""Experts split over the replicas of `tf.distribute`.
 
     replica r has    E / R experts, whose weights are nowhere else
                      its share of the batch, N / R tokens
@@ -40,15 +40,15 @@ from moe_keras.placement.split_weight import made_at_once
 
 
 class ReplicaPlacement(Placement):
-    """Each replica of a strategy has a part of the experts of every layer.
+    """Splits the experts of every layer over the replicas of a strategy.
 
-    Tokens travel to the replicas of their experts by all-to-all, and back.
-    Results are those of experts that all replicas have.
+    Tokens go to the replicas of their experts by all-to-all, and back. Results
+    are the same as with all experts on every replica.
 
     Use it together with the scope of the strategy, and call the model within
-    `strategy.run`. Gradients of a part are not to be summed over replicas:
-    tokens of all of them are in it already. `trainers.engine.train_step`
-    minds that; Keras' `fit` does not.
+    `strategy.run`. Do not sum gradients of split weights over replicas: they
+    already include the tokens of all replicas. `trainers.engine.train_step`
+    leaves them out of the sum; Keras' `fit` does not.
 
     Args:
         strategy: `tf.distribute.MirroredStrategy` or
@@ -176,7 +176,7 @@ def _first_expert(shard):
 
 
 def _places_needed(expert_nK, each, number):
-    """The most choices that any replica has for any other, at least 1."""
+    """Count the most choices of any replica for any other, at least 1."""
     target = tf.where(expert_nK < 0, -1, expert_nK // each)
     counts_R = tf.math.unsorted_segment_sum(
         tf.ones_like(target), target, number

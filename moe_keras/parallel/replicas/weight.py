@@ -1,9 +1,9 @@
-"""A weight of experts of which each replica has a part.
+"""A weight of experts of which each replica has a shard.
 
 It is a variable of `tf.distribute` with a copy on each replica, except that
-the copies are no copies: each has other experts. Within replicas all works as
-for any variable, gradients and updates included. Outside, where TensorFlow
-takes the first copy for all of it, a `ReplicaWeight` knows better.
+each copy has other experts. Within replicas it works as any variable,
+gradients and updates included. Outside of them TensorFlow takes the first copy
+for the whole weight; a `ReplicaWeight` gathers all copies.
 
 E: experts    R: replicas
 """
@@ -66,7 +66,7 @@ class ReplicaWeight(SplitWeight):
 
 
 def copies_of(variable):
-    """The variables of the replicas of this process behind one of a strategy.
+    """List the variables of this process's replicas.
 
     Args:
         variable: Keras or TensorFlow variable.
@@ -84,7 +84,7 @@ def strategy_of(variable):
 
 
 def mark_copies(variable, path, strategy):
-    """Lets each replica's copy know which experts of a weight it has.
+    """Mark each replica's copy with the experts that it holds.
 
     Args:
         variable: Keras or TensorFlow variable `(E / R, ...)` of a strategy.
@@ -106,7 +106,7 @@ def mark_copies(variable, path, strategy):
 
 
 def mark_beside(beside, variable, kind, strategy):
-    """Marks what is kept beside a variable, such as its momentum, as it is.
+    """Mark an optimizer slot, or an average, as a shard of the same experts.
 
     Args:
         beside: Keras or TensorFlow variable of the same number of experts.
@@ -125,7 +125,7 @@ def mark_beside(beside, variable, kind, strategy):
 
 
 def mark_optimizer(optimizer, variables):
-    """Marks what a Keras optimizer keeps beside variables that are split.
+    """Mark the slots of a Keras optimizer for variables that are split.
 
     Args:
         optimizer: A Keras optimizer, built under the strategy's scope.
@@ -141,5 +141,5 @@ def mark_optimizer(optimizer, variables):
 
 
 def is_split(variable):
-    """Whether replicas have different parts of a variable and not copies."""
+    """Whether replicas hold different experts of a variable, not copies."""
     return shard_of(copies_of(variable)[0]) is not None

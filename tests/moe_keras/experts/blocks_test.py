@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from finite_differences import check_gradients
 
+from moe_keras.experts.activation import Activation
 from moe_keras.experts.blocks import _rows_of_a_block, feed_forward_blocks
-from moe_keras.experts.segments import Activation, feed_forward_segments
+from moe_keras.experts.segments import feed_forward_segments
 
 E, D, H, OUT = 4, 3, 5, 2
 
@@ -133,18 +134,18 @@ def test_no_rows():
     assert outputs.shape == (0, OUT)
 
 
-def test_kernels_side_by_side_are_as_one():
+@pytest.mark.parametrize("run", [feed_forward_blocks, feed_forward_segments])
+def test_kernels_side_by_side_are_as_one(run):
     rows, counts = random(0, 12, D), [2, 0, 5, 4]
     both, *others = random_weights()
     with tf.GradientTape() as tape:
         gate, linear = tf.split(both, 2, axis=-1)
         tape.watch([gate, linear])
-        weights = [(gate, linear), *others]
-        outputs = feed_forward_blocks(rows, counts, weights, GATED)
+        outputs = run(rows, counts, [(gate, linear), *others], GATED)
     gradients = tape.gradient(outputs, [gate, linear])
     with tf.GradientTape() as tape:
         tape.watch(both)
-        expected = feed_forward_blocks(rows, counts, [both, *others], GATED)
+        expected = run(rows, counts, [both, *others], GATED)
     np.testing.assert_allclose(outputs, expected, atol=1e-5)
     np.testing.assert_allclose(
         tf.concat(gradients, axis=-1), tape.gradient(expected, both), atol=1e-5

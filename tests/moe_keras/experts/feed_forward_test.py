@@ -18,7 +18,6 @@ from small_experts import (
 )
 
 from moe_keras import FeedForwardExperts
-from moe_keras.experts.feed_forward import ExpertList
 
 
 def built(**kwargs):
@@ -30,6 +29,10 @@ def one_expert(experts, e, x):
     hidden = x @ w["kernel_in"] + w.get("bias_in", 0)
     hidden = experts.activation(hidden).numpy()
     return hidden @ w["kernel_out"] + w.get("bias_out", 0)
+
+
+def _with_weights(layer):
+    return lambda hidden: layer(hidden)
 
 
 class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
@@ -110,6 +113,120 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
         experts.build((2, None, 3))
         self.assertNotAllClose(experts.kernel_in, experts.kernel_out)
 
+    def test_integers_are_cast_as_those_of_a_dense_layer(self):
+        experts = built()
+        rows = np.arange(ROWS * D).reshape(ROWS, D) % 3
+        for kwargs in ({"counts": COUNTS}, {}):
+            x = rows if kwargs else np.resize(rows, (E, C, D))
+            y = experts(tf.constant(x, "int32"), **kwargs)
+            self.assertAllClose(y, experts(tf.constant(x, "float64"), **kwargs))
+
+    @parameterized.product(
+        policy=("mixed_bfloat16", "mixed_float16"), as_batches=(True, False)
+    )
+    def test_bias_gradients_of_many_rows_are_summed_in_float32(
+        self, policy, as_batches
+    ):
+        # d sum(y) / d bias_out is the number of rows: TensorFlow's own sums
+        # stand still at 256 in bfloat16, at 2,048 in float16.
+        rows = 5_001
+        experts = FeedForwardExperts(1, 8, dtype=policy)
+        experts.build((1, None, 4))
+        x = tf.ones((1, rows, 4) if as_batches else (rows, 4))
+        counts = None if as_batches else [rows]
+        with tf.GradientTape() as tape:
+            y = tf.cast(experts(x, counts=counts, training=True), "float32")
+        gradient = tape.gradient(y, experts.bias_out.value)
+        self.assertEqual(gradient.dtype, "float32")
+        self.assertAllEqual(gradient, np.full((1, 4), rows))
+
+    @parameterized.parameters(True, False)
+    def test_tapes_may_be_persistent_and_nested(self, recompute):
+        experts = built(activation="gelu", recompute=recompute)
+        x = tf.constant(random_rows())
+
+        def first_and_second(run):
+            with tf.GradientTape(persistent=True) as outer:
+                outer.watch(x)
+                with tf.GradientTape(persistent=True) as inner:
+                    inner.watch(x)
+                    y = run(x)
+                    losses = [tf.reduce_sum(y), tf.reduce_sum(y**2)]
+                first = [inner.gradient(loss, x) for loss in losses]
+            second = outer.gradient(
+                first[1], [x, *(w.value for w in experts.trainable_variables)]
+            )
+            return [*first, *second]
+
+        def one_network_at_a_time(x):
+            parts = tf.split(x, [*COUNTS, 2])[:-1]
+            w = {v.name: v.value for v in experts.trainable_variables}
+            outputs = [
+                experts.activation(part @ w["kernel_in"][e] + w["bias_in"][e])
+                @ w["kernel_out"][e]
+                + w["bias_out"][e]
+                for e, part in enumerate(parts)
+            ]
+            return tf.concat([*outputs, tf.zeros((2, OUT), x.dtype)], 0)
+
+        ours = first_and_second(
+            lambda x: experts(x, counts=COUNTS, training=True)
+        )
+        theirs = first_and_second(one_network_at_a_time)
+        for one, other in zip(ours, theirs, strict=True):
+            other = 0 * one if other is None else tf.convert_to_tensor(other)
+            one = tf.zeros_like(other) if one is None else one
+            self.assertAllClose(one, other, 1e-6, 1e-6)
+
+    def test_second_order_of_recomputed_batches(self):
+        x = tf.constant(np.random.default_rng(1).normal(size=(E, C, D)))
+        seconds = []
+        for recompute in (True, False):
+            experts = built(activation="gelu", recompute=recompute)
+            with tf.GradientTape() as outer:
+                outer.watch(x)
+                with tf.GradientTape() as inner:
+                    inner.watch(x)
+                    y = tf.reduce_sum(experts(x, training=True) ** 2)
+                first = inner.gradient(y, x)
+            seconds.append(outer.gradient(first, x))
+        self.assertAllClose(*seconds)
+        self.assertGreater(np.abs(seconds[0]).max(), 0)
+
+    def test_jacobian_without_pfor_has_blocks_of_tokens(self):
+        # A token's results depend on that token alone.
+        experts = built(activation="tanh")
+        x = tf.constant(random_rows()[:6])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            y = experts(x, counts=COUNTS, training=True)
+        jacobian = tape.jacobian(y, x, experimental_use_pfor=False).numpy()
+        for row in range(6):
+            e = np.repeat(range(E), COUNTS)[row]
+            w = {v.name: v.numpy()[e] for v in experts.trainable_variables}
+            hidden = np.tanh(x.numpy()[row] @ w["kernel_in"] + w["bias_in"])
+            # d y_o / d x_d = sum_h W_out[h, o] (1 - hidden_h^2) W_in[d, h]
+            expected = ((1 - hidden**2) * w["kernel_in"]) @ w["kernel_out"]
+            self.assertAllClose(jacobian[row, :, row], expected.T)
+            jacobian[row, :, row] = 0
+        self.assertAllEqual(jacobian, 0 * jacobian)
+
+    @parameterized.parameters(
+        (lambda: keras.layers.PReLU(), "no variables.*PReLU"),
+        (lambda: keras.layers.Dropout(0.5), "no variables.*Dropout"),
+        (lambda: _with_weights(keras.layers.PReLU()), "no variables"),
+        (lambda: lambda x: x[:, :1], "keep the shape"),
+    )
+    def test_activations_that_cannot_be_stacked_are_refused(
+        self, make, message
+    ):
+        with self.assertRaisesRegex(ValueError, message):
+            FeedForwardExperts(2, 3, activation=make())
+
+    def test_layers_without_variables_are_activations(self):
+        experts = FeedForwardExperts(2, 3, activation=keras.layers.LeakyReLU())
+        self.assertEqual(experts(tf.ones((2, 1, 3))).shape, (2, 1, 3))
+
     def test_sizes_below_one(self):
         for name in ("num_experts", "hidden_dim", "output_dim"):
             sizes = {"num_experts": 2, "hidden_dim": 3, name: 0}
@@ -125,26 +242,3 @@ class FeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
         for dropout in (-0.1, 1, 1.5, float("nan"), "0.1"):
             with self.assertRaisesRegex(ValueError, f"`drop.*={dropout!r}"):
                 FeedForwardExperts(2, 3, dropout=dropout)
-
-
-class ExpertListTest(tf.test.TestCase):
-    def test_segments_equal_batches_equal_each_expert(self):
-        experts = ExpertList([keras.layers.Dense(OUT) for _ in range(E)])
-        x_ECD = np.random.default_rng(1).normal(size=(E, C, D))
-        one_by_one = [
-            layer(x_ECD[e]) for e, layer in enumerate(experts.experts)
-        ]
-        self.assertAllClose(experts(x_ECD), one_by_one)
-        rows = tf.concat(
-            [x_ECD[0], x_ECD[2][:1], x_ECD[3][:2], x_ECD[1][:2]], 0
-        )
-        y_SD = experts(rows, counts=COUNTS)
-        expected = [one_by_one[0], one_by_one[2][:1], one_by_one[3][:2]]
-        self.assertAllClose(y_SD[:6], np.concatenate(expected))
-        self.assertAllEqual(y_SD[6:], np.zeros((2, OUT)))
-
-    def test_experts_hear_that_they_train(self):
-        experts = ExpertList([keras.layers.Dropout(0.5) for _ in range(2)])
-        x = tf.ones((2, 50, 1))
-        self.assertAllEqual(experts(x), x)
-        self.assertNotAllEqual(experts(x, training=True), x)

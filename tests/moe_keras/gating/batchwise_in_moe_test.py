@@ -65,7 +65,7 @@ class SparseMoETest(tf.test.TestCase, parameterized.TestCase):
         layer(x_ND)
         counted = layer.routing_statistics()
         self.assertAllEqual(
-            counted.load.sum(), gate(x_ND).figures["experts_per_token"]
+            counted.load.sum(), gate(x_ND).metrics["experts_per_token"]
         )
         self.assertEqual(counted.tokens, N)
         self.assertAllClose(
@@ -80,5 +80,5 @@ class PrecisionTest(tf.test.TestCase, parameterized.TestCase):
         routing = gate(tf.ones((N, D), "bfloat16"), training=True)
         for weight in gate.trainable_variables:
             self.assertEqual(weight.dtype, "float32")
-        for tensor in (*routing[1:5], *routing.figures.values()):
+        for tensor in (*routing[1:5], *routing.metrics.values()):
             self.assertEqual(tensor.dtype, tf.float32)

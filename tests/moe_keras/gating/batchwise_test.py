@@ -49,7 +49,7 @@ class WorkedExampleTest(tf.test.TestCase):
             routing.importance, [1.5, 0.35 + 1 / 3, 0.15 + 2 / 3]
         )
         self.assertAllEqual(routing.load, [2, 2, 2])
-        self.assertAllEqual(routing.figures["experts_per_token"], 6)
+        self.assertAllEqual(routing.metrics["experts_per_token"], 6)
         # The masks differ for token 1 and expert 2, which has taken it below
         # its threshold: -(.15 - .25) = .1, over 3 tokens, times .5.
         self.assertAllClose(routing.loss, 0.5 * 0.1 / 3)
@@ -62,7 +62,7 @@ class WorkedExampleTest(tf.test.TestCase):
             [[1, 0], [0.5 / 0.85, 0.35 / 0.85], [2 / 3, 1 / 3]],
         )
         self.assertAllEqual(routing.load, [2, 2, 1])
-        self.assertAllEqual(routing.figures["experts_per_token"], 5)
+        self.assertAllEqual(routing.metrics["experts_per_token"], 5)
         self.assertAllEqual(routing.loss, 0)
 
     def test_thresholds(self):
@@ -114,7 +114,7 @@ class EquationsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(routing.gate.shape, (N, most))
         gate_NK = routing.gate.numpy()
         self.assertAllEqual(-np.sort(-gate_NK, axis=1), gate_NK)
-        figures = routing.figures
+        figures = routing.metrics
         self.assertAllEqual(figures["experts_per_token"], counts_N.sum())
 
 
@@ -132,7 +132,7 @@ class BalanceTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(routing.load, [4] * E)
         # The first four have all experts, the others none.
         self.assertAllEqual(routing.expert_index[4:], -np.ones((6, E)))
-        self.assertAllEqual(routing.figures["tokens_without_expert"], 6)
+        self.assertAllEqual(routing.metrics["tokens_without_expert"], 6)
 
     def test_it_asks_for_no_balancing_losses(self):
         gate, x_ND = built_gate(dtype="float32")
@@ -159,8 +159,8 @@ class ThresholdsTest(tf.test.TestCase):
         routing = gate(x)
         self.assertAllEqual(routing.expert_index, [[-1], [-1]])
         self.assertAllEqual(routing.gate, [[0.0], [0.0]])
-        self.assertAllEqual(routing.figures["experts_per_token"], 0)
-        self.assertAllEqual(routing.figures["tokens_without_expert"], 2)
+        self.assertAllEqual(routing.metrics["experts_per_token"], 0)
+        self.assertAllEqual(routing.metrics["tokens_without_expert"], 2)
 
     def test_loss_brings_inference_to_k_experts_and_balance(self):
         # The gate stands still: only thresholds learn, from 1/3 each.
@@ -186,7 +186,7 @@ class ThresholdsTest(tf.test.TestCase):
             last = step(batch(256))
         self.assertLess(last, first / 5)
         fresh = gate(batch(4000))
-        mean = fresh.figures["experts_per_token"] / 4000
+        mean = fresh.metrics["experts_per_token"] / 4000
         self.assertAllClose(mean, 2.0, atol=0.2)
         self.assertAllClose(fresh.load, [1000] * 8, atol=150)
 
@@ -264,8 +264,8 @@ class MaskTest(tf.test.TestCase):
             self.assertAllClose(padded.gate[mask], alone.gate)
             for ours, theirs in zip(padded[2:5], alone[2:5], strict=True):
                 self.assertAllClose(ours, theirs)
-            for name, figure in alone.figures.items():
-                self.assertAllEqual(padded.figures[name], figure)
+            for name, figure in alone.metrics.items():
+                self.assertAllEqual(padded.metrics[name], figure)
 
     def test_everything_masked(self):
         gate, x_ND = built_gate()

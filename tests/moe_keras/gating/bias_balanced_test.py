@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from small_gates import task_gradient
@@ -180,3 +181,29 @@ class ArgumentsTest(tf.test.TestCase):
     def test_update_every_zero_calls(self):
         with self.assertRaisesRegex(ValueError, "`update_every`.*=0"):
             BiasBalancedGate(5, k=2, update_every=0)
+
+
+@pytest.mark.parametrize("bias", (0.0, 0.25))
+@pytest.mark.parametrize(
+    "logits",
+    [
+        [20.0, 30.0, 25.0, 18.0],  # sigmoids of 1 in float32
+        [100.0, 300.0, 200.0, 50.0],  # and in float64
+        [-200.0, -150.0, -190.0, -300.0],  # sigmoids of 0
+    ],
+)
+def test_larger_logit_wins_where_sigmoids_are_equal(logits, bias):
+    gate = BiasBalancedGate(4, k=2)
+    gate.build((None, 1))
+    gate.gate_kernel.assign([logits])
+    gate.bias.assign([bias] * 4)
+    routing = gate(tf.ones((1, 1)))
+    assert routing.expert_index.numpy().tolist() == [[1, 2]]
+
+
+def test_bias_decides_before_logits_do():
+    gate = BiasBalancedGate(3, k=2)
+    gate.build((None, 1))
+    gate.gate_kernel.assign([[30.0, 20.0, 40.0]])  # sigmoids are all 1
+    gate.bias.assign([0.0, 0.01, -0.01])
+    assert gate(tf.ones((1, 1))).expert_index.numpy().tolist() == [[1, 0]]

@@ -11,7 +11,7 @@ import pytest
 import translation
 from moe_keras.gating import GATES
 from moe_keras.gating.configured import make_gate, parse_options
-from moe_keras.monitoring import Judge, Thresholds, measure
+from moe_keras.monitoring import Judge, Thresholds, make_window
 from translation.model.config import TranslatorConfig, dense_twin
 
 PAGE = pathlib.Path(translation.__file__).parents[1] / "docs/training.md"
@@ -123,7 +123,7 @@ def test_dense_twin_has_no_options():
     ],
 )
 def test_what_a_verdict_advises_can_be_set(name, advised):
-    window = measure("moe", 10, 10, tokens=100, load=[100, 100, 0, 0])
+    window = make_window("moe", 10, 10, tokens=100, load=[100, 100, 0, 0])
     window = dataclasses.replace(window, noise_over_gap=0.01)
     gate = make_gate(config_of(name))
     advice = Judge(Thresholds(), gate).judge(window).advice

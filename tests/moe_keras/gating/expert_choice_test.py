@@ -62,7 +62,7 @@ class WorkedExampleTest(tf.test.TestCase):
         x = np.log([[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]])
         routing = gate(x)
         self.assertAllEqual(routing.expert_index, [[0], [-1], [1]])
-        self.assertAllEqual(routing.figures["tokens_without_expert"], 1)
+        self.assertAllEqual(routing.metrics["tokens_without_expert"], 1)
         y = SparseMoE(2, hidden_dim=3, gate=gate)(x)
         self.assertAllEqual(y[1], [0.0, 0.0])
 

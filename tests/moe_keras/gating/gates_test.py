@@ -197,7 +197,7 @@ def test_router_is_float32_under_every_policy(name, policy):
     gate, x_ND = built_gate(name, dtype=policy)
     routing = gate(tf.cast(x_ND, "bfloat16"), training=True)
     assert {weight.dtype for weight in gate.weights} == {"float32"}
-    for tensor in (*routing[1:5], *routing.figures.values()):
+    for tensor in (*routing[1:5], *routing.metrics.values()):
         assert tensor.dtype == tf.float32
 
 

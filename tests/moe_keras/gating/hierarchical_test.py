@@ -61,13 +61,13 @@ class EquationsTest(tf.test.TestCase, parameterized.TestCase):
         )
         stddev_NG = np.maximum(np.log1p(np.exp(spread_NG)), 1e-2)
         top_NG = -np.sort(-clean_NG, axis=1)
-        figures = gate(x_ND, mask=mask, training=True).figures
-        self.assertEqual(set(figures), set(gate.figure_names))
+        figures = gate(x_ND, mask=mask, training=True).metrics
+        self.assertEqual(set(figures), set(gate.metric_names))
         self.assertAllClose(figures["noise"], stddev_NG[mask].mean(1).sum())
         # Two groups are chosen: the third logit is the one to be bridged.
         gap = (top_NG[:, 1] - top_NG[:, 2])[mask].sum()
         self.assertAllClose(figures["gap"], gap)
-        at_inference = gate(x_ND).figures
+        at_inference = gate(x_ND).metrics
         self.assertAllEqual(list(at_inference.values()), [0.0, 0.0])
 
     def test_gates_of_a_token_sum_to_one(self):

@@ -32,8 +32,8 @@ class WorkedExampleTest(tf.test.TestCase):
             routing.gate, [[0.7, 0, 0], [0.4, 0.35, 0], [0.28, 0.26, 0.24]]
         )
         self.assertAllEqual(routing.load, [3, 2, 1, 0])
-        self.assertAllEqual(routing.figures["experts_per_token"], 6)
-        self.assertAllClose(routing.figures["mass"], 3 * 0.6)
+        self.assertAllEqual(routing.metrics["experts_per_token"], 6)
+        self.assertAllClose(routing.metrics["mass"], 3 * 0.6)
 
     def test_losses(self):
         # f = [3, 2, 1, 0] / 6, P = [1.38, .81, .45, .36] / 3:
@@ -67,7 +67,7 @@ class TargetTest(tf.test.TestCase, parameterized.TestCase):
         gate = gate_of_logits(8, k_max=6, target=target, target_rate=0.1)
         for _ in range(200):
             gate(x, training=True)
-        experts = gate(x).figures["experts_per_token"]
+        experts = gate(x).metrics["experts_per_token"]
         self.assertAllClose(experts / 300, target, atol=0.05)
 
     def test_harder_tokens_have_more_experts(self):

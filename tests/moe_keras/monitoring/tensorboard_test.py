@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.monitoring import RoutingSummaries, measure
+from moe_keras.monitoring import RoutingSummaries, make_window
 from moe_keras.monitoring.tensorboard import IMAGE_EVERY, heat_map, shrink
 
 
@@ -28,7 +28,9 @@ def test_shrinking_averages_neighbours():
 
 
 def test_what_the_gate_tells_is_a_scalar(tmp_path):
-    window = measure("moe", 7, 1, 4, [4, 2, 2, 0], figures={"mass": 2.0})
+    window = make_window(
+        "moe", 7, 1, 4, [4, 2, 2, 0], gate_metrics={"mass": 2.0}
+    )
     with tf.summary.create_file_writer(str(tmp_path)).as_default():
         RoutingSummaries().write([window])
     (file,) = tmp_path.glob("events*")
@@ -45,7 +47,7 @@ def test_heat_map_comes_now_and_then(tmp_path):
     summaries = RoutingSummaries()
     with tf.summary.create_file_writer(str(tmp_path)).as_default():
         for step in range(1, IMAGE_EVERY + 3):
-            summaries.write([measure("moe", step, 1, 4, [4, 2, 2, 0])])
+            summaries.write([make_window("moe", step, 1, 4, [4, 2, 2, 0])])
     images = []
     for file in tmp_path.glob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(file)):

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from moe_keras.monitoring import Judge, Thresholds, measure
+from moe_keras.monitoring import Judge, Thresholds, make_window
 
 
 def window_of(spread, **changes):
     """A window of 16 experts, k = 2, that has this spread."""
-    window = measure("moe", 10, 10, tokens=10_000, load=[1250.0] * 16)
+    window = make_window("moe", 10, 10, tokens=10_000, load=[1250.0] * 16)
     return dataclasses.replace(window, spread=spread, **changes)
 
 
@@ -160,7 +160,7 @@ def test_idle_experts_beyond_chance_are_a_drift():
 
 def test_too_few_tokens_give_no_verdict():
     # 16 experts, 9 choices each; ten are wanted.
-    window = measure("moe", 1, 1, tokens=72, load=[9] * 16)
+    window = make_window("moe", 1, 1, tokens=72, load=[9] * 16)
     assert Judge(Thresholds()).judge(window) is None
     assert Judge(Thresholds(choices_needed=9.0)).judge(window) is not None
 

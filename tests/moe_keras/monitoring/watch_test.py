@@ -9,7 +9,7 @@ from moe_keras import (
     SparseMoE,
     ThresholdGate,
 )
-from moe_keras.monitoring import LayerWatch, measure, uncounted
+from moe_keras.monitoring import LayerWatch, make_window, uncounted
 from moe_keras.monitoring.watch import PROBE_TOKENS
 
 D, E = 3, 4
@@ -65,7 +65,7 @@ class LayerWatchTest(tf.test.TestCase):
     def test_noise_and_gap_are_sums_over_tokens(self):
         layer, watch = watched_layer()
         layer(tokens(0, 1), training=True)
-        figures = watch.close().figures
+        figures = watch.close().gate_metrics
         # The noise kernel is zero: softplus(0) = log 2 for each of 2 tokens.
         self.assertAllClose(figures["noise"], 2 * np.log(2))
         # Clean logits 100, 10, 10, 0: the second and the third are equal.
@@ -73,7 +73,7 @@ class LayerWatchTest(tf.test.TestCase):
         layer.gate.gate_kernel.assign(np.diag([4.0, 2.0, 1.0, 0.0])[:D])
         layer(tf.ones((2, D)), training=True)
         # Now 4, 2, 1, 0: from the second to the third it is 1, twice.
-        self.assertAllClose(watch.close().figures["gap"], 2.0)
+        self.assertAllClose(watch.close().gate_metrics["gap"], 2.0)
 
     def test_figures_of_other_gates_become_means_over_tokens(self):
         mask = tf.constant([True, True, True, True, False])
@@ -97,9 +97,9 @@ class LayerWatchTest(tf.test.TestCase):
             layer.observers.add(watch)
             for _ in range(2):
                 layer(tokens(0, 1, 2, 0, 0), mask=mask, training=True)
-            window = measure("moe", 2, 2, **watch.close()._asdict())
+            window = make_window("moe", 2, 2, **watch.close()._asdict())
             self.assertEqual(window.tokens, 8)
-            self.assertAllClose(window.figures, figures)
+            self.assertAllClose(window.gate_metrics, figures)
 
     def test_balancing_loss_is_the_mean_over_training_steps(self):
         layer, watch = watched_layer()

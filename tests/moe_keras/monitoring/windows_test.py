@@ -7,12 +7,12 @@ import logging
 import numpy as np
 import pytest
 
-from moe_keras.monitoring import Verdict, WindowFile, measure
+from moe_keras.monitoring import Verdict, WindowFile, make_window
 from moe_keras.monitoring.windows import spread
 
 
 def test_figures_worked_by_hand():
-    window = measure(
+    window = make_window(
         "moe",
         step=20,
         steps=10,
@@ -20,7 +20,7 @@ def test_figures_worked_by_hand():
         load=[4, 2, 2, 0],
         importance=[2.0, 1.0, 1.0, 0.0],
         overflow=1,
-        figures={"noise": 3.0, "gap": 6.0},
+        gate_metrics={"noise": 3.0, "gap": 6.0},
     )
     # Mean 2, variance (4 + 0 + 0 + 4) / 4 = 2.
     assert window.cv_load == pytest.approx(2**0.5 / 2)
@@ -33,7 +33,7 @@ def test_figures_worked_by_hand():
     # Each expert is left out by a token with chance 1/2, by four with 1/16.
     assert window.idle_by_chance == pytest.approx(4 / 16)
     assert window.noise_over_gap == 0.5
-    assert window.figures == {"noise": 3 / 4, "gap": 6 / 4}
+    assert window.gate_metrics == {"noise": 3 / 4, "gap": 6 / 4}
 
 
 def test_chance_is_taken_off_the_spread():
@@ -59,16 +59,20 @@ def test_spread_between_even_and_collapsed():
 
 
 def test_window_without_tokens_has_figures_all_the_same():
-    window = measure("moe", 5, 5, 0, load=[0, 0, 0], figures={"mass": 0.0})
-    assert window.figures == {"mass": 0.0}
+    window = make_window(
+        "moe", 5, 5, 0, load=[0, 0, 0], gate_metrics={"mass": 0.0}
+    )
+    assert window.gate_metrics == {"mass": 0.0}
     values = [v for v in dataclasses.astuple(window) if type(v) is float]
     assert np.isfinite(values).all()
 
 
 def test_windows_come_back_from_their_file(tmp_path):
     windows = [
-        measure("low", 5, 5, tokens=4, load=[4, 2, 2, 0]),
-        measure("high", 5, 5, 4, load=[2, 2, 2, 2], figures={"mass": 2.0}),
+        make_window("low", 5, 5, tokens=4, load=[4, 2, 2, 0]),
+        make_window(
+            "high", 5, 5, 4, load=[2, 2, 2, 2], gate_metrics={"mass": 2.0}
+        ),
     ]
     verdict = Verdict("drifting", "spread of load", 0.7, 0.75, "Try this.")
     windows[0] = dataclasses.replace(windows[0], verdict=verdict)
@@ -79,18 +83,23 @@ def test_windows_come_back_from_their_file(tmp_path):
     assert [json.loads(line)["layer"] for line in lines] == ["low", "high"]
 
 
-def test_windows_of_an_earlier_version_have_no_figures_of_the_gate(tmp_path):
-    file, window = WindowFile(tmp_path), measure("moe", 5, 5, 4, [4, 4])
-    file.append([window])
-    values = json.loads(file.path.read_text())
-    del values["figures"]
-    file.path.write_text(json.dumps(values) + "\n")
-    assert file.read() == [window]
+def test_windows_of_earlier_versions_are_read(tmp_path):
+    """They have no metrics of the gate, or have them under another name."""
+    for metrics in ({}, {"mass": 2.0}):
+        file = WindowFile(tmp_path / str(len(metrics)))
+        window = make_window("moe", 5, 5, 4, [4, 4], gate_metrics=metrics)
+        file.append([window])
+        values = json.loads(file.path.read_text())
+        del values["gate_metrics"]
+        if metrics:
+            values["figures"] = {"mass": 0.5}  # 2 over 4 tokens
+        file.path.write_text(json.dumps(values) + "\n")
+        assert file.read() == [window]
 
 
 def test_line_that_was_cut_off_is_left_out(tmp_path):
     file = WindowFile(tmp_path)
-    window = measure("moe", 5, 5, tokens=4, load=[4, 4])
+    window = make_window("moe", 5, 5, tokens=4, load=[4, 4])
     file.append([window])
     with file.path.open("a") as opened:
         opened.write('{"layer": "mo')
@@ -102,7 +111,7 @@ def test_line_that_was_cut_off_is_left_out(tmp_path):
 )
 def test_broken_line_is_named_and_passed_over(tmp_path, caplog, broken):
     file = WindowFile(tmp_path)
-    windows = [measure("moe", n, 5, tokens=4, load=[4, 4]) for n in (5, 10)]
+    windows = [make_window("moe", n, 5, tokens=4, load=[4, 4]) for n in (5, 10)]
     file.append(windows)
     one, two = file.path.read_bytes().splitlines(keepends=True)
     file.path.write_bytes(one + broken + b"\n" + two)
@@ -118,7 +127,7 @@ def test_broken_line_is_named_and_passed_over(tmp_path, caplog, broken):
 def test_resumed_run_drops_what_it_goes_over_again(tmp_path):
     file = WindowFile(tmp_path)
     assert file.keep_until(7) == []
-    windows = [measure("moe", n, 5, tokens=4, load=[4, 4]) for n in (5, 10)]
+    windows = [make_window("moe", n, 5, tokens=4, load=[4, 4]) for n in (5, 10)]
     file.append(windows)
     assert file.keep_until(7) == windows[:1]
     assert file.read() == windows[:1]

@@ -113,8 +113,8 @@ def test_gate_of_two_replicas_equals_that_of_one_device(
     for total in ("importance", "load"):
         ours = sum(getattr(r, total) for r in routings)
         np.testing.assert_allclose(ours, getattr(one, total), atol=1e-12)
-    for figure, value in one.figures.items():
-        assert float(sum(r.figures[figure] for r in routings)) == float(value)
+    for figure, value in one.metrics.items():
+        assert float(sum(r.metrics[figure] for r in routings)) == float(value)
     for routing in routings:  # the same on both
         np.testing.assert_allclose(routing.loss, one.loss)
     for ours in zip(*(part[1][0] for part in parts), task, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from moe_keras.analysis import RoutedTokens, study_layer, write_studies
-from moe_keras.monitoring import Judge, Thresholds, WindowFile, measure
+from moe_keras.monitoring import Judge, Thresholds, WindowFile, make_window
 from moe_keras.report import ReportError, write_report
 from moe_keras.report.__main__ import main
 
@@ -25,7 +25,7 @@ def _write_windows(folder):
             "<bad>": [1000 + lost, 1000 + lost, 1000 - lost, 1000 - lost],
         }
         for name, load in loads.items():
-            window = measure(
+            window = make_window(
                 name, step, 10, 2000, load, changed_share=None, gate_gradient=1
             )
             verdict = judges[name].judge(window)
@@ -71,11 +71,11 @@ def test_verdicts_and_their_reasons_are_on_the_page(tmp_path):
 
 def test_figures_that_gates_tell_have_columns_of_their_own(tmp_path):
     # 512 of 2,000 tokens have no expert; the other gate tells its mass.
-    for name, figures in (
+    for name, told in (
         ("chosen", {"tokens_without_expert": 512.0}),
         ("massive", {"mass": 1500.0}),
     ):
-        window = measure(name, 10, 10, 2000, [1000] * 4, figures=figures)
+        window = make_window(name, 10, 10, 2000, [1000] * 4, gate_metrics=told)
         WindowFile(tmp_path).append([window])
     text = write_report(tmp_path).read_text("utf-8")
     assert "<th>tokens without expert</th><th>mass</th>" in text
@@ -90,7 +90,7 @@ def test_figures_that_gates_tell_have_columns_of_their_own(tmp_path):
 
 def test_last_verdict_stays_where_the_last_window_is_too_short(tmp_path):
     _write_windows(tmp_path)
-    short = measure("<bad>", 51, 1, 4, [1, 1, 1, 1])
+    short = make_window("<bad>", 51, 1, 4, [1, 1, 1, 1])
     WindowFile(tmp_path).append([short])
     text = write_report(tmp_path).read_text("utf-8")
     (row,) = (
@@ -105,7 +105,9 @@ def test_gate_may_tell_a_figure_by_the_name_of_a_field():
     from moe_keras.report import plots
 
     windows = [
-        measure("moe", step, 1, 8, [4, 4, 4, 4], figures={"load": 2.0 * step})
+        make_window(
+            "moe", step, 1, 8, [4, 4, 4, 4], gate_metrics={"load": 2.0 * step}
+        )
         for step in (1, 2)
     ]
     axes = plots.curves(windows).axes[-1]
@@ -119,7 +121,7 @@ def test_curve_of_a_single_window_can_be_seen():
 
     from moe_keras.report import plots
 
-    window = measure("moe", 10, 10, 8, [4, 4, 4, 4])
+    window = make_window("moe", 10, 10, 8, [4, 4, 4, 4])
     figure = plots.curves([window])
     FigureCanvasAgg(figure)
     axes = figure.axes[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from moe_keras.monitoring import measure
+from moe_keras.monitoring import make_window
 from trainers.engine.summaries import Summaries
 
 FIGURES = {"loss": 2.5, "perplexity": 12.0, "tokens_per_second": 100.0}
@@ -24,7 +24,7 @@ def _events(folder):
 def _windows(step):
     """Two layers; all of 6 tokens went to the same 2 of 3 experts."""
     return [
-        measure(name, step, 5, tokens=6, load=[6, 6, 0])
+        make_window(name, step, 5, tokens=6, load=[6, 6, 0])
         for name in ("low", "high")
     ]
 

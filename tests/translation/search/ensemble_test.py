@@ -1,5 +1,7 @@
 """Several models as one, against the mean worked by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,6 +74,29 @@ def test_twins_translate_as_one_of_them(mean):
     together = translate_batch(twins, SOURCE, OPTIONS)
     np.testing.assert_array_equal(alone.ids, together.ids)
     np.testing.assert_allclose(alone.scores, together.scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"min_length": 4, "no_repeat_ngram_size": 1},
+        {"sampling": True, "temperature": 0.7, "top_k": 3},
+    ],
+    ids=["constraints", "sampling"],
+)
+def test_twins_keep_constraints_and_draw_as_one_of_them(changes):
+    options = dataclasses.replace(OPTIONS, **changes)
+    prefix_ids = np.array([[5, 7], [6, 0]], "int32")
+    alone, together = (
+        translate_batch(model, SOURCE, options, prefix_ids=prefix_ids)
+        for model in (Table(1), Ensemble([Table(1), Table(1)]))
+    )
+    np.testing.assert_array_equal(alone.ids, together.ids)
+    np.testing.assert_allclose(alone.scores, together.scores, rtol=1e-5)
+    assert np.all(together.ids[0, :, :2] == [5, 7])
+    assert np.all(together.ids[1, :, 0] == 6)
+    lengths = together.lengths.numpy()
+    assert np.all(lengths >= options.min_length)
 
 
 def test_what_the_search_found_has_the_mean_of_the_members_scores():

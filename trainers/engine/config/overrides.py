@@ -1,6 +1,7 @@
 """Fields of a configuration, changed by text as `--set FIELD=VALUE` has it."""
 
 import dataclasses
+import types
 import typing
 
 from moe_keras.settings import read_value, split_setting
@@ -26,10 +27,10 @@ def with_overrides(config, overrides):
 
     Example:
 
-    >>> from trainers.translator.presets import NmtConfig
-    >>> config = with_overrides(NmtConfig(), ["num_experts=32", "pair=en-de"])
-    >>> config.model.num_experts, config.pair
-    (32, 'en-de')
+    >>> from trainers.engine.config.loop_config import LoopConfig
+    >>> config = with_overrides(LoopConfig(), ["steps=9", "optimizer=adam"])
+    >>> config.steps, config.optimizer
+    (9, 'adam')
     """
     paths = field_paths(config)
     by_name = {path.split(".")[-1]: path for path in paths}
@@ -49,9 +50,10 @@ def with_overrides(config, overrides):
 def field_paths(config, prefix=""):
     """Lists all fields that hold a value, by dotted name.
 
-    >>> from trainers.translator.presets import NmtConfig
-    >>> field_paths(NmtConfig())["model.vocab_size"]
-    4000
+    >>> from trainers.engine.config.loop_config import LoopConfig
+    >>> Config = dataclasses.make_dataclass("Config", ["pair", "loop"])
+    >>> field_paths(Config("en-fr", LoopConfig()))["loop.steps"]
+    1000
     """
     paths = {}
     for field in dataclasses.fields(config):
@@ -69,15 +71,21 @@ def field_types(config):
     Args:
         config: Dataclass, or a value of it.
 
-    >>> from translation.search.beam_options import BeamOptions
-    >>> field_types(BeamOptions)["prune"]
-    (<class 'float'>, <class 'NoneType'>)
+    >>> fields = [("prune", float | None), ("places", tuple[int, ...])]
+    >>> types = field_types(dataclasses.make_dataclass("Config", fields))
+    >>> types["prune"], types["places"]
+    ((<class 'float'>, <class 'NoneType'>), (<class 'tuple'>,))
     """
     kind = config if isinstance(config, type) else type(config)
     hints = typing.get_type_hints(kind)
-    return {
-        name: typing.get_args(hints[name]) or (hints[name],) for name in hints
-    }
+    return {name: _types_of(hint) for name, hint in hints.items()}
+
+
+def _types_of(hint):
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return typing.get_args(hint)
+    return (origin or hint,)
 
 
 def _replaced(config, texts, prefix=""):

@@ -80,11 +80,11 @@ def _as_dataclass(rules, kind, values):
             "config.json is no configuration of a model: there must be fields "
             f"of {kind.__name__}. Received: {values!r}"
         )
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    types_of = field_types(kind)
     unused = [name for name in rules.former_if_empty if not values.get(name)]
     former = {*rules.former, *unused}
     values = {name: values[name] for name in values if name not in former}
-    unknown = sorted(set(values) - set(defaults))
+    unknown = sorted(set(values) - set(types_of))
     if unknown:
         raise ValueError(
             f"config.json has fields that this version does not know: "
@@ -92,9 +92,9 @@ def _as_dataclass(rules, kind, values):
         )
     read = {}
     for name, value in values.items():
-        kinds = field_types(kind)[name]
-        if dataclasses.is_dataclass(defaults[name]):
-            read[name] = _as_dataclass(rules, type(defaults[name]), value)
+        kinds = types_of[name]
+        if dataclasses.is_dataclass(kinds[0]):
+            read[name] = _as_dataclass(rules, kinds[0], value)
             continue
         read[name] = tuple(value) if isinstance(value, list) else value
         if not isinstance(

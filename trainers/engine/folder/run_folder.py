@@ -14,7 +14,6 @@ A program adds files of its own.
 """
 
 import dataclasses
-import shlex
 
 import tensorflow as tf
 
@@ -140,8 +139,8 @@ class RunFolder:
             ]
             raise FolderError(
                 f"{self.path} holds a model of another configuration: "
-                f"{', '.join(differing)}. Take another --model_dir; to start "
-                f"from the weights of this one, {self._way_on()}."
+                f"{', '.join(differing)}. Take another --model_dir."
+                f"{self._advice('To start from the weights of this one, ')}"
                 f"{self.hint_on(names)}"
             )
 
@@ -177,8 +176,8 @@ class RunFolder:
         if any("averaged" in stored.about for stored in best):
             raise FolderError(
                 f"{self.path} holds a mean of checkpoints, which cannot be "
-                "trained on; train in the folder that they are from, or start "
-                f"another run from it: {self._way_on()}."
+                "trained on; train in the folder that they are from."
+                f"{self._advice('Or start another run from it: ')}"
             )
         names = ", ".join(
             f"{stored.path.name} (score {stored.about.get('score', '?')})"
@@ -188,12 +187,17 @@ class RunFolder:
             f"{self.path} has the weights of evaluations in best/, {names}, "
             f"but nothing in {training.path.name}/ to go on from: training "
             "from the beginning would replace them. The other modes work with "
-            f"them as before. To train on from them, {self._way_on()}. To "
+            f"them as before.{self._advice('To train on from them, ')} To "
             "begin anew here, move best/ away."
         )
 
-    def _way_on(self):
-        return f"--init_from={shlex.quote(str(self.path))} --model_dir=OTHER"
+    def start_from(self):
+        """Flags that start another run from these weights, if there are any."""
+        return ""
+
+    def _advice(self, lead):
+        flags = self.start_from()
+        return f" {lead}{flags}." if flags else ""
 
     def save_results(self, results):
         """Writes the results of the finished run, its `config` among them."""

@@ -1,4 +1,4 @@
-"""What every corpus is: a stream of sentence pairs that is read anew."""
+"""Base class of all corpora: streams of sentence pairs, read anew each time."""
 
 import hashlib
 import itertools
@@ -31,7 +31,7 @@ class Corpus:
     - `pairs()`: iterator over `(source, target)` str pairs. Raises a
       `CorpusError` at the first thing that is wrong.
     - `dataset()`: `tf.data.Dataset` of `(source, target)` scalar strings,
-      the same pairs, of which nothing is checked.
+      the same pairs, unchecked.
     """
 
     # Shares of the parts of a corpus that is mixed by them, a list of float.
@@ -111,12 +111,12 @@ class Corpus:
         return size
 
     def contents(self):
-        """Figures by which the corpus is known again, after `check` for free.
+        """Figures that identify the corpus; free after `check`.
 
         Returns:
             A list with a dict for each part of it: `pairs` and `empty` as of
             `CorpusSize`, and `characters` of both sides, blanks around them
-            not counted. Filtered, of what is kept.
+            not counted. Of a filtered corpus, those of the pairs kept.
 
         Raises:
             CorpusError: as `check`.

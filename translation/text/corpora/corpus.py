@@ -1,9 +1,9 @@
 """Parallel text: where sentence pairs come from.
 
-A corpus streams its pairs, in Python (`pairs`) and in the graph (`dataset`),
-both alike; only the phrasebook, which is made up as it goes, is held in
-memory. `check` reads a corpus once, before anything costly begins, and says
-in one line what is wrong with it.
+A corpus streams its pairs, the same in Python (`pairs`) and in the graph
+(`dataset`); only the phrasebook, whose sentences are made up, is held in
+memory. `check` reads a corpus once, before anything costly begins, and reports
+a fault in one line.
 
 How lines are read: `text_files.py`; what all corpora share: `base.py`; several
 of them: `joined.py`.

@@ -18,9 +18,9 @@ _CHUNK = 4096
 class FilteredCorpus(Corpus):
     """What filters leave of a corpus.
 
-    They run once, before anything else is done with it. What is remembered
-    is a byte for each pair, whether it is kept, so that every epoch, also
-    that of a run that goes on, has the same pairs.
+    The filters run once, before the corpus is used. A byte for each pair
+    remembers whether it is kept, so every epoch has the same pairs, also after
+    a run is resumed.
 
     Args:
         corpus: `Corpus`.
@@ -36,7 +36,7 @@ class FilteredCorpus(Corpus):
     @functools.cached_property
     def _result(self):
         """Whether each pair is kept, a bool array, and the report."""
-        # Given up, for what it remembers is large.
+        # Dropped here: its memory of seen pairs is large.
         filters, self._filters = self._filters, None
         report = FilterReport(self.name)
         pairs = self._corpus.pairs()

@@ -51,8 +51,7 @@ class MixedCorpus(JoinedCorpus):
 
     Training draws each pair from one corpus, by chance, and a corpus that is
     used up begins again while the others go on: an epoch is each corpus's
-    own. Whoever reads the pairs otherwise gets them one corpus after the
-    other, each once.
+    own. All other methods read one corpus after the other, each once.
 
     Args:
         corpora: list of `Corpus`.

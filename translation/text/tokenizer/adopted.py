@@ -1,9 +1,8 @@
 """A SentencePiece model from elsewhere, made to fit the translator.
 
-Such a model has its pieces and how it normalises text; where its special ids
-are, whether it spells unknown characters in bytes and who puts the space
-before the first word, is as ours have it (`tokenizer.py`). Ordinary text gets
-the very pieces that the model itself would give.
+The model keeps its pieces and its rules of normalisation. Special ids, bytes
+for unknown characters and the space before the first word become ours
+(`tokenizer.py`). Ordinary text gets the same pieces as from the model itself.
 """
 
 import sentencepiece

@@ -43,7 +43,7 @@ class TokenizerError(ValueError):
 
 
 class Tokenizer(tf.Module):
-    """Turns text into subword ids and back.
+    """Turn text into subword ids and back.
 
     It is a `tf.Module`: as an attribute of an exported module it takes its
     model with it into the SavedModel, which can then be loaded wherever

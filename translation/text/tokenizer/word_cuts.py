@@ -2,13 +2,13 @@
 
 A word is cut at random between its letters, and each part is segmented for
 itself, so that no subword reaches over a cut. A cut where two subwords meet
-anyway changes nothing. It is what BPE-dropout does (arXiv:1910.13267), which
-leaves out merges at random, but it serves a unigram vocabulary just as well:
-there it takes the place of sampling from the lattice (arXiv:1804.10959).
+anyway changes nothing. It resembles BPE-dropout (arXiv:1910.13267), which
+leaves out merges at random, and works for a unigram vocabulary as well, in
+place of sampling from the lattice (arXiv:1804.10959).
 
-SentencePiece has both of those, and neither is of use here: its draws come
-from a generator that TensorFlow Text can neither seed nor save, so that no run
-could be repeated or resumed. Cuts are a function of a seed.
+SentencePiece has both, but its random generator can neither be seeded nor saved
+by TensorFlow Text: no run could be repeated or resumed. Cuts are a function of
+a seed.
 
 B: batch    L: length in characters    P: parts
 """
@@ -19,10 +19,10 @@ _SPACE = 32
 
 
 def cut_words(strings, probability, seed):
-    """Cuts the words of strings at random; parts joined give the strings.
+    """Cut the words of strings at random; the parts joined give the strings.
 
-    Between two characters neither of which is a space there is a cut with
-    the given probability, independent of all others.
+    Two neighbouring characters, neither a space, are cut apart with the given
+    probability, independently of all others.
 
     Args:
         strings: string tensor of shape `(B,)`, in UTF-8.

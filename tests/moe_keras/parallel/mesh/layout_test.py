@@ -20,7 +20,7 @@ from small_moe import (
 )
 
 import moe_keras
-from moe_keras.experts.feed_forward import ExpertList
+from moe_keras.experts import ExpertList
 from moe_keras.parallel import MeshLayout
 
 BATCH = 13  # leaves a remainder with 2, 3 and 4 devices
