@@ -32,6 +32,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from interleaved import interleaved_times, median_ratio  # noqa: E402
 
+import moe_keras  # noqa: E402
 from moe_keras.hub import sparsify  # noqa: E402
 
 MODELS = keras_hub.models
@@ -263,21 +264,15 @@ def machine():
         lines = info.read_text("utf-8").splitlines()
         names = [line for line in lines if line.startswith("model name")]
         name = names[0].partition(":")[2].strip() if names else name
-    packages = ("moe-keras", "keras-hub", "keras", "tensorflow", "numpy")
+    packages = ("keras-hub", "keras", "tensorflow", "numpy")
     return {
         "processor": name,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
-        **{package: _version(package) for package in packages},
+        "moe_keras": moe_keras.__version__,
+        **{each: importlib.metadata.version(each) for each in packages},
     }
-
-
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def main(arguments=None):

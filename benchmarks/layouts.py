@@ -43,7 +43,7 @@ from layout_cases import DEVICES, ONE, SIZES, cases  # noqa: E402
 
 from moe_keras import plan  # noqa: E402
 from moe_keras.parallel.mesh.processor import divide_processor  # noqa: E402
-from moe_keras.plan.model import Model, Part  # noqa: E402
+from moe_keras.plan.model import LayerCost, Model  # noqa: E402
 
 
 def most_bytes(variables):
@@ -62,7 +62,7 @@ def planned_bytes(name, sizes):
     layer = plan.MoE(
         *(sizes[letter] for letter in "DHEK"), gate="top_k", bias=True
     )
-    model = Model("", Part(), (layer,), sizes["N"])
+    model = Model("", LayerCost(), (layer,), sizes["N"])
     for layout in plan.layouts(model, DEVICES):
         if layout.name == name:
             counted = plan.traffic(model, layout, plan.Training())

@@ -24,6 +24,20 @@ class CallRecord(NamedTuple):
         training: bool.
         loss: Scalar tensor, what the layer adds to the loss of the batch that
             replicas share; None if nothing.
+
+    Example:
+
+    >>> import moe_keras
+    >>> records = []
+    >>> class Keeper:
+    ...     counts = False
+    ...     def observe(self, record):
+    ...         records.append(record)
+    >>> layer = moe_keras.SparseMoE(4, k=2, hidden_dim=8)
+    >>> layer.observers.add(Keeper())
+    >>> _ = layer(tf.ones((3, 5, 6)))
+    >>> int(records[0].totals()["tokens"])
+    15
     """
 
     layer: Any

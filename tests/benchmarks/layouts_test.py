@@ -10,7 +10,7 @@ import tensorflow as tf
 import moe_keras
 from moe_keras import plan
 from moe_keras.parallel import MeshLayout, update_in_place
-from moe_keras.plan.model import Model, Part
+from moe_keras.plan.model import LayerCost, Model
 from trainers.engine.optimizer import FusedAdam
 from trainers.engine.train_step import TrainStep
 
@@ -54,7 +54,7 @@ EXPERTS = "mesh, experts"
 def planned(load, name):
     """The planner's layout of this name, and its model of `SIZES`."""
     layer = plan.MoE(64, 128, 8, 2, gate="top_k", bias=True)
-    model = Model("", Part(), (layer,), tokens=256)
+    model = Model("", LayerCost(), (layer,), tokens=256)
     count = 1 if name == load("layout_cases").ONE else 4
     known = {layout.name: layout for layout in plan.layouts(model, count)}
     return model, known[name]
@@ -138,7 +138,7 @@ def test_memory_of_a_step_is_what_the_planner_says(name, load, traced):
     """
     model, layout = planned(load, name)
     # The gate of the benchmark has its choices fixed and keeps next to nothing.
-    gate = 4 * model.tokens * model.moe[0].gate_kept
+    gate = 4 * model.tokens * model.moe[0].gate_cost.kept
     gates = [gate, 0, 0, 0]
     if layout.is_mirrored:
         gates = layout.devices * [gate / layout.devices]
@@ -169,7 +169,7 @@ def test_a_gate_keeps_what_the_planner_says(kind, load):
     case = load("layout_cases").case_of(layer, SIZES)
     seen = load("crossing").trace(case.step)
     sizes = plan.MoE(64, 32, 64, 2, gate=kind, groups=8, bias=True)
-    model = Model("", Part(), (sizes,), tokens=256)
+    model = Model("", LayerCost(), (sizes,), tokens=256)
     held = plan.memory(model, plan.layouts(model, 1)[0], plan.Training())
     assert max(seen.kept.values()) == pytest.approx(held.activations, rel=0.1)
 

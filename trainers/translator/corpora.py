@@ -97,10 +97,12 @@ def tell_lacking_characters(corpora, tokenizer, log):
             f"{found.characters:,} characters in {len(pairs):,} pairs"
         )
         if count:
-            most = "".join(c for c, _ in found.lacking.most_common(_SHOWN))
+            most = " ".join(c for c, _ in found.lacking.most_common(_SHOWN))
+            more = len(found.lacking) - _SHOWN
             line += (
-                f" ({count / found.characters:.2%}), {len(found.lacking)} "
-                f"different ones, most often {most}. They are spelled in bytes"
+                f" ({count / found.characters:.2%}): {most}"
+                f"{f' and {more:,} others' if more > 0 else ''}. They are "
+                "spelled in bytes"
             )
         log(f"{line}.")
 
