@@ -346,6 +346,8 @@ CONFIG_CASES = [
             dropout=0.1,
             recompute=True,
             kernel_initializer="he_normal",
+            kernel_regularizer=keras.regularizers.L2(0.01),
+            bias_regularizer=keras.regularizers.L1(0.01),
         ),
     ),
     LayerCase(
@@ -357,6 +359,7 @@ CONFIG_CASES = [
             activation="gelu",
             recompute=True,
             kernel_initializer="he_normal",
+            kernel_regularizer=keras.regularizers.L2(0.01),
         ),
     ),
     LayerCase(

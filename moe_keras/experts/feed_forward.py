@@ -48,6 +48,10 @@ class FeedForwardExperts(StackedExperts):
             instead of keeping it: memory for time (appendix D).
         kernel_initializer: Initializer of the kernels. Each expert is drawn
             as if it were alone: fans are those of one expert.
+        kernel_regularizer, bias_regularizer: Keras regularizers or None. The
+            losses of all experts are summed, as if each were a layer of its
+            own, whether it has tokens or not. Not under a layout that splits
+            the experts.
         seed: int. Seed of dropout.
 
     Call arguments:
@@ -85,6 +89,8 @@ class FeedForwardExperts(StackedExperts):
         recompute=False,
         kernel_initializer="glorot_uniform",
         seed=None,
+        kernel_regularizer=None,
+        bias_regularizer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -99,6 +105,8 @@ class FeedForwardExperts(StackedExperts):
         self.dropout = dropout
         self.recompute = recompute
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -118,11 +126,15 @@ class FeedForwardExperts(StackedExperts):
 
     def _add_kernel(self, name, **dims):
         draw = each_alone(self.kernel_initializer)
-        return self.add_expert_weight(name, draw, **dims)
+        return self.add_expert_weight(
+            name, draw, regularizer=self.kernel_regularizer, **dims
+        )
 
     def _add_bias(self, name, **dims):
         draw = each_alone(keras.initializers.Zeros())
-        return self.add_expert_weight(name, draw, **dims)
+        return self.add_expert_weight(
+            name, draw, regularizer=self.bias_regularizer, **dims
+        )
 
     def call(self, inputs, counts=None, local=None, training=False):
         inputs = tf.cast(inputs, self.compute_dtype)  # of integers as well
@@ -175,6 +187,12 @@ class FeedForwardExperts(StackedExperts):
             "recompute": self.recompute,
             "kernel_initializer": keras.initializers.serialize(
                 self.kernel_initializer
+            ),
+            "kernel_regularizer": keras.regularizers.serialize(
+                self.kernel_regularizer
+            ),
+            "bias_regularizer": keras.regularizers.serialize(
+                self.bias_regularizer
             ),
             "seed": self.seed,
         }

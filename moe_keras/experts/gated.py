@@ -46,6 +46,8 @@ class GatedFeedForwardExperts(StackedExperts):
             instead of keeping it: memory for time.
         kernel_initializer: Initializer of the kernels. Each expert is drawn
             as if it were alone, and so is each kernel.
+        kernel_regularizer: Keras regularizer or None, of each expert's three
+            kernels: see `FeedForwardExperts`.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -79,6 +81,7 @@ class GatedFeedForwardExperts(StackedExperts):
         activation="silu",
         recompute=False,
         kernel_initializer="glorot_uniform",
+        kernel_regularizer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -90,6 +93,7 @@ class GatedFeedForwardExperts(StackedExperts):
         self.activation = activation_without_weights(activation, hidden_dim)
         self.recompute = recompute
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, input_shape):
         depth = input_shape[-1]
@@ -97,12 +101,14 @@ class GatedFeedForwardExperts(StackedExperts):
             "kernel_in",
             _two_side_by_side(self.kernel_initializer),
             side_by_side=2,
+            regularizer=self.kernel_regularizer,
             depth=depth,
             hidden=2 * self.hidden_dim,
         )
         self.kernel_out = self.add_expert_weight(
             "kernel_out",
             each_alone(self.kernel_initializer),
+            regularizer=self.kernel_regularizer,
             hidden=self.hidden_dim,
             output=self.output_dim or depth,
         )
@@ -134,6 +140,9 @@ class GatedFeedForwardExperts(StackedExperts):
             "recompute": self.recompute,
             "kernel_initializer": keras.initializers.serialize(
                 self.kernel_initializer
+            ),
+            "kernel_regularizer": keras.regularizers.serialize(
+                self.kernel_regularizer
             ),
         }
 

@@ -52,16 +52,35 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
     splits = ("experts", "hidden")  # dimensions that a placement may split
     _expert_weights = ()  # pairs of name and weight, in the order of making
 
-    def add_expert_weight(self, name, draw, side_by_side=1, **dims):
-        """Make a weight; arguments as for `Placement.add_weight`.
+    def add_expert_weight(
+        self, name, draw, side_by_side=1, regularizer=None, **dims
+    ):
+        """Make a weight.
 
-        The dimension "experts" is added in front.
+        Args:
+            name, draw, side_by_side, **dims: As for `Placement.add_weight`;
+                the dimension "experts" is added in front.
+            regularizer: Keras regularizer or None. The losses of all experts
+                are summed, as if each were a layer of its own.
+
+        Raises:
+            ValueError: If a regularizer is given and the placement splits the
+                weight.
         """
         dims = {"experts": self.num_experts, **dims}
         weight = current_placement().add_weight(
             self, name, draw, dims, side_by_side
         )
         self._expert_weights = (*self._expert_weights, (name, weight))
+        if regularizer is not None:
+            if isinstance(weight, SplitWeight):
+                raise ValueError(
+                    "Regularizers need experts whose weights are whole, and "
+                    f"the layout splits {weight.path}. Leave `{name}` without "
+                    "a regularizer, or take weight decay of the optimizer. "
+                    f"Received: {regularizer}"
+                )
+            weight.regularizer = _of_each(regularizer, side_by_side)
         return weight
 
     @property
@@ -103,6 +122,24 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
             )
         for number, weight in enumerate(weights):
             weight.assign(store[str(number)])
+
+
+def _of_each(regularizer, side_by_side):
+    """Sum of a regularizer over all experts' kernels, each taken alone."""
+    summed = (
+        keras.regularizers.L1,
+        keras.regularizers.L2,
+        keras.regularizers.L1L2,
+    )
+    if isinstance(regularizer, summed):
+        return regularizer  # a sum over all numbers anyhow
+
+    def regularize(weight):
+        kernels = tf.split(tf.convert_to_tensor(weight), side_by_side, axis=-1)
+        losses = tf.map_fn(regularizer, tf.concat(kernels, 0))
+        return tf.reduce_sum(losses)
+
+    return regularize
 
 
 def check_takes_local(experts):

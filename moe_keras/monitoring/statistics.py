@@ -60,8 +60,9 @@ class RoutingStatistics(NamedTuple):
 class RoutingMetric(keras.metrics.Metric):
     """Accumulates importance, load, tokens and overflow on the device.
 
-    All of it is in one vector, so that a step costs one addition. Being a
-    Keras metric it is reset at every epoch, shown in the logs of `fit` and
+    All of it is in one vector, so that a step costs one addition; in float64,
+    because float32 counts single tokens no further than 2^24. Being a Keras
+    metric it is reset at every epoch, shown in the logs of `fit` and
     `evaluate` as `<prefix>_cv_load` and so on, summed over replicas, and no
     part of a layer's weights or checkpoints.
 
@@ -89,7 +90,10 @@ class RoutingMetric(keras.metrics.Metric):
         self.prefix = self.name
         self._logs = logs
         self.totals = self.add_variable(
-            (2 * num_experts + 2,), initializer="zeros", name="totals"
+            (2 * num_experts + 2,),
+            initializer="zeros",
+            dtype="float64",
+            name="totals",
         )
         # Not by `add_variable`: `.keras` files hold those of a metric by their
         # number, and would not load.
@@ -107,7 +111,7 @@ class RoutingMetric(keras.metrics.Metric):
         parts = [importance, load, [tokens], [overflow]]
         self.totals.assign_add(
             tf.stop_gradient(
-                tf.concat([tf.cast(part, "float32") for part in parts], 0)
+                tf.concat([tf.cast(part, "float64") for part in parts], 0)
             )
         )
 
@@ -132,7 +136,7 @@ class RoutingMetric(keras.metrics.Metric):
             "max_over_mean_load": tf.math.divide_no_nan(
                 tf.reduce_max(load_E), choices / self.num_experts
             ),
-            "idle_share": tf.reduce_mean(tf.cast(load_E == 0, "float32")),
+            "idle_share": tf.reduce_mean(tf.cast(load_E == 0, "float64")),
             "overflow_share": tf.math.divide_no_nan(overflow, choices),
             "mean_k": tf.math.divide_no_nan(choices, tokens),
             "balancing_loss": tf.math.divide_no_nan(loss, losses),

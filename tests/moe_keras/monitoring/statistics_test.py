@@ -150,3 +150,13 @@ class StatisticsOfAModelTest(tf.test.TestCase):
         layer.build((None, 4))
         names = {weight.name for weight in layer.weights}
         self.assertNotIn("totals", names)
+
+
+def test_counting_goes_on_beyond_what_float32_can_count():
+    # 2^24 + 1 has no float32: single tokens would be lost.
+    layer = SparseMoE(2, k=1, hidden_dim=4)
+    layer(np.ones((2, 3), "float32"))
+    layer.monitor.totals.assign(np.full(layer.monitor.totals.shape, 2.0**24))
+    for _ in range(100):
+        layer(np.ones((1, 3), "float32"))
+    assert layer.routing_statistics().tokens == 2**24 + 100
