@@ -8,10 +8,12 @@ N: tokens    E: experts
 """
 
 import keras
+import tensorflow as tf
 from keras import ops
+from numpy.typing import ArrayLike
 
 
-def cv_squared(values, epsilon=1e-10):
+def cv_squared(values: ArrayLike, epsilon: float = 1e-10) -> tf.Tensor:
     """Computes the squared coefficient of variation: variance / mean^2.
 
     It is 0 where all values are equal, E - 1 where one expert gets all, and
@@ -41,7 +43,7 @@ def cv_squared(values, epsilon=1e-10):
     return variance / (ops.square(mean) + epsilon)
 
 
-def importance_loss(importance):
+def importance_loss(importance: ArrayLike) -> tf.Tensor:
     """Evens out the gate values given to each expert (equations 6 and 7).
 
     A few tokens with large gates weigh as much as many tokens with small
@@ -62,7 +64,7 @@ def importance_loss(importance):
     return cv_squared(importance)
 
 
-def load_loss(load):
+def load_loss(load: ArrayLike) -> tf.Tensor:
     """Evens out the number of tokens sent to each expert (equation 11).
 
     A number of tokens has no gradient. So while training, gates with noise
@@ -83,7 +85,9 @@ def load_loss(load):
     return cv_squared(load)
 
 
-def balance_loss(load, probability, num_tokens):
+def balance_loss(
+    load: ArrayLike, probability: ArrayLike, num_tokens: ArrayLike
+) -> tf.Tensor:
     """Evens out the choices through the probabilities of the router (f x P).
 
     `E * sum_e f_e P_e` (arXiv:2101.03961, equations 4 to 6), where f_e is the
@@ -119,7 +123,11 @@ def balance_loss(load, probability, num_tokens):
     return probability_E.shape[0] * ops.sum(fraction_E * mean_E)
 
 
-def z_loss(logits, mask=None, num_tokens=None):
+def z_loss(
+    logits: ArrayLike,
+    mask: ArrayLike | None = None,
+    num_tokens: ArrayLike | None = None,
+) -> tf.Tensor:
     """Keeps the router's logits small (arXiv:2202.08906, equation 5).
 
     It is the mean over tokens of `logsumexp(logits) ** 2`. A softmax does not

@@ -1,5 +1,7 @@
 """What is installed: every module, and the file that says it has types."""
 
+import importlib
+import inspect
 import pathlib
 import shutil
 import subprocess
@@ -54,3 +56,32 @@ def test_wheel_and_sdist_hold_every_module(built):
     (sdist,) = built.glob("*.tar.gz")
     names = tarfile.open(sdist).getnames()
     assert not expected - {name.partition("/")[2] for name in names}
+
+
+PUBLIC_MODULES = (
+    "moe_keras.losses",
+    "moe_keras.monitoring",
+    "moe_keras.parallel",
+    "moe_keras.plan",
+    "moe_keras.analysis",
+    "moe_keras.report",
+    "moe_keras.hub",
+)
+
+
+@pytest.mark.parametrize("path", PUBLIC_MODULES)
+def test_public_functions_have_types(path):
+    """What py.typed promises, of functions; layers are typed as Keras' are."""
+    module = importlib.import_module(path)
+    names = getattr(module, "__all__", vars(module))
+    for name in names:
+        function = inspect.unwrap(getattr(module, name))
+        if not inspect.isfunction(function) or name.startswith("_"):
+            continue
+        signature = inspect.signature(function)
+        assert signature.return_annotation is not signature.empty, name
+        for parameter in signature.parameters.values():
+            assert parameter.annotation is not parameter.empty, (
+                name,
+                parameter.name,
+            )

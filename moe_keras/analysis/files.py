@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+from collections.abc import Sequence
 
 from moe_keras.analysis.markdown import markdown
 from moe_keras.analysis.study import LayerStudy
@@ -10,7 +12,9 @@ from moe_keras.analysis.study import LayerStudy
 JSON_NAME, MARKDOWN_NAME = "experts.json", "experts.md"
 
 
-def write_studies(folder, studies, corpus):
+def write_studies(
+    folder: str | os.PathLike, studies: Sequence[LayerStudy], corpus: str
+) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes both files, replacing earlier ones.
 
     Args:
@@ -43,7 +47,9 @@ def write_studies(folder, studies, corpus):
     return folder / JSON_NAME, folder / MARKDOWN_NAME
 
 
-def read_studies(folder):
+def read_studies(
+    folder: str | os.PathLike,
+) -> tuple[list[LayerStudy], str] | None:
     """Reads the studies and the corpus of `write_studies`; None if none."""
     path = pathlib.Path(folder) / JSON_NAME
     if not path.exists():

@@ -82,7 +82,13 @@ class Factor(NamedTuple):
     within: Any = None
 
 
-def measure_information(expert, factor, shuffles=20, seed=0, possible=None):
+def measure_information(
+    expert: np.ndarray,
+    factor: Factor,
+    shuffles: int = 20,
+    seed: int = 0,
+    possible: float | None = None,
+) -> tuple[Information, np.ndarray]:
     """Measures the mutual information of expert and factor, beyond chance.
 
     Args:

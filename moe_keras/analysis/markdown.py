@@ -1,11 +1,13 @@
 """Writes studies as Markdown."""
 
 import re
+from collections.abc import Sequence
 
 from moe_keras.analysis import rows
+from moe_keras.analysis.study import LayerStudy
 
 
-def markdown(studies, corpus):
+def markdown(studies: Sequence[LayerStudy], corpus: str) -> str:
     """Writes all studies as one page.
 
     Args:

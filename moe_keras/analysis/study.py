@@ -20,6 +20,7 @@ from moe_keras.analysis.profiles import (
     routes,
     token_uses,
 )
+from moe_keras.analysis.routed_tokens import RoutedTokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,13 @@ class LayerStudy:
         return cls(**values)
 
 
-def study_layer(layer, routed, extent=None, shuffles=20, seed=0):
+def study_layer(
+    layer: str,
+    routed: RoutedTokens,
+    extent: Extent | None = None,
+    shuffles: int = 20,
+    seed: int = 0,
+) -> LayerStudy:
     """Studies where one layer sent the tokens of a corpus.
 
     Each choice counts once: a token with k experts is k choices. It measures

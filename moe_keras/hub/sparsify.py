@@ -32,7 +32,9 @@ _GRAPHS = (
 )
 
 
-def sparsify(model, engine="auto", skip_padding=False):
+def sparsify(
+    model: keras.Layer, engine: str = "auto", skip_padding: bool = False
+) -> keras.Layer:
     """Lets the blocks of a keras-hub model compute only the chosen experts.
 
     Outputs, losses and gradients stay what they were, up to rounding. A model
@@ -102,7 +104,7 @@ def sparsify(model, engine="auto", skip_padding=False):
     return model
 
 
-def densify(model):
+def densify(model: keras.Layer) -> keras.Layer:
     """Takes `sparsify` back: keras-hub's own blocks again.
 
     Args:

@@ -6,7 +6,7 @@ import itertools
 import keras
 
 
-def routing_layers(model):
+def routing_layers(model: keras.Layer) -> list[keras.Layer]:
     """All layers of a model that report routing.
 
     Args:

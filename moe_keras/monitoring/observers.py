@@ -4,8 +4,10 @@ N: tokens    D: depth    E: experts    K: experts per token
 """
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from moe_keras.monitoring.layers import observed_layers
@@ -111,7 +113,7 @@ class Observers:
 
 
 @contextlib.contextmanager
-def uncounted(model):
+def uncounted(model: keras.Layer) -> Iterator[None]:
     """Context manager: no layer of a model counts its routing.
 
     For serving, where counting would make every call write to a variable, and
@@ -172,7 +174,7 @@ class CollectedRouting(NamedTuple):
 
 
 @contextlib.contextmanager
-def collected_routing(model):
+def collected_routing(model: keras.Layer) -> Iterator[list[CollectedRouting]]:
     """Context manager: collect the routing of every call of an MoE layer.
 
     It holds for all threads and replicas, for what runs eagerly and for graphs

@@ -11,6 +11,7 @@ import os
 import pathlib
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from moe_keras.monitoring.verdicts import Verdict
 
@@ -53,18 +54,18 @@ class RoutingWindow:
 
 
 def make_window(
-    layer,
-    step,
-    steps,
-    tokens,
-    load,
-    importance=None,
-    overflow=0.0,
-    gate_metrics=None,
-    changed_share=None,
-    gate_gradient=None,
-    balancing_loss=None,
-):
+    layer: str,
+    step: int,
+    steps: int,
+    tokens: float,
+    load: ArrayLike,
+    importance: ArrayLike | None = None,
+    overflow: float = 0.0,
+    gate_metrics: dict[str, float] | None = None,
+    changed_share: float | None = None,
+    gate_gradient: float | None = None,
+    balancing_loss: float | None = None,
+) -> RoutingWindow:
     """Makes a window from its sums.
 
     Args:

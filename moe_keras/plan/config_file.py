@@ -1,6 +1,7 @@
 """Reads models from JSON: a trainer's config.json, or sizes by hand."""
 
 import json
+import os
 
 from moe_keras.paths import local_path
 from moe_keras.plan.memory import Training
@@ -8,7 +9,7 @@ from moe_keras.plan.model import LayerCost, Model, MoE
 from moe_keras.plan.translator import translator_from_config
 
 
-def read_model(path):
+def read_model(path: str | os.PathLike) -> tuple[Model, Training]:
     """Reads the sizes of a model and how it is trained.
 
     Two kinds of files are known. The `config.json` of a model folder of

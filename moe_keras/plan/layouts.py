@@ -3,6 +3,8 @@
 import dataclasses
 import shlex
 
+from moe_keras.plan.model import Model
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -48,7 +50,7 @@ class Layout:
         return self.devices // self.pieces
 
 
-def layouts(model, devices):
+def layouts(model: Model, devices: int) -> list[Layout]:
     """Lists the layouts of R devices that the sizes of a model allow.
 
     Args:

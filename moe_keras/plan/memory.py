@@ -3,6 +3,9 @@
 import dataclasses
 from typing import NamedTuple
 
+from moe_keras.plan.layouts import Layout
+from moe_keras.plan.model import Model
+
 OPTIMIZERS = ("adam", "factored_adam")
 PRECISIONS = ("float32", "mixed_bfloat16")
 _FLOAT = 4  # bytes of a weight, of its gradient and of what an optimizer keeps
@@ -76,7 +79,9 @@ class Memory(NamedTuple):
         return sum(self)
 
 
-def memory(model, layout, training, device=0):
+def memory(
+    model: Model, layout: Layout, training: Training, device: int = 0
+) -> Memory:
     """Counts what a device holds. All devices but the first are alike.
 
     The load is taken to be balanced. Left out are what passes through other

@@ -53,7 +53,12 @@ class Plan(NamedTuple):
         return self.rows[0] if self.rows and self.rows[0].fits else None
 
 
-def plan(model, devices, training=None, memory_bytes=None):
+def plan(
+    model: Model,
+    devices: int,
+    training: Training | None = None,
+    memory_bytes: int | None = None,
+) -> Plan:
     """Counts all layouts and orders them.
 
     Layouts that fit come first, ordered by the ops of the busiest device,
@@ -94,7 +99,9 @@ def plan(model, devices, training=None, memory_bytes=None):
     return Plan(model, training, devices, memory_bytes, rows)
 
 
-def devices_needed(model, training, memory_bytes):
+def devices_needed(
+    model: Model, training: Training, memory_bytes: int
+) -> int | None:
     """Finds the least number of devices that has a layout that fits.
 
     It tries powers of two, and the common divisors of the layers' experts.

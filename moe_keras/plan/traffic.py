@@ -5,6 +5,10 @@ N: tokens of a batch    D: depth    K: experts per token    R: devices
 
 from typing import NamedTuple
 
+from moe_keras.plan.layouts import Layout
+from moe_keras.plan.memory import Training
+from moe_keras.plan.model import Model
+
 _FLOAT = 4  # bytes of a gradient
 
 
@@ -32,7 +36,7 @@ class Traffic(NamedTuple):
         return self.ops / self.exchange if self.exchange else None
 
 
-def traffic(model, layout, training):
+def traffic(model: Model, layout: Layout, training: Training) -> Traffic:
     """Counts the least that a layout can send in a step, with a balanced load.
 
     A token visits K experts, and the fraction `(R - 1) / R` of them is on

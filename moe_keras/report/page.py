@@ -1,6 +1,8 @@
 """Joins sections of HTML into one file that needs no other."""
 
 import html
+import os
+import pathlib
 
 from moe_keras.paths import local_path
 from moe_keras.report.experts import experts_section
@@ -28,7 +30,9 @@ class ReportError(ValueError):
     """There is nothing to report, or matplotlib is missing; one line."""
 
 
-def write_report(model_dir, output=None):
+def write_report(
+    model_dir: str | os.PathLike, output: str | os.PathLike | None = None
+) -> pathlib.Path:
     """Writes one HTML file that holds everything.
 
     Args:

@@ -1,10 +1,12 @@
 """Keras' optimizers where each weight is."""
 
+import keras
+
 from moe_keras.placement.replicas import num_replicas
 from moe_keras.placement.shards import device_of
 
 
-def update_in_place(optimizer):
+def update_in_place(optimizer: keras.Optimizer) -> keras.Optimizer:
     """Make a Keras optimizer update each shard on its own device.
 
     By default it computes on the first device, and sends all shards of a

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def divide_processor(parts):
+def divide_processor(parts: int) -> None:
     """Divide the processor into several devices: `CPU:0`, `CPU:1` and so on.
 
     They share its cores and memory: nothing gets faster. Call it before
