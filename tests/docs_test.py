@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pathlib
 import re
+import runpy
 import textwrap
 
 import keras
@@ -160,3 +161,9 @@ def test_imports_go_one_way(path):
     names = list(_imported(path))
     assert not [name for name in names if name.startswith(".")]
     assert not [name for name in names if name.split(".")[0] in above]
+
+
+def test_reference_is_what_the_docstrings_say():
+    """Otherwise run `python docs/make_api.py`."""
+    made = runpy.run_path(str(ROOT / "docs/make_api.py"))["page"]()
+    assert (ROOT / "docs/api.md").read_text("utf-8") == made
