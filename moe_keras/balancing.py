@@ -111,19 +111,19 @@ class LossWeights:
         return loss
 
 
-def balancing_loss(routing, weights):
+def balancing_loss(routing, weights, has_own=True):
     """The losses of the batch that replicas share, the same on each.
 
     Args:
         routing: `Routing` of the tokens of this replica.
         weights: `LossWeights`.
+        has_own: bool. Whether the gate may have a loss of its own.
 
     Returns:
         Scalar tensor, or None if there is none: all weights are 0 from the
         beginning, and the gate has no loss of its own.
     """
-    own_loss = tf.get_static_value(routing.loss)
-    if not weights and own_loss is not None and own_loss == 0:
+    if not weights and _is_never_any(routing.loss, has_own):
         return None
     loss = tf.cast(routing.loss, routing.importance.dtype)
     # Call `add_loss` only after the sum over replicas, also for the gate's own
@@ -244,3 +244,15 @@ class LossWeightSchedule(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._epoch_start += self._last_batch + 1
+
+
+def _is_never_any(loss, has_own):
+    """Whether the gate's loss is 0 whatever the batch.
+
+    In eager mode a value of 0 may be that of this batch alone, such as an
+    empty one, and then its gradient is still wanted.
+    """
+    if has_own and tf.is_tensor(loss) and tf.executing_eagerly():
+        return False
+    value = tf.get_static_value(loss)
+    return value is not None and value == 0

@@ -212,7 +212,8 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         outputs_ND = dispatcher.combine(results)
         loss = None
         if training:
-            loss = balancing_loss(routing, self._loss_weights)
+            has_own = getattr(self.gate, "has_loss", True)
+            loss = balancing_loss(routing, self._loss_weights, has_own)
         if loss is not None:
             check_is_called(self)
             self.add_loss(counted_once(loss))

@@ -227,6 +227,7 @@ def test_output_shape_is_known_beforehand(case):
     assert tuple(known.shape) == case.choose(layer(inputs_for(case))).shape
 
 
+@pytest.mark.slow
 @all_layers
 def test_mixed_bfloat16_is_near_float32(case):
     x = inputs_for(case)

@@ -83,6 +83,7 @@ class BiasBalancedGate(Router):
 
     config_name = "bias_balanced"
     balances_itself = True
+    has_loss = False
     balance_knobs = ("update_rate",)
 
     def __init__(

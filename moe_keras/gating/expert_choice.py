@@ -74,6 +74,7 @@ class ExpertChoiceGate(Router):
     """
 
     balances_itself = True
+    has_loss = False
     balance_knobs = ()  # even by construction
     metric_names = ("tokens_without_expert",)
 

@@ -89,6 +89,7 @@ class HierarchicalGate(Router):
     """
 
     config_name = "hierarchical"
+    has_loss = False
     uses_groups = True
     not_options = ("num_groups", "experts_per_group", "k", "kernel_initializer")
     metric_names = NoisyTopKGate.metric_names

@@ -107,6 +107,7 @@ class NoisyTopKGate(Router):
     """
 
     config_name = "noisy_top_k"
+    has_loss = False
     metric_names = ("noise", "gap")
     balance_knobs = ("importance_loss_weight", "load_loss_weight")
     noise_knob = "noise_epsilon"

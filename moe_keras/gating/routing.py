@@ -23,6 +23,7 @@ class Routing(NamedTuple):
     A gate may also have these attributes:
 
     - `balances_itself = True`: by default `SparseMoE` adds no balancing loss.
+    - `has_loss = False`: `loss` is 0 for every batch.
     - `balance_knobs`: tuple of the names of arguments, of the gate or of
       `SparseMoE`, to raise where the load is uneven. By default the weights
       of the losses of `SparseMoE`, or none if the gate balances itself.

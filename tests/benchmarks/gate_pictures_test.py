@@ -40,6 +40,7 @@ def test_gates_start_with_an_uneven_load(program):
         assert np.sum(load[:2]) > share * program.TOKENS
 
 
+@pytest.mark.slow
 def test_each_picture_is_drawn(program, tmp_path, capsys):
     names = ("SwitchGate", "ExpertChoiceGate")
     gates = {name: program.GATES[name] for name in names}

@@ -100,6 +100,7 @@ MESHES = [
 REPLICAS = "replicas, experts shared out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MESHES, REPLICAS])
 def test_what_crosses_is_what_the_planner_says(name, load, traced):
     """All that crosses, whatever it is, is at most 1.1 times the least."""
@@ -196,6 +197,7 @@ def test_gradients_of_shards_stay_where_the_shards_are(accumulate_steps, load):
         assert max(c.bytes for c in crossings) < 4 * 8 * 256
 
 
+@pytest.mark.slow
 def test_keras_updates_shards_where_they_are(load):
     """In the step of `fit`, with two kernels of 16 kB on each device."""
     with MeshLayout("all:2", "hidden:all").scope():

@@ -224,6 +224,7 @@ class TestInLoops:
         with pytest.raises(ValueError, match="within a loop.*unroll=True"):
             model.fit(X, X[:, 0], verbose=0)
 
+    @pytest.mark.slow
     def test_unrolled_cell_trains_with_losses(self):
         model = compiled(keras.layers.RNN(Cell(layer_of()), unroll=True))
         assert np.isfinite(model.fit(X, X[:, 0], verbose=0).history["loss"])
@@ -234,6 +235,7 @@ class TestInLoops:
         logs = model.fit(X, X, batch_size=4, verbose=0).history
         assert np.isfinite(logs["loss"])
 
+    @pytest.mark.slow
     def test_time_distributed_is_refused_when_it_would_add_losses(self):
         model = compiled(keras.layers.TimeDistributed(layer_of()))
         with pytest.raises(ValueError, match="Leave the wrapper out"):

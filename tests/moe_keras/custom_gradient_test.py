@@ -127,6 +127,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_weights_of_a_graph_that_is_gone_leave_memory(name):
     def weights_of_a_trained_layer():

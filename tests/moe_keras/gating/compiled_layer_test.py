@@ -47,6 +47,7 @@ def run_of(layer, training, **kwargs):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GATES)
 @pytest.mark.parametrize(
     "masked, training, capacity_factor",

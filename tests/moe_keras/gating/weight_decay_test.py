@@ -36,6 +36,7 @@ def experts_per_token(optimizer, steps=300):
     return layer.routing_statistics().mean_k
 
 
+@pytest.mark.slow
 def test_thresholds_that_are_excluded_stay_near_the_scores():
     decay = keras.optimizers.AdamW(0.01, weight_decay=10.0)
     assert experts_per_token(decay) < 0.1  # no token passes any more

@@ -42,6 +42,7 @@ def _weights(model, path, family):
     return restored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("through", [_keras, _preset, _weights])
 def test_round_trips_in_both_directions(
     family, dense, sparse, through, tmp_path
@@ -63,6 +64,7 @@ def test_weights_are_loaded_into_a_sparse_model(
     np.testing.assert_array_equal(other(inputs), sparse(inputs))
 
 
+@pytest.mark.slow
 def test_an_exported_backbone_serves_the_same(family, tmp_path):
     # keras-hub's linear attention cannot be exported, sparse or not.
     sizes = {"num_layers": 1}

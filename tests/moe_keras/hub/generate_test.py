@@ -29,6 +29,7 @@ def expected(family):
     return ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine, jit_compile", [("auto", False), ("auto", True), ("blocks", False)]
 )

@@ -65,6 +65,7 @@ def test_losses_and_gradients_are_those_of_keras_hub(family, dense, sparse):
         )
 
 
+@pytest.mark.slow
 def test_one_token_reads_the_weights_of_k_experts(family, dense):
     model = sparsify(small_hub.make(family))
     inputs = small_hub.batch(family, lengths=[1])
@@ -85,6 +86,7 @@ def test_one_token_reads_the_weights_of_k_experts(family, dense):
     assert all(map(is_spoilt_by, range(len(whole))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["auto", "blocks"])
 def test_logits_of_blocks_are_those_of_keras_hub(family, dense, engine):
     inputs = small_hub.batch(family)

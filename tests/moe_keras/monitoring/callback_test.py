@@ -80,6 +80,7 @@ def test_second_fit_goes_on_and_is_wrapped_once():
     assert not hasattr(model.optimizer.apply.unwatched, "unwatched")
 
 
+@pytest.mark.slow
 def test_compiling_anew_is_noticed():
     model, _ = compiled_model()
     monitor = RoutingMonitor(every=4)
@@ -123,6 +124,7 @@ def test_model_is_saved_as_it_would_be_unwatched(tmp_path):
     assert observer is loaded.layers[0].monitor
 
 
+@pytest.mark.slow
 def test_replicas_count_together(two_replicas):
     with two_replicas.scope():
         model, _ = compiled_model()
@@ -136,6 +138,7 @@ def test_replicas_count_together(two_replicas):
         assert two.gate_gradient > 0
 
 
+@pytest.mark.slow
 def test_step_compiled_by_xla_counts_the_same():
     windows = []
     for jit_compile in (False, True):

@@ -30,6 +30,7 @@ def test_provoked_collapse_is_called_before_half_of_it(benchmark):
         assert result["called_at"] < 0.5
 
 
+@pytest.mark.slow
 def test_healthy_runs_raise_no_alarm(benchmark):
     for result in _results(benchmark, "healthy", (1, 2, 3), steps=100):
         assert result["first_alarm"] is None

@@ -59,6 +59,7 @@ def test_run_leaves_figures_and_a_model(config, tmp_path):
     assert any(line.startswith("Perplexity") for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -85,6 +86,7 @@ def test_stopped_run_ends_as_one_that_was_not(config, tmp_path, changes):
         np.testing.assert_array_equal(value, halves[path], err_msg=path)
 
 
+@pytest.mark.slow
 def test_model_learns_what_follows(config, tmp_path):
     """10 words: chance is 10; of what stands in the text 3 or 4 are left."""
     loop = dataclasses.replace(

@@ -103,6 +103,7 @@ def test_no_temperature_takes_the_most_probable(folder):
     assert text == best[0]
 
 
+@pytest.mark.slow
 def test_a_prompt_is_read_as_the_sequence_is(folder):
     """Prompts of several lengths in one batch, against each alone."""
     prompts = ["a", "the cat sees it", "dog sleeps"]

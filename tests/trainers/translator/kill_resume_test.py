@@ -83,6 +83,7 @@ def test_other_best_would_be_seen(tmp_path):
     assert (names, compared) == (["best/step-4", "best/step-5"], 0)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_says_how_to_go_on_and_ends_with_143(tmp_path):
     process = subprocess.Popen(
         _command(tmp_path), stdout=subprocess.PIPE, text=True

@@ -150,6 +150,7 @@ def left(model, average):
         ),
     ],
 )
+@pytest.mark.slow
 def test_replicas_equal_one_device(
     number,
     gate,

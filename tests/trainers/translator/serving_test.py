@@ -54,6 +54,7 @@ def translate(model, sources):
 
 
 class TestServedModel:
+    @pytest.mark.slow
     def test_no_sentence_takes_the_place_of_another(self, trained):
         served = served_model(trained)
         together, scores = translate(served, SOURCES)
@@ -110,6 +111,7 @@ class TestCard:
 
         return about
 
+    @pytest.mark.slow
     def test_an_ensemble_names_its_members(self, card):
         folder, _, told = card("last:2")
         assert told["ensemble"] == {

@@ -81,6 +81,7 @@ class TestLines:
         pairs = pair_groups([], "en-fr", Slow("\ufeffa\tb\n".encode()))
         assert list(pairs) == [[("a", "b")]]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
     def test_names_of_standard_input(self, name, tmp_path):
         (tmp_path / "a").write_text("one\n")

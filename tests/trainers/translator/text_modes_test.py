@@ -166,6 +166,7 @@ class TestLongLines:
         ]
         assert long == translate([self.LONG + " oh"])[0]
 
+    @pytest.mark.slow
     def test_split_line_is_the_translations_of_its_parts(self, folder):
         said = []
         translate = self.translator(folder, said, long_lines="split")

@@ -77,6 +77,7 @@ def test_given_vocabulary_is_the_one_of_the_folder_whatever_its_form(tmp_path):
     assert given_tokenizer(config, folder) is None
 
 
+@pytest.mark.slow
 def test_both_forms_of_a_text_are_translated_and_scored_alike(tmp_path):
     folder = make_folder(tmp_path, sentences=[COMPOSED, "a dog"])
     pairs = [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)]

@@ -105,6 +105,7 @@ class TestAgainstAutomaticDifferentiation:
             results_and_gradients(slow, *arguments),
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "name, compiled",
         [("product", False), ("product", True), ("additive", True)],

@@ -75,6 +75,7 @@ class TestBruteForce:
         model.log_prob = model.table - norm
         return model
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "constraints",
         [

@@ -193,6 +193,7 @@ def signature(served):
 class TestSignature:
     TEXTS = ["a small dog", "", "oh", "the dog sleeps"]
 
+    @pytest.mark.slow
     def test_it_gives_the_experts_of_each_subword(
         self, served, signature, large, tokenizer
     ):
