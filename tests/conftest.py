@@ -76,3 +76,13 @@ def foreground():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Marks the tests of the files that `thorough.txt` lists."""
+    folder = pathlib.Path(__file__).parent
+    lines = (folder / "thorough.txt").read_text("utf-8").splitlines()
+    thorough = {folder / line for line in lines if not line.startswith("#")}
+    for item in items:
+        if item.path in thorough:
+            item.add_marker(pytest.mark.thorough)
