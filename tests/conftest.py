@@ -1,6 +1,7 @@
 """What tests share: four logical CPUs on one machine, and a full disk."""
 
 import os
+import pathlib
 import signal
 import subprocess
 
