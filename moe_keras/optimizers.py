@@ -13,11 +13,11 @@ from moe_keras.placement.shards import Shard, device_of, mark, shard_of
 
 @keras.saving.register_keras_serializable(package="moe_keras")
 class FactoredAdam(keras.optimizers.Optimizer):
-    """Adam that remembers of an expert's kernel little more than its edges.
+    """Adam with a factored second moment for the kernels of experts.
 
-    Adam keeps two numbers for each weight, and thereby triples the memory of
-    a model. Appendix D of arXiv:1701.06538 does without nearly all of them
-    where the weights are, in the experts. For a matrix with gradient `g`
+    Adam keeps two numbers for each weight, which triples the memory of a
+    model. Appendix D of arXiv:1701.06538 leaves out nearly all of them for
+    experts, which have most of the weights. For a matrix with gradient `g`
 
         row     the moving average of the mean of g^2 along each row
         column  the same along each column
@@ -26,9 +26,9 @@ class FactoredAdam(keras.optimizers.Optimizer):
 
     There is no first moment: beta_1 is 0 for these weights. `E` kernels of
     `(D, H)`, stacked, have averages of `(E, D)` and `(E, H)`: each expert is
-    factored by itself. The mean of `row` is also that of `column`, so that it
-    does not matter which is taken, and where `g^2` is an outer product the
-    numbers are those of Adam with `beta_1=0`.
+    factored by itself. `row` and `column` have the same mean, so either may
+    divide the product. Where `g^2` is an outer product, the updates are those
+    of Adam with `beta_1=0`.
 
     Weights of three axes and more are factored, over the last two: kernels of
     stacked experts, and of the stacked routers of a hierarchical gate. All
@@ -152,7 +152,7 @@ class FactoredAdam(keras.optimizers.Optimizer):
         dtype = wide(variable.dtype)
         gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
         step = tf.cast(self.iterations + 1, dtype)
-        # As in Adam: the averages start at zero, and this makes up for it.
+        # As in Adam: the averages start at zero, and this corrects them.
         rate = tf.cast(learning_rate, dtype)
         rate *= tf.sqrt(1.0 - tf.constant(self.beta_2, dtype) ** step)
         root = self._factored_root(gradient, *(m.value for m in moments))
@@ -167,14 +167,15 @@ class FactoredAdam(keras.optimizers.Optimizer):
         square = tf.square(gradient)
         row = self._move(row, tf.reduce_mean(square, axis=-1))
         column = self._move(column, tf.reduce_mean(square, axis=-2))
-        # Of an expert that never had a token all is zero, the mean as well.
+        # An expert that never had a token has averages of zero, and so is
+        # their mean.
         share = tf.math.divide_no_nan(
             row, tf.reduce_mean(row, axis=-1, keepdims=True)
         )
         return tf.sqrt(share)[..., None] * tf.sqrt(column)[..., None, :]
 
     def _move(self, average, value):
-        """Moves an average towards a value; the average after it."""
+        """Moves an average towards a value, and returns the new average."""
         moved = self.beta_2 * average + (1.0 - self.beta_2) * value
         tf.raw_ops.AssignVariableOp(resource=average.handle, value=moved)
         return moved

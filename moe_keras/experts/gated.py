@@ -18,7 +18,7 @@ from moe_keras.experts.two_layers import each_alone, feed_forward
 
 @keras.saving.register_keras_serializable(package="moe_keras")
 class GatedFeedForwardExperts(StackedExperts):
-    """E feed-forward networks whose hidden layer gates itself (SwiGLU).
+    """E feed-forward networks with a gated hidden layer (SwiGLU).
 
     `y = (silu(x W_gate) * (x W_in)) W_out`, without biases
     (arXiv:2002.05202). A block of Mixtral (arXiv:2401.04088) is

@@ -1,16 +1,16 @@
-"""Products of ragged segments of tokens, each with weights of its own.
+"""Matrix products of ragged segments of tokens, one set of weights for each.
 
-The rows of all experts lie in one tensor, sorted by expert. A loop takes the
-slice of each expert that has any and runs ordinary matrix products on it: two
-for feed-forward experts, one for the secondary gates of a hierarchy, in which
-a group of experts takes the place of an expert.
-Nothing is padded, an idle expert costs nothing, and the graph has one size
-for 8 experts and for 2,000.
+The rows of all experts lie in one tensor, sorted by expert. A loop over the
+experts that have rows takes the slice of each and runs ordinary matrix
+products on it: two for feed-forward experts, one for the secondary gates of a
+hierarchy, where a group of experts takes the place of an expert. Nothing is
+padded, an idle expert costs nothing, and the graph has one size for 8 experts
+and for 2,000.
 
-The gradient is written out instead of left to TensorFlow. The loop's own
-gradient would copy all weights into lists, slice by slice; here they are
-read in place, and each weight gradient is stacked once. It also allows to
-recompute the hidden activations (appendix D of arXiv:1701.06538).
+The gradient is written by hand. TensorFlow's gradient of the loop would copy
+all weights into lists, slice by slice. Here they are read in place, and each
+weight gradient is stacked once. A gradient by hand can also recompute the
+hidden activations (appendix D of arXiv:1701.06538).
 
 S: rows of all experts    C: rows of one    D: depth    H: hidden size
 E: experts
@@ -21,23 +21,23 @@ import tensorflow as tf
 from moe_keras.custom_gradient import custom_gradient
 from moe_keras.experts.inside import Inside
 
-# Iterations do not depend on each other, forward or backward, so several run
-# at once: more than there are cores, because experts are uneven.
+# Iterations do not depend on each other, so several run at once. There are
+# more of them than cores, because experts have unlike numbers of rows.
 _PARALLEL_EXPERTS = 8
 
 
 def feed_forward_segments(rows, counts, weights, activation, recompute=False):
-    """`activation(x W_in + b_in) W_out + b_out` of each expert's own rows.
+    """Computes `activation(x W_in + b_in) W_out + b_out` for each expert.
 
     Args:
         rows: Tensor `(S, D)`, sorted by expert: `counts[0]` rows of expert 0,
-            then those of expert 1, and so on. Rows behind the last expert's
-            belong to nobody and give zeros.
+            then those of expert 1, and so on. Rows after those of the last
+            expert belong to no expert and give zeros.
         counts: int32 tensor `(E,)`.
         weights: List of tensors `kernel_in (E, D, H)`, `kernel_out (E, H,
-            D')` and, with biases, `bias_in (E, H)` and `bias_out (E, D')`. In
-            the place of `kernel_in` a tuple of kernels may stand: the products
-            with them come side by side.
+            D')` and, with biases, `bias_in (E, H)` and `bias_out (E, D')`.
+            `kernel_in` may be a tuple of kernels, whose products are put side
+            by side.
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass
             instead of keeping it.
@@ -60,8 +60,8 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
     """
     segments = _Segments(tf.convert_to_tensor(counts, tf.int32))
     inside, weights = Inside.of(weights, activation)
-    # On the device of the moment: a loop would take what has none, as weights
-    # that were just read, over the first device, and anew for every expert.
+    # Pin to the current device, or `while_loop` copies the weights through
+    # device 0 once for every expert.
     weights = [tf.identity(weight) for weight in weights]
 
     @custom_gradient
@@ -80,7 +80,7 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
 
 
 def multiply_segments(rows, counts, kernel):
-    """`x W` of each expert's own rows.
+    """Computes `x W` for each expert's rows.
 
     Args:
         rows: Tensor `(S, D)`, sorted by expert as for `feed_forward_segments`.
@@ -88,7 +88,7 @@ def multiply_segments(rows, counts, kernel):
         kernel: Tensor `(E, D, H)`.
 
     Returns:
-        Tensor `(S, H)`; zeros for rows behind the last expert's.
+        Tensor `(S, H)`; zeros for rows of no expert.
 
     Example:
 
@@ -116,7 +116,7 @@ def multiply_segments(rows, counts, kernel):
 
 
 class _Segments:
-    """The rows of each expert within a tensor that holds those of all."""
+    """Where each expert's rows lie in the tensor of all rows."""
 
     def __init__(self, counts_E):
         self.ends_E = tf.cumsum(counts_E)
@@ -141,7 +141,7 @@ class _Segments:
         )[1:]
 
     def empty_list(self, like, depth):
-        """A list to write each busy expert's rows to, and nobody's."""
+        """Makes a list for the rows of each busy expert, and of no expert."""
         return tf.TensorArray(
             like.dtype,
             self.num_busy + 1,
@@ -151,7 +151,7 @@ class _Segments:
         )
 
     def join(self, written, like):
-        """All rows in one tensor, with zeros for those of nobody."""
+        """Joins all rows in one tensor, with zeros for rows of no expert."""
         depth = written.element_shape[-1]
         nobody = tf.zeros(
             (tf.shape(like)[0] - self.ends_E[-1], depth), like.dtype
@@ -169,8 +169,8 @@ def _forward(segments, rows, weights, inside, recompute):
         output = inside.outputs(hidden, expert, weights)
         return outputs.write(turn, output), kept
 
-    # What is kept is as wide as the layer before its activation: one that
-    # changes the width has no `backward`.
+    # As wide as the hidden layer before the activation: an activation that
+    # changes the width has no `backward`, so that its input is kept.
     width, depth = inside.widths(weights)
     outputs, kept = segments.for_each(
         run_expert,
@@ -181,6 +181,8 @@ def _forward(segments, rows, weights, inside, recompute):
 
 
 def _backward(segments, rows, weights, inside, kept, d_outputs):
+    # For each busy expert: recompute or read its hidden layer, then take the
+    # gradient of its output back to its rows and to its own weights.
     def run_expert(turn, expert, d_rows, *d_weights):
         inputs = segments.take(expert, rows)
         if kept is None:
@@ -212,7 +214,7 @@ def _backward(segments, rows, weights, inside, kept, d_outputs):
             for w in weights
         ),
     )
-    # Idle experts have written nothing: `stack` gives them zeros.
+    # `stack` gives zeros for idle experts, which have written nothing.
     return segments.join(d_rows, rows), *(w.stack() for w in d_weights)
 
 

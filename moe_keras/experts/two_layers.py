@@ -1,4 +1,4 @@
-"""What experts of two layers have in common, whatever lies between the layers.
+"""Experts of two layers: initial values, and the choice of how to run them.
 
 E: experts    C: slots of an expert    D: depth    H: hidden size
 S: slots of all experts, sorted by expert
@@ -13,7 +13,7 @@ from moe_keras.experts.blocks import feed_forward_blocks
 from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.xla import is_compiled_by_xla
 
-# Both odd: a number's seed modulo 2^32 is that of no other number.
+# Both are odd, so that no two numbers have the same seed modulo 2^32.
 _STRIDE = 2654435761
 _SECOND_STRIDE = 2246822519
 
@@ -21,11 +21,11 @@ _SECOND_STRIDE = 2246822519
 def each_alone(initializer):
     """Makes an initializer draw kernels one by one, each as if it were alone.
 
-    Each has a seed of its own, told from that of the initializer and its
-    number: whoever draws it, and whatever else was drawn before, its numbers
-    are the same. Fans are those of one kernel. Each call here makes a copy of
-    the initializer, with another seed unless the user chose one, so that no
-    two weights are the same.
+    The seed of a kernel follows from the seed of the initializer and the
+    number of the kernel. So its values do not depend on who draws it or what
+    was drawn before. Fans are those of one kernel. Each call copies the
+    initializer and, unless the user chose a seed, takes another one, so that
+    no two weights are equal.
 
     Args:
         initializer: Keras initializer of one kernel.
@@ -70,8 +70,8 @@ def feed_forward(
     Args:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
         counts: int32 tensor `(E,)` or None.
-        weights: List of `kernel_in`, `kernel_out` and perhaps their biases,
-            as for `feed_forward_segments`.
+        weights: List of `kernel_in`, `kernel_out` and, where there are any,
+            their biases, as for `feed_forward_segments`.
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass.
         training: bool.
@@ -89,10 +89,10 @@ def feed_forward(
     12.0
     """
     if inputs.shape.rank == 2:
-        # At inference nothing is kept: no gradient is expected, and that of a
-        # SavedModel cannot capture the list in which it is kept.
+        # Keep nothing at inference: no gradient is expected, and a gradient
+        # in a SavedModel cannot capture the list of what is kept.
         run = feed_forward_segments
-        if is_compiled_by_xla():  # which knows no ragged shape
+        if is_compiled_by_xla():  # XLA needs static shapes
             run = feed_forward_blocks
         return run(
             inputs,

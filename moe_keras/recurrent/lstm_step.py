@@ -1,12 +1,12 @@
-"""One step of an LSTM and its gradient, in the pieces a recurrence needs.
+"""One step of an LSTM and its gradient, as `recurrence.py` needs them.
 
 T: time    B: batch    H: hidden units    Z: 4 H gate preactivations
-R: size of the feedback, what a step hands to the next one    P: projection
+R: size of the feedback, the tensor that a step passes on    P: projection
 
-A *feedback* is a small object without state that makes of the hidden value
-`o tanh(c)` what the next step finds. `Direct` hands on the hidden value
-itself, `Projected` its projection (arXiv:1701.06538, appendix C), and a
-decoder adds the context that its attention reads. Its methods:
+A *feedback* is a small object without state that turns the hidden value
+`o tanh(c)` into the tensor for the next step. `Direct` passes on the hidden
+value itself, `Projected` its projection (arXiv:1701.06538, appendix C); that
+of a decoder adds the context that its attention reads. Its methods:
 
     forward(hidden_BH, parameters, constants) -> (feedback_BR, saved)
     backward(d_feedback_BR, saved, transposed, constants)
@@ -26,14 +26,14 @@ import tensorflow as tf
 
 
 def cell_step(gates, feedback, cell, kernel):
-    """One LSTM step: `(B, Z)`, `(B, R)`, `(B, H)` to the hidden value.
+    """Computes one LSTM step from `(B, Z)`, `(B, R)` and `(B, H)`.
 
-    The product is done in the dtype of `kernel`, gates and cell state in
-    the dtype of `cell`, which is float32 or wider.
+    The product has the dtype of `kernel`; gates and cell state have the dtype
+    of `cell`, which is float32 or wider.
 
     Returns:
         `(hidden, new_cell, kept)`: hidden value `(B, H)` in the dtype of
-        `kernel`, cell state `(B, H)`, and what `Trace` lists first.
+        `kernel`, cell state `(B, H)`, and the first five tensors of `Trace`.
     """
     z_BZ = tf.cast(gates + tf.matmul(feedback, kernel), cell.dtype)
     units = cell.shape[-1]

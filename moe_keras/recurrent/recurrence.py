@@ -1,7 +1,7 @@
 """The LSTM recurrence as one differentiable function, free of layers.
 
 T: time    B: batch    H: hidden units    Z: 4 H gate preactivations
-R: size of the feedback, what a step hands to the next one
+R: size of the feedback, the tensor that a step passes to the next one
 
 A step of the recurrence is
 
@@ -12,11 +12,11 @@ A step of the recurrence is
     r_t = feedback(m_t)                 see moe_keras/recurrent/lstm_step.py
 
 Why it is fast: automatic differentiation would add up the gradient of every
-weight step by step, in small products. Here the backward loop only finds what
-its own next step needs, and the gradient of a weight is one product over all
-time steps, after the loop. The loop multiplies with kernels that were
-transposed before it: a product of a small batch with `transpose_b=True` takes
-twice the time. XLA, where it may, fuses all that is elementwise.
+weight step by step, in small products. Here the backward loop computes only
+what its next step needs, and the gradient of a weight is one product over all
+time steps, after the loop. Kernels are transposed before the loop, because a
+product of a small batch with `transpose_b=True` takes twice the time. XLA
+fuses the elementwise operations where it compiles the loop.
 """
 
 import dataclasses
@@ -46,15 +46,15 @@ class Problem(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What the forward loop keeps of its steps, in the order of time."""
+    """Tensors that the forward loop keeps, in the order of time."""
 
     gates_if: tf.Tensor  # (T, B, 2 H) activations of input and forget gate
     gate_g: tf.Tensor  # (T, B, H) candidate
     gate_o: tf.Tensor  # (T, B, H) output gate
-    cell: tf.Tensor  # (T, B, H) cell state that the step found
-    cell_tanh: tf.Tensor  # (T, B, H) tanh of the cell state that it made
-    feedback: tf.Tensor  # (T, B, R) what it passed on
-    saved: tuple  # whatever the feedback asked to keep
+    cell: tf.Tensor  # (T, B, H) cell state before the step
+    cell_tanh: tf.Tensor  # (T, B, H) tanh of the cell state after it
+    feedback: tf.Tensor  # (T, B, R) passed to the next step
+    saved: tuple  # tensors that the feedback asked to keep
 
 
 def recurrence(
@@ -73,17 +73,17 @@ def recurrence(
     Args:
         feedback: `Direct()`, `Projected()` or an object like them, see
             `moe_keras/recurrent/lstm_step.py`.
-        gates: Tensor `(T, B, Z)`, the inputs' share of the preactivations.
+        gates: Tensor `(T, B, Z)`, the preactivations from the inputs.
         state: pair of feedback `(B, R)` and cell state `(B, H)` before the
             first step.
-        kernel: Tensor `(R, Z)`, the feedback's share of the preactivations.
+        kernel: Tensor `(R, Z)` that makes preactivations of the feedback.
         parameters: tuple of tensors that the feedback has gradients for.
-        constants: tuple of tensors that it needs besides.
+        constants: tuple of further tensors that it needs.
         mask: optional bool tensor `(T, B)`; where it is False a step passes
             its state on unchanged and gives out zeros.
-        go_backwards: bool. Begins with the last time step.
+        go_backwards: bool. Whether to begin with the last time step.
         compiled: True, False or `"auto"`. Whether XLA compiles the two loops,
-            anew for every batch size and length. `"auto"` does so inside of a
+            once for every batch size and length. `"auto"` compiles inside a
             graph that knows both.
 
     Returns:
@@ -115,7 +115,7 @@ def recurrence(
 
 
 def _differentiable(loops, compiled, mask_TB1, constants):
-    """The forward loop, with the backward loop for its gradient.
+    """Makes the forward loop a function whose gradient is the backward loop.
 
     Returns:
         Function `(gates, feedback, cell, kernel, *parameters)`, as `Problem`
@@ -162,10 +162,10 @@ def _run(loops, method, compiled, *arguments):
 
 @functools.cache
 def _as_function(loops, method, compiled, widths):
-    """One `tf.function` for all layers alike: each shape compiles once.
+    """Makes one `tf.function` for all like layers: a shape compiles once.
 
-    Layers of other `widths` get their own, so that only batch and time are
-    generalised, never the sizes of the weights.
+    Layers of other `widths` get another one, so that TensorFlow generalises
+    batch and time but never the sizes of the weights.
     """
     return tf.function(
         lambda *arguments: getattr(loops, method)(*arguments),
@@ -183,7 +183,7 @@ class Loops:
     go_backwards: bool
 
     def forward(self, problem):
-        """Returns `(outputs, (feedback, cell) at the end, Trace)`."""
+        """Runs all steps: `(outputs, (feedback, cell) at the end, Trace)`."""
         cell_dtype, dtype = problem.cell.dtype, problem.kernel.dtype
         saved_dtypes = self.feedback.saved_dtypes(problem.parameters)
 
@@ -211,7 +211,11 @@ class Loops:
         return _zero_where_masked(trace.feedback, problem.mask), state, trace
 
     def backward(self, problem, trace, d_outputs, d_feedback, d_cell):
-        """Returns the gradients of what is differentiable in `problem`."""
+        """Computes the gradients of the differentiable parts of `problem`.
+
+        The loop goes back through the steps and keeps the gradients of the
+        preactivations; after it, each weight gradient is one product.
+        """
         d_outputs = _zero_where_masked(d_outputs, problem.mask)
         kernel_ZR = tf.transpose(problem.kernel)
         transposed = self.feedback.transpose(problem.parameters)
@@ -265,7 +269,7 @@ class Loops:
         )
 
     def _feedback_before(self, first_BR, feedback_TBR):
-        """The feedback that each step received from the one before it."""
+        """The feedback that each step received from the previous step."""
         first = first_BR[tf.newaxis]
         if self.go_backwards:
             return tf.concat([feedback_TBR, first], axis=0)[1:]
@@ -273,7 +277,7 @@ class Loops:
 
 
 def _loop(step, state, dtypes, over, reverse):
-    """Loops over the first axis of `over`, in reverse or not.
+    """Loops over the first axis of `over`, forward or in reverse.
 
     Args:
         step: `(index, *state) -> (new state, values to keep)`. Values are
@@ -309,7 +313,7 @@ def _loop(step, state, dtypes, over, reverse):
         (0, state, arrays),
         parallel_iterations=1,
     )
-    # Not `array.stack()`, which fails for no steps: their shape is told here.
+    # `array.stack()` would fail for zero steps: it cannot know the shape.
     batch = tf.shape(over)[1]
     stacked = [
         tf.raw_ops.TensorListStack(
