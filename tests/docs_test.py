@@ -23,6 +23,7 @@ LAYERS = (
     "moe_keras",
     "translation",
     "language_model",
+    "server",
     "trainers",
 )  # each knows those before it
 SOURCES = sorted(
