@@ -3,6 +3,7 @@
 import functools
 import sys
 
+from trainers.engine.checkpoints.average import save_average
 from trainers.engine.config.presets import preset_named
 from trainers.engine.program.body import run_body
 from trainers.engine.program.output import write_groups
@@ -10,6 +11,7 @@ from trainers.engine.program.usage import TRAINING
 from trainers.engine.worker_options import WorkerOptions
 from trainers.language_model import task
 from trainers.language_model.expert_study import study_experts
+from trainers.language_model.folder import LmFolder
 from trainers.language_model.presets import PRESETS
 from trainers.language_model.text_modes import (
     LineContinuer,
@@ -74,7 +76,7 @@ def _generate(model_dir, paths, flags):
 
 
 def _average(model_dir, _, flags):
-    task.average(model_dir, flags.average_of, _say)
+    save_average(LmFolder(model_dir), flags.average_of, _say)
 
 
 def _experts(model_dir, _, flags):

@@ -1,4 +1,4 @@
-"""What there is to do with a language model: train, evaluate, average.
+"""What there is to do with a language model: train and evaluate.
 
 Every function takes a configuration or a folder; flags are the business of
 `trainers.lm` alone.
@@ -15,7 +15,6 @@ from language_model.corpora import open_lines
 from language_model.generate import TextGenerator
 from language_model.softmax import SampledSoftmax
 from trainers.engine.batches import SharedBatches
-from trainers.engine.checkpoints.average import average_checkpoints
 from trainers.engine.routing_table import reset_routing, routing_figures
 from trainers.engine.run import begin_run
 from trainers.engine.task import Task
@@ -34,6 +33,7 @@ from trainers.language_model.vocabulary import (
     with_vocabulary,
 )
 from translation.text.special_ids import PAD_ID
+from translation.text.text_files import read_labels
 
 _SAMPLES = 5  # texts that are shown at the end
 
@@ -74,7 +74,7 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
             if run.is_chief:
                 make_vocabulary(config, folder, corpora["train"], run.log)
             run.wait()
-            vocabulary = folder.load_vocabulary(config.vocabulary_kind)
+            vocabulary = folder.load_vocabulary(config)
             config = with_vocabulary(config, vocabulary)
             loop = None
             if not run.is_finished(config):
@@ -103,39 +103,6 @@ def evaluate(model_dir, test=None, labels=None, log=print):
     found = _figures(config, model, vocabulary, corpus, labels, log)
     report.show_results(found, log)
     return found
-
-
-def average(model_dir, which="best", log=print):
-    """Averages the weights of several checkpoints of a run.
-
-    Args:
-        model_dir: str or path of a folder with a trained model.
-        which: str. `best` or `last`, for all that were kept, or with a number
-            of them, as `last:5`.
-        log: Function of one line of text.
-
-    Returns:
-        Path of the folder that has the mean, to be used like any other.
-    """
-    folder = LmFolder(model_dir)
-    config = folder.load_config()
-    with folder.lock():
-        model = build_model(config)
-        vocabulary = folder.load_vocabulary(config.vocabulary_kind)
-        used = average_checkpoints(
-            folder.path, model, which, identity(config, vocabulary)
-        )
-        averaged = LmFolder(folder.path / "averaged")
-        averaged.save_model(
-            config,
-            model,
-            vocabulary,
-            step=max(stored.step for stored in used),
-            averaged=[stored.path.name for stored in used],
-        )
-    names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
-    log(f"The mean of {names} is in {averaged.path}.")
-    return averaged.path
 
 
 def training_loss(model, batch, sampled=None, carried=None):
@@ -277,9 +244,7 @@ def _with_perplexity(means):
 def _figures(config, model, vocabulary, corpus, labels, log):
     lines = list(corpus.read())
     log(f"Reading {len(lines):,} lines of {corpus.name} ...")
-    label_of = None
-    if labels is not None:
-        label_of = report.read_labels(labels, len(lines))
+    label_of = read_labels(labels, len(lines))
     measure = LineLikelihoods(
         model,
         vocabulary,

@@ -3,6 +3,7 @@
 import functools
 import sys
 
+from trainers.engine.checkpoints.average import save_average
 from trainers.engine.config.overrides import with_overrides
 from trainers.engine.config.presets import preset_named
 from trainers.engine.program.body import run_body
@@ -134,7 +135,7 @@ def _export(model_dir, _, flags):
 
 
 def _average(model_dir, _, flags):
-    translation_task.average(model_dir, flags.average_of, _say)
+    save_average(ModelFolder(model_dir), flags.average_of, _say)
 
 
 def _experts(model_dir, _, flags):

@@ -1,4 +1,4 @@
-"""What there is to do with a translator: train, evaluate, average, export.
+"""What there is to do with a translator: train, evaluate, export.
 
 Every function takes a configuration or a model folder; flags are the business
 of `trainers.nmt` alone.
@@ -9,7 +9,6 @@ import functools
 
 import tensorflow as tf
 
-from trainers.engine.checkpoints.average import average_checkpoints
 from trainers.engine.losses import (
     masked_sum,
     smoothed_cross_entropy,
@@ -156,38 +155,6 @@ def evaluate(model_dir, test=None, changes=(), log=print, references=None):
     results = final_figures(config, model, tokenizer, corpus, log, more, keep)
     report.show_results(results, log)
     return results
-
-
-def average(model_dir, which="best", log=print):
-    """Averages the weights of several checkpoints of a run.
-
-    Args:
-        model_dir: str or path of a folder with a trained model.
-        which: str. `best` or `last`, for all that were kept, or with a number
-            of them, as `last:5`.
-        log: Function of one line of text.
-
-    Returns:
-        Path of the model folder that has the mean, to be evaluated and
-        exported like any other.
-    """
-    folder = ModelFolder(model_dir)
-    config = folder.load_config()
-    with folder.lock():
-        model, tokenizer = build_model(config), folder.load_tokenizer()
-        its_identity = identity(config, tokenizer)
-        used = average_checkpoints(folder.path, model, which, its_identity)
-        averaged = ModelFolder(folder.path / "averaged")
-        averaged.save_model(
-            config,
-            model,
-            tokenizer,
-            step=max(stored.step for stored in used),
-            averaged=[stored.path.name for stored in used],
-        )
-    names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
-    log(f"The mean of {names} is in {averaged.path}.")
-    return averaged.path
 
 
 def export(
