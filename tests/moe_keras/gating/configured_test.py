@@ -11,8 +11,9 @@ import pytest
 import translation
 from moe_keras.gating import GATES
 from moe_keras.gating.configured import make_gate, parse_options
+from moe_keras.moe_config import dense_twin
 from moe_keras.monitoring import Judge, Thresholds, make_window
-from translation.model.config import TranslatorConfig, dense_twin
+from translation.model.config import TranslatorConfig
 
 PAGE = pathlib.Path(translation.__file__).parents[1] / "docs/training.md"
 OTHERS = {  # of a value other than the default, for each option
