@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 
 import moe_keras
+from moe_keras.experts import ClampedGLU
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,6 +313,16 @@ LAYER_CASES = [
         unknown=(1,),
         splits=False,
     ),
+    LayerCase(
+        "gated_feed_forward_experts_of_gpt_oss",
+        moe_keras.GatedFeedForwardExperts,
+        lambda: dict(
+            num_experts=4, hidden_dim=6, use_bias=True, glu=ClampedGLU(3.0, 1.5)
+        ),
+        (4, 5, 3),
+        unknown=(1,),
+        splits=False,
+    ),
 ]
 
 GATES = (
@@ -371,6 +382,7 @@ CONFIG_CASES = [
             recompute=True,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            bias_regularizer=keras.regularizers.L1(0.01),
         ),
     ),
     LayerCase(
