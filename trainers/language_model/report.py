@@ -3,15 +3,13 @@
 import shlex
 
 from language_model.sizes import count_sizes
-from trainers.engine.config.overrides import field_paths
+from trainers.engine.config.overrides import show_fields
 from trainers.engine.routing_table import show_routing
 
 
 def show_config(config, log):
     """The effective configuration and the size of the model."""
-    log("Configuration (change a field with --set FIELD=VALUE):")
-    for path, value in field_paths(config).items():
-        log(f"  {path} = {value!r}")
+    show_fields(config, log)
     sizes = count_sizes(config.model)
     log(
         f"Parameters: {sizes.total:,} in all, {sizes.parameters:,} without "

@@ -234,5 +234,5 @@ class TestOwnEvaluation:
         folder = ModelFolder(tmp_path / "run")
         config = with_overrides(SMALL, [f"train={place / 'old/train'}"])
         folder.save_config(config)
-        task._check_start(config, folder)
+        task.TranslationJob(config, folder).check()
         assert json.loads((folder.path / "config.json").read_text())
