@@ -12,9 +12,9 @@ from moe_keras.experts.activation import (
     Activation,
     activation_without_weights,
 )
+from moe_keras.experts.feed_forward import feed_forward
 from moe_keras.experts.glu import checked_glu
-from moe_keras.experts.stacked import StackedExperts
-from moe_keras.experts.two_layers import each_alone, feed_forward
+from moe_keras.experts.stacked import StackedExperts, each_alone
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
