@@ -80,7 +80,7 @@ def shared_vocabulary(arguments):
     config = _config(arguments, "small_moe_1_wide", [])
     corpus = open_lines(config.train)
     make_vocabulary(config, folder, corpus, print)
-    vocabulary = folder.load_vocabulary(config.vocabulary_kind)
+    vocabulary = folder.load_vocabulary(config)
     lines = list(itertools.islice(corpus.read(), _SAMPLE))
     words = sum(len(line.split()) + 1 for line in lines)
     ids = sum(len(row) + 1 for row in vocabulary.encode(lines))

@@ -2,14 +2,16 @@
 
 import dataclasses
 
-from moe_keras.gating.configured import check_gate
+from moe_keras.moe_config import MoEConfig
 
 LAYERS = ("lstm", "moe")
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageModelConfig:
+class LanguageModelConfig(MoEConfig):
     """Sizes and shape of a language model (paper, appendix C).
+
+    The fields of its MoE layers are those of `MoEConfig`.
 
     Raises:
         ValueError: when a field is out of range, naming the field, what was
@@ -18,8 +20,8 @@ class LanguageModelConfig:
     Example:
 
     >>> config = LanguageModelConfig(vocab_size=100, num_experts=8)
-    >>> dense_twin(config).num_experts, config.layers
-    (1, ('lstm', 'moe', 'lstm'))
+    >>> config.num_experts, config.layers
+    (8, ('lstm', 'moe', 'lstm'))
     """
 
     vocab_size: int = 8000  # V: subwords or words
@@ -28,25 +30,18 @@ class LanguageModelConfig:
     lstm_units: int = 128  # H: cells of an LSTM; projected to `depth` if unlike
     num_experts: int = 32  # E: experts of each MoE; 1 is a dense layer
     experts_per_token: int = 4  # K: experts chosen for each token
-    gate: str = "noisy_top_k"  # how experts are chosen: docs/gating.md
-    gate_options: str = ""  # its other arguments: NAME=VALUE,NAME=VALUE
-    expert_groups: int = 1  # G: groups of experts of a hierarchical gate
-    groups_per_token: int = 1  # groups that share a token's K experts
     expert_hidden_dim: int = 256  # units of an expert's hidden layer
     expert_hidden_layers: int = 1  # of each expert (MoE-1-Deep has 4)
     expert_bias: bool = False  # biases in the experts (the paper counts none)
-    moe_activation: str = "sigmoid"  # on the MoE output (paper: sigmoid)
     importance_loss_weight: float = 0.1  # w_importance (equation 7)
     load_loss_weight: float = 0.1  # w_load (equation 11)
-    capacity_factor: float | None = None  # None: dropless; else slots / mean
     dropout: float = 0.1  # on every output of embedding, LSTM and MoE
     share_softmax: bool = False  # the embedding is the softmax kernel too
 
     def __post_init__(self):
         object.__setattr__(self, "layers", tuple(self.layers))
+        super().__post_init__()
         self._check_layers()
-        self._check_sizes()
-        check_gate(self)
 
     def _check_layers(self):
         unknown = [kind for kind in self.layers if kind not in LAYERS]
@@ -56,15 +51,6 @@ class LanguageModelConfig:
                 "from the embedding on, such as ('lstm', 'moe', 'lstm'). "
                 f"Received: layers={self.layers}"
             )
-
-    def _check_sizes(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and (type(value) is not int or value < 1):
-                raise ValueError(
-                    f"`{field.name}` must be a positive integer. "
-                    f"Received: {field.name}={value!r}"
-                )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(
                 "`dropout` must be at least 0 and below 1. "
@@ -75,22 +61,3 @@ class LanguageModelConfig:
     def projection_dim(self):
         """Output size of an LSTM, or None where it needs no projection."""
         return None if self.lstm_units == self.depth else self.depth
-
-
-def dense_twin(config):
-    """The paper's MoE-1-Wide: one expert of the same ops per timestep.
-
-    Each MoE becomes one feed-forward layer that every token visits, as wide
-    as the `K` experts of a token together.
-    """
-    return dataclasses.replace(
-        config,
-        num_experts=1,
-        experts_per_token=1,
-        gate="noisy_top_k",
-        gate_options="",
-        expert_groups=1,
-        groups_per_token=1,
-        expert_hidden_dim=config.experts_per_token * config.expert_hidden_dim,
-        capacity_factor=None,
-    )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 
 import moe_keras
+from moe_keras.experts import ClampedGLU
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +112,7 @@ LAYER_CASES = [
             noise_epsilon=0.1,
             seed=1,
             kernel_regularizer=keras.regularizers.L2(0.01),
+            use_bias=True,
         ),
         (8, 4),
         choose=lambda routing: routing.gate,
@@ -124,6 +126,7 @@ LAYER_CASES = [
             threshold_loss_weight=0.2,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            use_bias=True,
         ),
         (8, 4),
         choose=_squares_and_loss,
@@ -138,6 +141,7 @@ LAYER_CASES = [
             seed=1,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            use_bias=True,
         ),
         (8, 4),
         choose=lambda routing: routing.gate,
@@ -193,6 +197,32 @@ LAYER_CASES = [
         composed=True,
     ),
     LayerCase(
+        "sparse_moe_with_shared_expert",
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
+            gate=moe_keras.TopKGate(5, k=2),
+            expert=moe_keras.GatedFeedForwardExperts(5, 6),
+            shared_expert=moe_keras.GatedFeedForwardExperts(2, 7),
+            shared_gate="sigmoid",
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_with_shared_keras_layer",
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
+            k=2,
+            hidden_dim=6,
+            shared_expert=keras.Sequential([_dense_expert()]),
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+        composed=True,
+    ),
+    LayerCase(
         "sparse_moe_by_threshold",
         moe_keras.SparseMoE,
         lambda: dict(
@@ -229,6 +259,7 @@ LAYER_CASES = [
             seed=1,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            use_bias=True,
         ),
         (8, 4),
         choose=lambda routing: routing.gate,
@@ -244,6 +275,7 @@ LAYER_CASES = [
             seed=1,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            use_bias=True,
         ),
         (8, 4),
         choose=lambda routing: routing.gate,
@@ -252,12 +284,16 @@ LAYER_CASES = [
         "bias_balanced_gate",
         moe_keras.BiasBalancedGate,
         lambda: dict(
-            num_experts=5,
+            num_experts=8,
             k=2,
             update_rate=0.1,
             update_every=2,
+            num_groups=4,
+            groups_per_token=2,
+            gate_scale=2.5,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            use_bias=True,
         ),
         (8, 4),
         choose=lambda routing: routing.gate,
@@ -275,6 +311,7 @@ LAYER_CASES = [
             z_loss_weight=0.3,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            use_bias=True,
         ),
         (8, 4),
         choose=lambda routing: routing.gate,
@@ -288,6 +325,7 @@ LAYER_CASES = [
             capacity_factor=1.5,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            use_bias=True,
         ),
         (8, 4),
         # A sum over K, which is not known beforehand.
@@ -297,6 +335,16 @@ LAYER_CASES = [
         "gated_feed_forward_experts",
         moe_keras.GatedFeedForwardExperts,
         lambda: dict(num_experts=4, hidden_dim=6, output_dim=2),
+        (4, 5, 3),
+        unknown=(1,),
+        splits=False,
+    ),
+    LayerCase(
+        "gated_feed_forward_experts_of_gpt_oss",
+        moe_keras.GatedFeedForwardExperts,
+        lambda: dict(
+            num_experts=4, hidden_dim=6, use_bias=True, glu=ClampedGLU(3.0, 1.5)
+        ),
         (4, 5, 3),
         unknown=(1,),
         splits=False,
@@ -360,6 +408,7 @@ CONFIG_CASES = [
             recompute=True,
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
+            bias_regularizer=keras.regularizers.L1(0.01),
         ),
     ),
     LayerCase(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from trainers.engine import job
 from trainers.engine.config.loop_config import LoopConfig
 from trainers.translator import task
 from trainers.translator.presets import NmtConfig
@@ -58,7 +59,7 @@ def train(config, folder, scores=(), log=lambda line: None):
     evaluation = GivenScores(scores)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(task, "DevEvaluation", lambda *_: evaluation)
-        patch.setattr(task, "_finish", lambda c, f, loop, *_: loop)
+        patch.setattr(job, "_finish", lambda job, loop, log: loop)
         return task.train_and_evaluate(config, folder, log)
 
 

@@ -38,10 +38,13 @@ from trainers.engine.program.flags import (
 from trainers.language_model import usage
 
 
-def define_flags():
-    """Define the program's flags.
+def define_flags(values=flags.FLAGS):
+    """Defines the program's flags.
 
     Not on import, since other programs have flags of the same names.
+
+    Args:
+        values: `absl.flags.FlagValues` that they are defined in.
     """
     flags.DEFINE_enum(
         "mode",
@@ -52,28 +55,54 @@ def define_flags():
         "each line, with tabs between. generate continues each line. average "
         "writes the mean of checkpoints to MODEL_DIR/averaged, a folder for "
         "the other modes. experts shows what the experts do with --test.",
+        flag_values=values,
     )
-    define_config_flags(usage.PRESETS, "runs/lm-PRESET")
+    define_config_flags(values, usage.PRESETS, "runs/lm-PRESET")
+    _define_corpus_flags(values)
+    _define_text_flags(values)
+    define_average_flag(values)
+    define_worker_flags(values)
+    define_threads_flag(values)
+    flags.adopt_module_key_flags(entry, values)  # --version
+
+
+def _define_corpus_flags(values):
     flags.DEFINE_string(
         "train",
         None,
         "Text to train on, joined by commas: a file, a pattern, a folder, "
         "tfds:NAME or phrasebook; with @WEIGHT after each they are mixed.",
+        flag_values=values,
     )
-    flags.DEFINE_string("dev", None, "Text that chooses the best checkpoint.")
-    flags.DEFINE_string("test", None, "Text that is reported.")
+    flags.DEFINE_string(
+        "dev",
+        None,
+        "Text that chooses the best checkpoint.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "test",
+        None,
+        "Text that is reported.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "labels",
         None,
         "File with a label for each line of --test, such as its domain: "
         "evaluate tells perplexity for each, experts how much of the choice "
         "of experts it is.",
+        flag_values=values,
     )
+
+
+def _define_text_flags(values):
     flags.DEFINE_float(
         "rerank",
         None,
         "score reads n-best lists, LINE ||| TEXT ||| SCORE, adds this times "
         "the log probability to the scores and sorts each list.",
+        flag_values=values,
     )
     flags.DEFINE_integer(
         "samples",
@@ -81,20 +110,17 @@ def define_flags():
         "Continuations of each line, written as LINE ||| TEXT; 0 for one "
         "alone.",
         lower_bound=0,
+        flag_values=values,
     )
-    define_average_flag()
-    define_worker_flags()
-    define_threads_flag()
-    flags.adopt_module_key_flags(entry)  # --version
 
 
-def main(argv):
+def main(argv, values=flags.FLAGS):
     """Does what the flags ask for; see the top of this file."""
-    usage.USAGE.check(flags.FLAGS.mode, argv[1:])
+    usage.USAGE.check(values, argv[1:])
     # Not before the flags are known to be right: TensorFlow takes seconds.
     from trainers.language_model import modes
 
-    modes.run(flags.FLAGS.mode, argv[1:], flags.FLAGS)
+    modes.run(values.mode, argv[1:], values)
 
 
 if __name__ == "__main__":

@@ -51,120 +51,167 @@ from trainers.engine.program.flags import (
 )
 from trainers.translator import usage
 
-_MODE = flags.DEFINE_enum(
-    "mode",
-    "train_and_evaluate",
-    usage.MODES,
-    "What to do. translate reads the files named, or standard input, a "
-    "sentence a line, and writes a line for each. score reads corpora named, "
-    "or standard input, source and translation with a tab between, and writes "
-    "log probability, score, subwords and their log probabilities, with tabs "
-    "between. average writes the mean of checkpoints to MODEL_DIR/averaged, a "
-    "folder for the other modes. experts shows what the experts do with the "
-    "test corpus.",
-)
-define_config_flags(
-    usage.PRESETS,
-    "runs/PRESET-PAIR",
-    "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
-)
-flags.DEFINE_string(
-    "pair",
-    None,
-    "Source and target language, as en-fr, en-pt_BR or zh_Hant-en, or one "
-    "twice.",
-)
-flags.DEFINE_string(
-    "train",
-    None,
-    "Corpora to train on, joined by commas: PREFIX of two files, FILE.tsv, "
-    "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are mixed. "
-    "A comma or @ of a name has a backslash before it.",
-)
-flags.DEFINE_string(
-    "init_from",
-    None,
-    "Model folder whose best weights training on --train starts from; its "
-    "languages, vocabulary and sizes are taken over.",
-)
-flags.DEFINE_string("dev", None, "Corpus that chooses the best checkpoint.")
-flags.DEFINE_string("test", None, "Corpus that is reported.")
-flags.DEFINE_string(
-    "references",
-    None,
-    "More references of --test: text files with commas between, a line for "
-    "each sentence.",
-)
-define_average_flag()
-flags.DEFINE_integer(
-    "n_best",
-    0,
-    "Translations of each line, written as LINE ||| TRANSLATION ||| SCORE; 0 "
-    "for the best one alone.",
-    lower_bound=0,
-)
-flags.DEFINE_bool(
-    "prefixes",
-    False,
-    "Lines of --mode=translate are a source and, behind a tab, how its "
-    "translation begins.",
-)
-flags.DEFINE_enum(
-    "alignments",
-    "none",
-    usage.ALIGNMENTS,
-    "What --mode=translate adds after |||: links of words as 0-0 1-2, source "
-    "first (hard), or the attention between all subwords, as JSON (soft).",
-)
-flags.DEFINE_enum(
-    "long_lines",
-    "cut",
-    usage.LONG_LINES,
-    "What becomes of lines with over --max_source_length subwords, which are "
-    "named on standard error: cut translates their beginning, split each "
-    "sentence of them by itself, and refuse ends the program.",
-)
-flags.DEFINE_integer(
-    "max_source_length",
-    256,
-    "Subwords of a line that are translated at once, end mark included.",
-    lower_bound=2,
-)
-flags.DEFINE_list(
-    "ensemble",
-    [],
-    "Models that translate, score or are exported as one: model folders with "
-    "commas between, or best:N or last:N, checkpoints of --model_dir. The "
-    "vocabulary, the search and the folder of the export are --model_dir's.",
-)
-flags.DEFINE_enum(
-    "ensemble_mean",
-    usage.MEANS[0],
-    usage.MEANS,
-    "What an ensemble averages.",
-)
-flags.DEFINE_string(
-    "labels", None, "File for --mode=experts: a label a line, each a sentence."
-)
-flags.DEFINE_enum(
-    "export_precision",
-    "float32",
-    usage.PRECISIONS,
-    "Of weights and products in the SavedModel.",
-)
-define_worker_flags()
-define_threads_flag()
-flags.adopt_module_key_flags(entry)  # --version
+
+def define_flags(values=flags.FLAGS):
+    """Defines the program's flags.
+
+    Not on import, since other programs have flags of the same names.
+
+    Args:
+        values: `absl.flags.FlagValues` that they are defined in.
+    """
+    flags.DEFINE_enum(
+        "mode",
+        "train_and_evaluate",
+        usage.MODES,
+        "What to do. translate reads the files named, or standard input, a "
+        "sentence a line, and writes a line for each. score reads corpora "
+        "named, or standard input, source and translation with a tab between, "
+        "and writes log probability, score, subwords and their log "
+        "probabilities, with tabs between. average writes the mean of "
+        "checkpoints to MODEL_DIR/averaged, a folder for the other modes. "
+        "experts shows what the experts do with the test corpus.",
+        flag_values=values,
+    )
+    define_config_flags(
+        values,
+        usage.PRESETS,
+        "runs/PRESET-PAIR",
+        "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
+    )
+    _define_corpus_flags(values)
+    _define_text_flags(values)
+    define_average_flag(values)
+    define_worker_flags(values)
+    define_threads_flag(values)
+    flags.adopt_module_key_flags(entry, values)  # --version
 
 
-def main(argv):
+def _define_corpus_flags(values):
+    flags.DEFINE_string(
+        "pair",
+        None,
+        "Source and target language, as en-fr, en-pt_BR or zh_Hant-en, or one "
+        "twice.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "train",
+        None,
+        "Corpora to train on, joined by commas: PREFIX of two files, FILE.tsv, "
+        "tfds:NAME/CONFIG or phrasebook; with @WEIGHT after each they are "
+        "mixed. A comma or @ of a name has a backslash before it.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "Model folder whose best weights training on --train starts from; its "
+        "languages, vocabulary and sizes are taken over.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "dev",
+        None,
+        "Corpus that chooses the best checkpoint.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "test",
+        None,
+        "Corpus that is reported.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "references",
+        None,
+        "More references of --test: text files with commas between, a line for "
+        "each sentence.",
+        flag_values=values,
+    )
+
+
+def _define_text_flags(values):
+    flags.DEFINE_integer(
+        "n_best",
+        0,
+        "Translations of each line, written as LINE ||| TRANSLATION ||| SCORE; "
+        "0 for the best one alone.",
+        lower_bound=0,
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "prefixes",
+        False,
+        "Lines of --mode=translate are a source and, behind a tab, how its "
+        "translation begins.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "alignments",
+        "none",
+        usage.ALIGNMENTS,
+        "What --mode=translate adds after |||: links of words as 0-0 1-2, "
+        "source first (hard), or the attention between all subwords, as JSON "
+        "(soft).",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "long_lines",
+        "cut",
+        usage.LONG_LINES,
+        "What becomes of lines with over --max_source_length subwords, which "
+        "are named on standard error: cut translates their beginning, split "
+        "each sentence of them by itself, and refuse ends the program.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_source_length",
+        256,
+        "Subwords of a line that are translated at once, end mark included.",
+        lower_bound=2,
+        flag_values=values,
+    )
+    flags.DEFINE_list(
+        "ensemble",
+        [],
+        "Models that translate, score or are exported as one: model folders "
+        "with commas between, or best:N or last:N, checkpoints of --model_dir. "
+        "The vocabulary, the search and the folder of the export are "
+        "--model_dir's.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "ensemble_mean",
+        usage.MEANS[0],
+        usage.MEANS,
+        "What an ensemble averages.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "labels",
+        None,
+        "File for --mode=experts: a label a line, each a sentence.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "export_precision",
+        "float32",
+        usage.PRECISIONS,
+        "Of weights and products in the SavedModel.",
+        flag_values=values,
+    )
+
+
+def main(argv, values=flags.FLAGS):
     """Does what the flags ask for; see the top of this file."""
-    usage.USAGE.check(_MODE.value, argv[1:])
+    usage.USAGE.check(values, argv[1:])
     # Not before the flags are known to be right: TensorFlow takes seconds.
     from trainers.translator import modes
 
-    modes.run(_MODE.value, argv[1:], flags.FLAGS)
+    modes.run(values.mode, argv[1:], values)
 
 
 if __name__ == "__main__":
+    define_flags()
     entry.run(main)

@@ -18,7 +18,7 @@ import math
 import tensorflow as tf
 
 from moe_keras.custom_gradient import custom_gradient
-from moe_keras.experts.inside import Inside
+from moe_keras.experts.segments import Inside
 
 # Beyond it matrix products gain nothing, and the last blocks of experts waste.
 _MOST_ROWS = 256

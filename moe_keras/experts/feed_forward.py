@@ -7,14 +7,18 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
+from moe_keras.bias import add_bias
 from moe_keras.checks import check_share, check_sizes, given
+from moe_keras.custom_gradient import recomputed
 from moe_keras.experts.activation import (
     Activation,
     activation_without_weights,
     plain_activation,
 )
-from moe_keras.experts.stacked import StackedExperts
-from moe_keras.experts.two_layers import each_alone, feed_forward
+from moe_keras.experts.blocks import feed_forward_blocks
+from moe_keras.experts.segments import feed_forward_segments
+from moe_keras.experts.stacked import StackedExperts, each_alone
+from moe_keras.xla import is_compiled_by_xla
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -196,3 +200,60 @@ class FeedForwardExperts(StackedExperts):
             ),
             "seed": self.seed,
         }
+
+
+def feed_forward(
+    inputs, counts, weights, activation, recompute=False, training=False
+):
+    """Runs experts of two layers on batches or, with `counts`, on segments.
+
+    Args:
+        inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
+        counts: int32 tensor `(E,)` or None.
+        weights: List of `kernel_in`, `kernel_out` and, where there are any,
+            their biases, as for `feed_forward_segments`.
+        activation: `Activation`.
+        recompute: bool. Compute the hidden layer again in the backward pass.
+        training: bool.
+
+    Returns:
+        Tensor `(E, C, D')`, or `(S, D')`.
+
+    Example:
+
+    >>> from moe_keras.experts.activation import plain_activation
+    >>> square = plain_activation(lambda hidden: hidden**2)
+    >>> weights = [tf.ones((1, 2, 3)), tf.ones((1, 3, 1))]
+    >>> y = feed_forward(tf.ones((1, 1, 2)), None, weights, square)
+    >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
+    12.0
+    """
+    if inputs.shape.rank == 2:
+        # Keep nothing at inference: no gradient is expected, and a gradient
+        # in a SavedModel cannot capture the list of what is kept.
+        run = feed_forward_segments
+        if is_compiled_by_xla():  # XLA needs static shapes
+            run = feed_forward_blocks
+        return run(
+            inputs,
+            counts,
+            weights,
+            activation,
+            recompute=recompute or not training,
+        )
+
+    def run(inputs_ECD, *weights):
+        return _feed_forward_batches(inputs_ECD, weights, activation)
+
+    return (recomputed(run) if recompute else run)(inputs, *weights)
+
+
+def _feed_forward_batches(inputs_ECD, weights, activation):
+    kernel_in, kernel_out, *biases = weights
+    hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
+    if biases:
+        hidden_ECH = add_bias(hidden_ECH, biases[0][:, None, :])
+    outputs_ECD = tf.matmul(activation.apply(hidden_ECH, 0), kernel_out)
+    if biases:
+        outputs_ECD = add_bias(outputs_ECD, biases[1][:, None, :])
+    return outputs_ECD

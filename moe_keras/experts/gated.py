@@ -12,16 +12,17 @@ from moe_keras.experts.activation import (
     Activation,
     activation_without_weights,
 )
-from moe_keras.experts.stacked import StackedExperts
-from moe_keras.experts.two_layers import each_alone, feed_forward
+from moe_keras.experts.feed_forward import feed_forward
+from moe_keras.experts.glu import checked_glu
+from moe_keras.experts.stacked import StackedExperts, each_alone
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
 class GatedFeedForwardExperts(StackedExperts):
     """E feed-forward networks with a gated hidden layer (SwiGLU).
 
-    `y = (silu(x W_gate) * (x W_in)) W_out`, without biases
-    (arXiv:2002.05202). A block of Mixtral (arXiv:2401.04088) is
+    `y = (silu(x W_gate) * (x W_in)) W_out` (arXiv:2002.05202), by default
+    without biases. A block of Mixtral (arXiv:2401.04088) is
 
         SparseMoE(
             num_experts=8,
@@ -32,6 +33,12 @@ class GatedFeedForwardExperts(StackedExperts):
     and its weights w1, w3 and w2 are, transposed, W_gate, W_in and W_out.
     W_gate and W_in lie side by side in one weight, `kernel_in (E, D, 2 H)`,
     W_gate first, so that a token is read once; `kernel_out` is `(E, H, D')`.
+    Biases are `bias_in (E, 2 H)`, in the same order, and `bias_out (E, D')`.
+
+    `glu` replaces the product of the two: the experts of GPT-OSS are
+    `GatedFeedForwardExperts(32, 2880, glu=ClampedGLU(), use_bias=True)`. Its
+    files have gate and linear columns in turn (`[..., ::2]` and `[..., 1::2]`);
+    put the former before the latter.
 
     It takes batches `(E, C, D)` and ragged segments `(S, D)` with `counts`,
     see `FeedForwardExperts`.
@@ -48,6 +55,12 @@ class GatedFeedForwardExperts(StackedExperts):
             as if it were alone, and so is each kernel.
         kernel_regularizer: Keras regularizer or None, of each expert's three
             kernels: see `FeedForwardExperts`.
+        use_bias: bool. Whether all three products have a bias, zeros at first.
+        bias_regularizer: Keras regularizer or None, of the biases.
+        glu: Function `(gate, linear) -> hidden` of tensors `(N, H)`, without
+            variables, such as `moe_keras.experts.ClampedGLU`; None for
+            `activation(gate) * linear`. Register one of your own with
+            `keras.saving.register_keras_serializable` to load what you save.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -59,7 +72,8 @@ class GatedFeedForwardExperts(StackedExperts):
         Tensor `(E, C, D')`, or `(S, D')`.
 
     Raises:
-        ValueError: If a size is below 1.
+        ValueError: If a size is below 1, `glu` is no such function, or both
+            `glu` and an `activation` are given.
 
     Example:
 
@@ -82,6 +96,9 @@ class GatedFeedForwardExperts(StackedExperts):
         recompute=False,
         kernel_initializer="glorot_uniform",
         kernel_regularizer=None,
+        use_bias=False,
+        bias_regularizer=None,
+        glu=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -91,9 +108,19 @@ class GatedFeedForwardExperts(StackedExperts):
         self.hidden_dim = hidden_dim
         self.output_dim = output_dim
         self.activation = activation_without_weights(activation, hidden_dim)
+        if glu is not None:
+            glu = checked_glu(glu, hidden_dim)
+            if self.activation is not keras.activations.silu:
+                raise ValueError(
+                    "`activation` must be left out with `glu`, which takes its "
+                    f"place. Received: activation={activation!r}, glu={glu!r}"
+                )
+        self.glu = glu
         self.recompute = recompute
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.use_bias = use_bias
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
 
     def build(self, input_shape):
         depth = input_shape[-1]
@@ -105,6 +132,10 @@ class GatedFeedForwardExperts(StackedExperts):
             depth=depth,
             hidden=2 * self.hidden_dim,
         )
+        if self.use_bias:
+            self.bias_in = self._add_bias(
+                "bias_in", side_by_side=2, hidden=2 * self.hidden_dim
+            )
         self.kernel_out = self.add_expert_weight(
             "kernel_out",
             each_alone(self.kernel_initializer),
@@ -112,12 +143,33 @@ class GatedFeedForwardExperts(StackedExperts):
             hidden=self.hidden_dim,
             output=self.output_dim or depth,
         )
+        if self.use_bias:
+            self.bias_out = self._add_bias(
+                "bias_out", output=self.output_dim or depth
+            )
+
+    def _add_bias(self, name, side_by_side=1, **dims):
+        return self.add_expert_weight(
+            name,
+            each_alone(keras.initializers.Zeros()),
+            side_by_side=side_by_side,
+            regularizer=self.bias_regularizer,
+            **dims,
+        )
 
     def call(self, inputs, counts=None, local=None, training=False):
+        weights = [
+            self.read("kernel_in", local),
+            self.read("kernel_out", local),
+        ]
+        if self.use_bias:
+            # As they are: their gradients are summed in their own precision.
+            weights.append(self.read("bias_in", local, cast=False))
+            weights.append(self.read("bias_out", local, once=True, cast=False))
         return feed_forward(
             tf.cast(inputs, self.compute_dtype),  # of integers as well
             counts,
-            [self.read("kernel_in", local), self.read("kernel_out", local)],
+            weights,
             Activation(self._gate_hidden),
             recompute=self.recompute,
             training=training,
@@ -125,6 +177,8 @@ class GatedFeedForwardExperts(StackedExperts):
 
     def _gate_hidden(self, hidden, expert):
         gate, linear = tf.split(hidden, 2, axis=-1)
+        if self.glu is not None:
+            return self.glu(gate, linear)
         return self.activation(gate) * linear
 
     def compute_output_shape(self, input_shape):
@@ -144,6 +198,11 @@ class GatedFeedForwardExperts(StackedExperts):
             "kernel_regularizer": keras.regularizers.serialize(
                 self.kernel_regularizer
             ),
+            "use_bias": self.use_bias,
+            "bias_regularizer": keras.regularizers.serialize(
+                self.bias_regularizer
+            ),
+            "glu": keras.saving.serialize_keras_object(self.glu),
         }
 
 

@@ -12,6 +12,10 @@ from moe_keras.checks import FixedArguments
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
 
+# Both are odd, so that no two numbers have the same seed modulo 2^32.
+_STRIDE = 2654435761
+_SECOND_STRIDE = 2246822519
+
 
 class StackedExperts(FixedArguments, keras.layers.Layer):
     """Layer whose weights have a dimension for the experts, the first one.
@@ -122,6 +126,50 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
             )
         for number, weight in enumerate(weights):
             weight.assign(store[str(number)])
+
+
+def each_alone(initializer):
+    """Makes an initializer draw kernels one by one, each as if it were alone.
+
+    The seed of a kernel follows from the seed of the initializer and the
+    number of the kernel. So its values do not depend on who draws it or what
+    was drawn before. Fans are those of one kernel. Each call copies the
+    initializer and, unless the user chose a seed, takes another one, so that
+    no two weights are equal.
+
+    Args:
+        initializer: Keras initializer of one kernel.
+
+    Returns:
+        Function `(number, shape, dtype) -> tensor` of one kernel.
+
+    Example:
+
+    >>> draw = each_alone(keras.initializers.GlorotUniform(seed=1))
+    >>> kernels = [draw(number, shape=(4, 8)) for number in range(50)]
+    >>> print(f"{keras.ops.max(kernels):.2f}")  # sqrt(6 / (4 + 8))
+    0.71
+    >>> bool(keras.ops.all(draw(7, shape=(4, 8)) == kernels[7]))
+    True
+    """
+    seed = getattr(initializer, "seed", None)
+    if isinstance(seed, keras.random.SeedGenerator):
+        with tf.init_scope():
+            first, second = (int(number) for number in seed.next())
+        seed = (first + second * _SECOND_STRIDE) % 2**32
+    elif isinstance(initializer, keras.initializers.Initializer):
+        initializer = initializer.clone()
+        seed = getattr(initializer, "seed", None)
+
+    def draw(number, shape, dtype=None):
+        alone = initializer
+        if isinstance(seed, int):
+            config = initializer.get_config()
+            config["seed"] = (seed + number * _STRIDE) % 2**32
+            alone = type(initializer).from_config(config)
+        return alone(shape, dtype=dtype)
+
+    return draw
 
 
 def _of_each(regularizer, side_by_side):

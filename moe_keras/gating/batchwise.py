@@ -82,8 +82,8 @@ class BatchwiseGate(Router):
         k: int. Mean number of experts per token, from 1 to E.
         threshold_loss_weight: float. Weight of L, which is divided by N to
             mean the same for every size of batch.
-        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
-            and arguments of every Keras layer.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `use_bias` of
+            the router, and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.

@@ -1,12 +1,18 @@
 """Balance by a bias and without a loss (arXiv:2408.15664, DeepSeek-V3).
 
-N: tokens    E: experts    K: experts per token
+N: tokens    E: experts    K: experts per token    G: groups of M experts
 """
 
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_k, check_not_negative, is_whole
+from moe_keras.checks import (
+    check_above_0,
+    check_k,
+    check_not_negative,
+    check_sizes,
+    is_whole,
+)
 from moe_keras.gating.router import Router
 from moe_keras.placement.replicas import sum_over_replicas
 
@@ -19,11 +25,18 @@ class BiasBalancedGate(Router):
 
     1. The experts with the k largest `s + b` are chosen. Where sums are equal
        in floating point, as where sigmoids round to 1, the larger logit wins.
-    2. Their gates are `s / (sum of the k chosen s)`, without b.
+    2. Their gates are `gate_scale * s / (sum of the k chosen s)`, without b.
     3. After each training step `b += update_rate * sign(mean load - load)`:
        an expert with too many tokens is chosen less, one with too few more.
        Then the mean of b is subtracted, which changes no choice and keeps b
        from drifting away.
+
+    *Groups.* With `num_groups=G` the experts are G groups of M neighbours, and
+    a token takes its experts from the `groups_per_token` groups whose two
+    largest `s + b` have the largest sum; of equal sums the first group. In
+    DeepSeek-V3 (arXiv:2412.19437), with `BiasBalancedGate(256, k=8,
+    num_groups=8, groups_per_token=4, gate_scale=2.5)`, each group is on
+    devices of its own, and a token visits 4 of them at most.
 
     There is no loss, so none has to be weighed against the task. The bias is
     a weight without gradient, of the router's dtype: it is saved, restored
@@ -54,8 +67,13 @@ class BiasBalancedGate(Router):
             scores lie between 0 and 1.
         update_every: int. Number of training calls to one move of the bias,
             for each batch of an update; or None.
-        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
-            and arguments of every Keras layer.
+        num_groups: int. Number of groups G, a divisor of E; 1 for none.
+        groups_per_token: int. Groups that a token takes its experts from, from
+            1 to G; together they must have k experts.
+        gate_scale: float. What the gates are multiplied by (DeepSeek's
+            `routed_scaling_factor`).
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `use_bias` of
+            the router, and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
@@ -65,13 +83,15 @@ class BiasBalancedGate(Router):
 
     Returns:
         A `Routing` whose load counts tokens. The experts of a token are
-        sorted by `s + b`, so its gates need not be; they sum to 1 (with k = 1
-        they are at most 1).
+        sorted by `s + b`, so its gates need not be; they sum to `gate_scale`
+        (with k = 1 they are at most that).
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, `update_rate` is
-            below 0, or `update_every` no int from 1 on. When called, if
-            `inputs` or `mask` has another shape.
+            below 0, or `update_every` no int from 1 on; if `num_groups` does
+            not divide the experts, or `groups_per_token` groups are too few;
+            if `gate_scale` is not above 0. When called, if `inputs` or `mask`
+            has another shape.
 
     Example:
 
@@ -87,7 +107,15 @@ class BiasBalancedGate(Router):
     balance_knobs = ("update_rate",)
 
     def __init__(
-        self, num_experts, k=4, update_rate=1e-3, update_every=1, **kwargs
+        self,
+        num_experts,
+        k=4,
+        update_rate=1e-3,
+        update_every=1,
+        num_groups=1,
+        groups_per_token=1,
+        gate_scale=1.0,
+        **kwargs,
     ):
         super().__init__(num_experts, **kwargs)
         check_k("k", k, num_experts)
@@ -100,6 +128,11 @@ class BiasBalancedGate(Router):
                 "only `update_bias()` is to move the bias. "
                 f"Received: update_every={update_every!r}"
             )
+        _check_groups(num_experts, k, num_groups, groups_per_token)
+        check_above_0("gate_scale", gate_scale)
+        self.num_groups = num_groups
+        self.groups_per_token = groups_per_token
+        self.gate_scale = gate_scale
         self.k = k
         self.update_rate = update_rate
         self.update_every = update_every
@@ -123,14 +156,14 @@ class BiasBalancedGate(Router):
             gate_NK = tf.nn.softmax(tf.math.log_sigmoid(chosen_NK))
         else:
             gate_NK = tf.sigmoid(chosen_NK)
-        routing = self.routing(expert_NK, gate_NK, mask)
+        routing = self.routing(expert_NK, self.gate_scale * gate_NK, mask)
         if training and self.trainable:
             self._count(routing.load)
         return routing
 
     def _choose(self, logits_NE, mask):
         """Chooses the experts with the k largest `s + b`, then logits."""
-        biased_NE = tf.sigmoid(logits_NE) + self.bias
+        biased_NE = self._of_best_groups(tf.sigmoid(logits_NE) + self.bias)
         most = min(self.k + 1, self.num_experts)
         top, expert = tf.math.top_k(biased_NE, most)
         is_tie_N = tf.reduce_any(top[:, 1:] == top[:, :-1], axis=1)
@@ -150,6 +183,26 @@ class BiasBalancedGate(Router):
             choose_by_logit,
             lambda: expert[:, : self.k],
         )
+
+    def _of_best_groups(self, biased_NE):
+        """Puts -inf in the place of experts of the groups not taken."""
+        if self.groups_per_token == self.num_groups:
+            return biased_NE
+        each = self.num_experts // self.num_groups
+        biased_NGM = tf.reshape(biased_NE, [-1, self.num_groups, each])
+        best = tf.math.top_k(biased_NGM, min(2, each), sorted=False).values
+        group = tf.math.top_k(
+            tf.reduce_sum(best, axis=-1), self.groups_per_token
+        ).indices
+        is_taken_NG = tf.reduce_any(
+            group[:, :, None] == tf.range(self.num_groups), axis=1
+        )
+        biased_NGM = tf.where(
+            is_taken_NG[:, :, None],
+            biased_NGM,
+            tf.constant(-float("inf"), biased_NE.dtype),
+        )
+        return tf.reshape(biased_NGM, [-1, self.num_experts])
 
     def _count(self, load_E):
         load_E = self.pending_load + sum_over_replicas(load_E)
@@ -189,4 +242,19 @@ class BiasBalancedGate(Router):
             "k": self.k,
             "update_rate": self.update_rate,
             "update_every": self.update_every,
+            "num_groups": self.num_groups,
+            "groups_per_token": self.groups_per_token,
+            "gate_scale": self.gate_scale,
         }
+
+
+def _check_groups(num_experts, k, num_groups, groups_per_token):
+    check_sizes(num_groups=num_groups, groups_per_token=groups_per_token)
+    each, rest = divmod(num_experts, num_groups)
+    if rest or not k / each <= groups_per_token <= num_groups:
+        raise ValueError(
+            "`num_groups` must divide `num_experts`, and `groups_per_token` "
+            "must not exceed it and be so many that they have `k` experts. "
+            f"Received: num_experts={num_experts}, k={k}, "
+            f"num_groups={num_groups}, groups_per_token={groups_per_token}"
+        )

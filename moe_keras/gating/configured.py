@@ -48,7 +48,23 @@ def gate_sizes(config):
         k=config.experts_per_token,
         groups=config.expert_groups,
         groups_per_token=config.groups_per_token,
+        bias=has_bias(config.gate, config.gate_options),
     )
+
+
+def has_bias(gate, options):
+    """Tells whether the logits of a gate have a trained bias.
+
+    Args:
+        gate: str. A name in `GATES`.
+        options: str, as of a configuration.
+
+    Example:
+
+    >>> has_bias("top_k", "use_bias=True"), has_bias("top_k", "")
+    (True, False)
+    """
+    return parse_options(options, GATES[gate]).get("use_bias", False)
 
 
 def check_gate(config):

@@ -46,8 +46,8 @@ class ExpertChoiceGate(Router):
             sequence. Must be False.
         capacity_factor: float. Mean number of experts per token. `SparseMoE`
             needs none beside it.
-        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
-            and arguments of every Keras layer.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `use_bias` of
+            the router, and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.

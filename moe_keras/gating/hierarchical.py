@@ -63,8 +63,8 @@ class HierarchicalGate(Router):
             levels.
         seed: int. Seed of the noise; see `NoisyTopKGate` for what equal seeds
             promise.
-        **kwargs: `kernel_regularizer` of the `gate_kernel` of both levels,
-            and arguments of every Keras layer.
+        **kwargs: `kernel_regularizer` and `use_bias` of both levels, and
+            arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
@@ -130,6 +130,7 @@ class HierarchicalGate(Router):
             noise_epsilon=noise_epsilon,
             seed=seed,
             kernel_regularizer=self.kernel_regularizer,
+            use_bias=self.use_bias,
             dtype=self.dtype_policy,
             name="primary",
         )
@@ -141,23 +142,30 @@ class HierarchicalGate(Router):
         self.gate_kernel = self.add_kernel(
             "gate_kernel", shape, regularizer=self.kernel_regularizer
         )
+        self.add_gate_bias((self.num_groups, self.experts_per_group))
         self.noise_kernel = self.add_kernel("noise_kernel", shape)
 
     def call(self, inputs, mask=None, training=False):
         primary = self.primary(inputs, mask=mask, training=training)
         plan = plan_dispatch(primary.expert_index, self.num_groups)
         # Masked tokens come last, behind all groups: none is multiplied.
+        group_A = tf.reshape(tf.transpose(primary.expert_index), [-1])
+        group_S = tf.gather(group_A, plan.choice_index)
         secondary = self._choose_in_groups(
-            dispatch(self.tokens(inputs), plan), plan.counts, training
+            dispatch(self.tokens(inputs), plan), plan.counts, group_S, training
         )
         routing = self.routing(*self._join_levels(primary, secondary, plan))
         if training:
-            load_E = self._smooth_load(primary, secondary.chance, plan)
+            load_E = self._smooth_load(
+                primary, secondary.chance, plan.counts, group_S
+            )
             routing = routing._replace(load=load_E)
         return routing._replace(metrics=primary.metrics)
 
-    def _choose_in_groups(self, rows_SD, counts_G, training):
+    def _choose_in_groups(self, rows_SD, counts_G, group_S, training):
         clean_SM = multiply_segments(rows_SD, counts_G, self.gate_kernel)
+        if self.use_bias:
+            clean_SM += tf.gather(self.gate_bias, tf.maximum(group_S, 0))
         spread_SM = None
         if training:
             spread_SM = multiply_segments(rows_SD, counts_G, self.noise_kernel)
@@ -186,16 +194,14 @@ class HierarchicalGate(Router):
         expert_NK = tf.reshape(expert, [-1, num_chosen])
         return tf.gather(expert_NK, order_NK, batch_dims=1), gate_NK
 
-    def _smooth_load(self, primary, chance_SM, plan):
-        group_A = tf.reshape(tf.transpose(primary.expert_index), [-1])
-        group_S = tf.gather(group_A, plan.choice_index)
+    def _smooth_load(self, primary, chance_SM, counts_G, group_S):
         chosen_GM = tf.math.unsorted_segment_sum(
             chance_SM, group_S, self.num_groups
         )
         # Over all replicas, because the load of the batch is a product of
         # totals: a sum of the replicas' products would be another number.
         chosen_GM = sum_over_replicas(chosen_GM)
-        sent_G = sum_over_replicas(tf.cast(plan.counts, chance_SM.dtype))
+        sent_G = sum_over_replicas(tf.cast(counts_G, chance_SM.dtype))
         sent_G1 = sent_G[:, None]
         fraction_GM = tf.where(
             sent_G1 > 0,
@@ -233,13 +239,17 @@ class HierarchicalGate(Router):
         of_group = sizes.num_experts // groups
         logits = groups + chosen * of_group
         stack = (groups, depth, of_group)
+        weights = {
+            "primary/gate_kernel": (depth, groups),
+            "primary/noise_kernel": (depth, groups),
+            "gate_kernel": stack,
+            "noise_kernel": stack,
+        }
+        if sizes.bias:
+            weights["primary/gate_bias"] = (groups,)
+            weights["gate_bias"] = (groups, of_group)
         return GateCost(
-            weights={
-                "primary/gate_kernel": (depth, groups),
-                "primary/noise_kernel": (depth, groups),
-                "gate_kernel": stack,
-                "noise_kernel": stack,
-            },
+            weights=weights,
             ops=2 * depth * logits,
             # The backward pass also needs the tokens, sorted by their groups.
             kept=KEPT_PER_LOGIT * logits + chosen * depth,

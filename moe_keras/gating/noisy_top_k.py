@@ -80,8 +80,8 @@ class NoisyTopKGate(Router):
         seed: int. Seed of the noise.
         kernel_initializer: Initializer of `gate_kernel`. `noise_kernel` is
             always zeros at first.
-        kernel_regularizer: Regularizer of `gate_kernel`, or None.
-        **kwargs: Arguments of every Keras layer.
+        **kwargs: `kernel_regularizer` and `use_bias` of the router, and
+            arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.
@@ -157,10 +157,12 @@ class NoisyTopKGate(Router):
 
     def _logits(self, tokens_ND, training):
         if not training:
-            return tf.matmul(tokens_ND, self.gate_kernel), None
+            clean_NE = tf.matmul(tokens_ND, self.gate_kernel)
+            return self.biased(clean_NE), None
         # One product for both kernels reads the tokens once.
         kernels = tf.concat([self.gate_kernel, self.noise_kernel], axis=1)
-        return tf.split(tf.matmul(tokens_ND, kernels), 2, axis=1)
+        clean_NE, spread_NE = tf.split(tf.matmul(tokens_ND, kernels), 2, axis=1)
+        return self.biased(clean_NE), spread_NE
 
     def _noise_and_gap(self, clean_NE, stddev_NE, mask):
         noise_N = tf.reduce_mean(stddev_NE, axis=1)
@@ -187,10 +189,11 @@ class NoisyTopKGate(Router):
 
     @classmethod
     def cost(cls, sizes):
-        kernel = (sizes.depth, sizes.num_experts)
+        cost = super().cost(sizes)
+        noise_kernel = (sizes.depth, sizes.num_experts)
         return GateCost(
-            weights={"gate_kernel": kernel, "noise_kernel": kernel},
-            ops=2 * sizes.depth * sizes.num_experts,
+            weights=cost.weights | {"noise_kernel": noise_kernel},
+            ops=2 * cost.ops,
             kept=KEPT_PER_LOGIT * sizes.num_experts,
         )
 

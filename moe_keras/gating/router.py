@@ -46,6 +46,10 @@ class Router(FixedArguments, keras.layers.Layer):
             default: without noise, logits of zero tie, and all tokens go to
             the first experts.
         kernel_regularizer: Regularizer of `gate_kernel`, or None.
+        use_bias: bool. Whether logits are `x W_gate + gate_bias`, with a
+            `gate_bias (E,)` that starts at zero and is trained, as in
+            GPT-OSS. It gives experts a weight; the bias of a
+            `BiasBalancedGate` only chooses them.
         **kwargs: Arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
@@ -73,6 +77,7 @@ class Router(FixedArguments, keras.layers.Layer):
         num_experts,
         kernel_initializer="glorot_uniform",
         kernel_regularizer=None,
+        use_bias=False,
         **kwargs,
     ):
         # Without autocast: Layer.__call__ would cast the tokens to the dtype
@@ -82,6 +87,7 @@ class Router(FixedArguments, keras.layers.Layer):
         self.num_experts = num_experts
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.use_bias = use_bias
         self.supports_masking = True
 
     @property
@@ -96,6 +102,12 @@ class Router(FixedArguments, keras.layers.Layer):
             self.kernel_initializer,
             self.kernel_regularizer,
         )
+        self.add_gate_bias((self.num_experts,))
+
+    def add_gate_bias(self, shape):
+        """Adds `gate_bias` where `use_bias` asks for it."""
+        if self.use_bias:
+            self.gate_bias = self.add_kernel("gate_bias", shape)
 
     def add_kernel(self, name, shape, initializer="zeros", regularizer=None):
         """Adds a trainable weight of the router's dtype."""
@@ -147,10 +159,12 @@ class Router(FixedArguments, keras.layers.Layer):
     def logits(self, inputs, mask=None, jitter=0.0, seed=None):
         """Computes `x W_gate`, each x times a random number in 1 +- `jitter`.
 
+        With `use_bias` the bias is added.
+
         Args:
             inputs: Tensor or variable `(N, D)`.
-            mask: Optional boolean tensor `(N,)`. Masked tokens get logits of
-                zero.
+            mask: Optional boolean tensor `(N,)`. Masked tokens count as
+                zeros.
             jitter: float; 0 out of training.
             seed: Seed generator of the jitter.
 
@@ -166,7 +180,11 @@ class Router(FixedArguments, keras.layers.Layer):
                 dtype=self.router_dtype,
                 seed=seed,
             )
-        return tf.matmul(tokens_ND, self.gate_kernel)
+        return self.biased(tf.matmul(tokens_ND, self.gate_kernel))
+
+    def biased(self, logits):
+        """Adds the bias of the router to logits `(N, E)`, if it has one."""
+        return logits + self.gate_bias if self.use_bias else logits
 
     def routing(self, expert_index, gate, mask=None):
         """Makes a `Routing` of choices, without those of masked tokens.
@@ -206,6 +224,7 @@ class Router(FixedArguments, keras.layers.Layer):
             "kernel_regularizer": keras.regularizers.serialize(
                 self.kernel_regularizer
             ),
+            "use_bias": self.use_bias,
         }
 
     @classmethod
@@ -229,9 +248,11 @@ class Router(FixedArguments, keras.layers.Layer):
         Args:
             sizes: `GateSizes`.
         """
-        kernel = (sizes.depth, sizes.num_experts)
+        weights = {"gate_kernel": (sizes.depth, sizes.num_experts)}
+        if sizes.bias:
+            weights["gate_bias"] = (sizes.num_experts,)
         return GateCost(
-            weights={"gate_kernel": kernel},
+            weights=weights,
             ops=sizes.depth * sizes.num_experts,
             kept=sizes.num_experts,
         )
@@ -249,7 +270,8 @@ class Router(FixedArguments, keras.layers.Layer):
         Example:
 
         >>> Router.options()
-        {'kernel_initializer': 'glorot_uniform', 'kernel_regularizer': None}
+        {'kernel_initializer': 'glorot_uniform', 'kernel_regularizer': None, \
+'use_bias': False}
         """
         options = {}
         for kind in cls.__mro__[: cls.__mro__.index(keras.layers.Layer)]:

@@ -23,6 +23,7 @@ class GateSizes:
     k: int  # K, or the mean where it differs from token to token
     groups: int = 1  # G; only `uses_groups` gates look at it
     groups_per_token: int = 1  # the same
+    bias: bool = False  # whether its logits have a trained bias
 
 
 class GateCost(NamedTuple):

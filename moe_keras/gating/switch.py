@@ -40,8 +40,8 @@ class SwitchGate(Router):
         z_loss_weight: float. Weight of the z-loss.
         seed: int. Seed of the jitter; see `NoisyTopKGate` for what equal
             seeds promise.
-        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
-            and arguments of every Keras layer.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `use_bias` of
+            the router, and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.

@@ -64,8 +64,8 @@ class ThresholdGate(Router):
         target_rate: float. How fast the mass follows the target.
         balance_loss_weight: float. Weight of the balance loss.
         z_loss_weight: float. Weight of the z-loss.
-        **kwargs: `kernel_initializer` and `kernel_regularizer` of the router,
-            and arguments of every Keras layer.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and `use_bias` of
+            the router, and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor of shape `(N, D)`.

@@ -134,6 +134,7 @@ class MoE:
     groups: int = 1  # G, of a hierarchical gate
     groups_per_token: int = 2  # of a hierarchical gate
     bias: bool = False  # whether experts have biases
+    gate_bias: bool = False  # whether the gate's logits have a bias
     recompute: bool = False  # of hidden activations in the backward pass
 
     def __post_init__(self):
@@ -177,6 +178,7 @@ class MoE:
             k=self.k,
             groups=self.groups,
             groups_per_token=self.groups_per_token,
+            bias=self.gate_bias,
         )
         return GATES[self.gate].cost(sizes)
 

@@ -3,6 +3,7 @@
 `translation.model.sizes` shows the same counts for a `TranslatorConfig`.
 """
 
+from moe_keras.gating.configured import has_bias
 from moe_keras.plan.model import (
     LayerCost,
     Model,
@@ -69,6 +70,7 @@ def _moe_layers(config):
             groups=config["expert_groups"],
             groups_per_token=config["groups_per_token"],
             bias=config["expert_bias"],
+            gate_bias=has_bias(config["gate"], config["gate_options"]),
         )
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from language_model.config import LanguageModelConfig, dense_twin
+from language_model.config import LanguageModelConfig
 from language_model.model import LanguageModel
 from language_model.sizes import count_sizes
+from moe_keras.moe_config import dense_twin
 
 
 def test_counts_are_those_of_a_built_model():

@@ -7,10 +7,9 @@ import sys
 
 import pytest
 from absl import app, flags
-from absl.testing import flagsaver
 
 from moe_keras.parallel.processes.strategies import STRATEGIES
-from trainers import nmt
+from trainers import lm, nmt
 from trainers.engine.program import flags as common_flags
 from trainers.engine.program.usage import TRAINING
 from trainers.translator import modes, usage
@@ -30,6 +29,27 @@ def _run(*arguments, python=sys.executable, **kwargs):
         text=True,
         **kwargs,
     )
+
+
+def _flags(*given):
+    """The flags of the program, and its arguments that are none."""
+    values = flags.FlagValues()
+    nmt.define_flags(values)
+    return values(["nmt", *given]), values
+
+
+def _main(*given):
+    nmt.main(*_flags(*given))
+
+
+def test_both_programs_have_flags_of_their_own_in_one_process():
+    _, values = _flags("--preset=wmt14", "--train=a")
+    others = flags.FlagValues()
+    lm.define_flags(others)
+    others(["lm", "--preset=moe_4"])
+    assert (values.preset, others.preset) == ("wmt14", "moe_4")
+    assert (values.train, others.train) == ("a", None)
+    assert "pair" in values and "pair" not in others
 
 
 def test_help_teaches_every_mode_and_flag():
@@ -75,9 +95,9 @@ def test_help_teaches_every_mode_and_flag():
     ],
 )
 def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
-    given = ["nmt", flag, f"--model_dir={tmp_path / 'model'}"]
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
-        nmt.main(flags.FLAGS(given))
+    given = [flag, f"--model_dir={tmp_path / 'model'}"]
+    with pytest.raises(SystemExit) as ended:
+        _main(*given)
     (line,) = ended.value.code.splitlines()
     assert line.startswith("Error: ") and message in line
 
@@ -118,16 +138,16 @@ def test_mistakes_are_told_in_one_line(flag, message, tmp_path):
     ],
 )
 def test_flag_that_would_be_passed_over_is_a_mistake(given, message):
-    with flagsaver.flagsaver(), pytest.raises(app.UsageError, match=message):
-        nmt.main(flags.FLAGS(["nmt", *given]))
+    with pytest.raises(app.UsageError, match=message):
+        _main(*given)
 
 
 def test_a_program_with_a_mesh_is_the_first_of_its_cluster(tmp_path):
     mesh = ["--mesh_shape=all:1", "--layout=experts:all", "--cluster=a:1,b:1"]
-    given = ["nmt", *mesh, "--index=1", f"--model_dir={tmp_path / 'model'}"]
+    given = [*mesh, "--index=1", f"--model_dir={tmp_path / 'model'}"]
     message = "Error: The program that trains is the first .*index 1"
-    with flagsaver.flagsaver(), pytest.raises(SystemExit, match=message):
-        nmt.main(flags.FLAGS(given))
+    with pytest.raises(SystemExit, match=message):
+        _main(*given)
 
 
 def test_init_from_brings_sizes_and_languages_and_flags_the_rest(
@@ -142,11 +162,10 @@ def test_init_from_brings_sizes_and_languages_and_flags_the_rest(
         lambda config, *_: found.append(config),
     )
     given = [
-        *("nmt", f"--init_from={tmp_path}", "--train=a", "--dev=b"),
+        *(f"--init_from={tmp_path}", "--train=a", "--dev=b"),
         *("--preset=multi30k", "--set=dropout=0.3", "--set=steps=7"),
     ]
-    with flagsaver.flagsaver():
-        nmt.main(flags.FLAGS([*given, f"--model_dir={tmp_path / 'new'}"]))
+    _main(*given, f"--model_dir={tmp_path / 'new'}")
     (config,) = found
     assert (config.pair, config.model.depth) == ("de-en", 48)
     assert (config.model.dropout, config.loop.steps) == (0.3, 7)
@@ -157,15 +176,10 @@ def test_init_from_brings_sizes_and_languages_and_flags_the_rest(
 
 def test_trained_model_has_its_languages(tmp_path):
     ModelFolder(tmp_path).save_config(NmtConfig(pair="en-fr"))
-    given = [
-        "nmt",
-        "--mode=evaluate",
-        "--pair=en-de",
-        f"--model_dir={tmp_path}",
-    ]
+    given = ["--mode=evaluate", "--pair=en-de", f"--model_dir={tmp_path}"]
     message = "translates en-fr. Received: --pair=en-de"
-    with flagsaver.flagsaver(), pytest.raises(SystemExit, match=message):
-        nmt.main(flags.FLAGS(given))
+    with pytest.raises(SystemExit, match=message):
+        _main(*given)
 
 
 def test_flags_take_what_the_modules_take():
@@ -175,7 +189,8 @@ def test_flags_take_what_the_modules_take():
     assert usage.ALIGNMENTS == ALIGNMENTS
     assert usage.MEANS == MEANS
     assert usage.LONG_LINES == LONG_LINES
-    assert flags.FLAGS["max_source_length"].default == MAX_SOURCE_LENGTH
+    _, values = _flags()
+    assert values["max_source_length"].default == MAX_SOURCE_LENGTH
     assert set(usage.MODES) == {TRAINING, *modes.MODES}
 
 

@@ -311,8 +311,10 @@ class Loop:
     def _evaluate(self, check):
         """Evaluates on the chief; all workers get the metrics, or stop."""
         found = None
-        if self.workers.count > 1 or self.task.evaluated_model is not None:
-            copy_weights(self.model, self.task.evaluated_model)
+        evaluated = self.task.evaluated_model
+        is_own = evaluated is not None and evaluated is not self.model
+        if self.workers.count > 1 or is_own:
+            copy_weights(self.model, evaluated)
         if self.workers.is_chief:
             try:
                 found = {"metrics": self.task.evaluate(check)}

@@ -65,7 +65,7 @@ class Task:
     evaluate: Callable | None
     # A line that says what the score is, for the log.
     about_score: str = ""
-    # The model that `evaluate` looks at: None if it is `model` itself, or one
+    # The model that `evaluate` looks at: None or `model` if it is that, or one
     # like it that knows no strategy and gets the averaged weights before.
     # Under several workers the chief alone needs one.
     evaluated_model: keras.Model | None = None

@@ -7,23 +7,17 @@ import numpy as np
 import tensorflow as tf
 
 from language_model.corpora import open_lines
-from moe_keras.analysis import (
-    Extent,
-    RoutedTokens,
-    study_layer,
-    write_studies,
-)
-from moe_keras.monitoring import (
-    collected_routing,
-    routing_layers,
-    uncounted,
+from trainers.engine.expert_study import (
+    check_has_experts,
+    join_subwords,
+    routed_tokens,
+    routing_function,
+    study_routed,
 )
 from trainers.language_model.folder import LmFolder
-from trainers.language_model.report import read_labels
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID
+from translation.text.text_files import read_labels
 
-# Subwords are shown as SentencePiece writes them: this begins a word.
-_WORD_BEGIN = "\u2581"
 _ROWS = 64  # lines that are routed together
 
 
@@ -52,20 +46,14 @@ def study_experts(model_dir, test=None, labels=None, log=print):
     config = folder.load_config()
     corpus = open_lines(test or config.test, "test")
     lines = list(corpus.read())
-    label_of = None if labels is None else read_labels(labels, len(lines))
+    label_of = read_labels(labels, len(lines))
     model, vocabulary = folder.load_model(config)
-    if not routing_layers(model):
-        raise ValueError(f"The model in {folder.path} has no MoE layer.")
+    check_has_experts(model, folder)
     log(f"Routing {len(lines):,} lines of {corpus.name} ...")
-    studies = []
     routed = route_lines(model, vocabulary, lines, label_of)
-    join = _join_subwords if config.vocabulary_kind == "subwords" else " ".join
-    for name, tokens in routed.items():
-        log(f"Studying {name} ...")
-        studies.append(study_layer(name, tokens, Extent(join=join)))
-    for path in write_studies(folder.path, studies, corpus.name):
-        log(f"Wrote {path}")
-    return studies
+    subwords = config.vocabulary_kind == "subwords"
+    join = join_subwords if subwords else " ".join
+    return study_routed(folder, routed, corpus.name, join, log)
 
 
 def route_lines(model, vocabulary, lines, label_of=None):
@@ -80,15 +68,8 @@ def route_lines(model, vocabulary, lines, label_of=None):
     Returns:
         dict of `RoutedTokens`, by the name of the layer.
     """
-    route = tf.function(
-        lambda ids: _route(model, ids),
-        input_signature=[tf.TensorSpec([None, None], tf.int32)],
-        autograph=False,
-    )
-    routed = {
-        layer.name: RoutedTokens(layer.num_experts)
-        for layer in routing_layers(model)
-    }
+    route = routing_function(model, _call)
+    routed = routed_tokens(model)
     encoded = vocabulary.encode(lines)
     order = sorted(range(len(lines)), key=lambda n: len(encoded[n]))
     for begin in range(0, len(order), _ROWS):
@@ -98,8 +79,7 @@ def route_lines(model, vocabulary, lines, label_of=None):
         for row, number in enumerate(numbers):
             read = [BOS_ID, *encoded[number]]
             ids_BT[row, : len(read)] = read
-        for name, (expert_BTK, gate_BTK) in route(ids_BT).items():
-            experts, gates = expert_BTK.numpy(), gate_BTK.numpy()
+        for name, (experts, gates) in route(tf.constant(ids_BT)).items():
             for row, number in enumerate(numbers):
                 length = len(encoded[number]) + 1
                 told = [*encoded[number], EOS_ID]
@@ -113,11 +93,5 @@ def route_lines(model, vocabulary, lines, label_of=None):
     return routed
 
 
-def _route(model, ids):
-    with uncounted(model), collected_routing(model) as routings:
-        model.features(ids)
-    return {r.layer.name: (r.expert_index, r.gate) for r in routings}
-
-
-def _join_subwords(pieces):
-    return "".join(pieces).replace(_WORD_BEGIN, " ")
+def _call(model, ids):
+    model.features(ids)

@@ -52,52 +52,32 @@ class LmFolder(RunFolder):
         """Where the vocabulary is, of the kind `LmConfig.vocabulary_kind`."""
         return self.path / VOCABULARIES[kind][1]
 
-    def save_vocabulary(self, kind, vocabulary):
+    def save_vocabulary(self, config, vocabulary):
         """Writes the vocabulary."""
-        replace_file(self.vocabulary_path(kind), vocabulary.save)
+        path = self.vocabulary_path(config.vocabulary_kind)
+        replace_file(path, vocabulary.save)
 
-    def load_vocabulary(self, kind):
-        """The vocabulary of the run.
+    def load_vocabulary(self, config):
+        """Reads the vocabulary of the run.
 
         Raises:
             FolderError: if there is none.
         """
-        path = self.vocabulary_path(kind)
+        path = self.vocabulary_path(config.vocabulary_kind)
         if not path.exists():
             raise FolderError(
                 f"There is no {path}. All workers must have the same folder "
                 "under this path; the chief writes the vocabulary there."
             )
-        return VOCABULARIES[kind][0].load(path)
+        return VOCABULARIES[config.vocabulary_kind][0].load(path)
 
-    def save_model(self, config, model, vocabulary, step=0, **about):
-        """Makes this the folder of a trained model.
+    def build_model(self, config):
+        """Builds a language model with fresh weights."""
+        return build_model(config)
 
-        Args:
-            config: `LmConfig`.
-            model: `LanguageModel`.
-            vocabulary: `Tokenizer` or `WordVocabulary`.
-            step: int. Updates that it has had.
-            **about: What else is to be known of it, as JSON has it.
-
-        Raises:
-            CheckpointError: if the disk does not take it.
-        """
-        self.save_config(config)
-        self.save_vocabulary(config.vocabulary_kind, vocabulary)
-        self.save_weights(model, identity(config, vocabulary), step, **about)
-
-    def load_model(self, config):
-        """The best model of the run and its vocabulary.
-
-        Raises:
-            FolderError: if nothing was saved yet.
-            CheckpointError: if what was saved cannot be used.
-        """
-        vocabulary = self.load_vocabulary(config.vocabulary_kind)
-        model = build_model(config)
-        self.load_weights(model, identity(config, vocabulary))
-        return model, vocabulary
+    def identity(self, config, vocabulary):
+        """Returns what makes the run, for its checkpoints."""
+        return identity(config, vocabulary)
 
 
 def build_model(config):

@@ -8,8 +8,9 @@ and their baselines are the rows of the paper's tables 7 and 8, the ladder
 import dataclasses
 
 from language_model.batches import BatchOptions
-from language_model.config import LanguageModelConfig, dense_twin
+from language_model.config import LanguageModelConfig
 from language_model.generate import GenerateOptions
+from moe_keras.moe_config import dense_twin
 from moe_keras.monitoring import Thresholds
 from trainers.engine.config.loop_config import LoopConfig
 

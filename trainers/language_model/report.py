@@ -1,19 +1,15 @@
 """What a run of the language model tells the person who started it."""
 
-import pathlib
 import shlex
 
 from language_model.sizes import count_sizes
-from trainers.engine.config.overrides import field_paths
+from trainers.engine.config.overrides import show_fields
 from trainers.engine.routing_table import show_routing
-from translation.text.text_files import CorpusError, read_lines
 
 
 def show_config(config, log):
     """The effective configuration and the size of the model."""
-    log("Configuration (change a field with --set FIELD=VALUE):")
-    for path, value in field_paths(config).items():
-        log(f"  {path} = {value!r}")
+    show_fields(config, log)
     sizes = count_sizes(config.model)
     log(
         f"Parameters: {sizes.total:,} in all, {sizes.parameters:,} without "
@@ -62,22 +58,3 @@ def show_next_commands(folder, log):
     log(f"  {program} --mode=evaluate --test=FILE --labels=FILE")
     log(f"  python -m moe_keras.report {path}")
     log(f"  tensorboard --logdir={path}/logs")
-
-
-def read_labels(path, num_lines):
-    """Labels of lines.
-
-    Args:
-        path: str. A file with a label in each line, plain or `.gz`.
-        num_lines: int.
-
-    Raises:
-        CorpusError: if there are not as many labels as lines.
-    """
-    labels = list(read_lines(pathlib.Path(path)))
-    if len(labels) != num_lines:
-        raise CorpusError(
-            f"{path} must have a label for each of the {num_lines:,} lines; "
-            f"it has {len(labels):,}."
-        )
-    return labels

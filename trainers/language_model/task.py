@@ -1,10 +1,9 @@
-"""What there is to do with a language model: train, evaluate, average.
+"""What there is to do with a language model: train and evaluate.
 
 Every function takes a configuration or a folder; flags are the business of
 `trainers.lm` alone.
 """
 
-import dataclasses
 import functools
 import itertools
 
@@ -14,10 +13,9 @@ from language_model.batches import line_batches, running_batches
 from language_model.corpora import open_lines
 from language_model.generate import TextGenerator
 from language_model.softmax import SampledSoftmax
+from trainers.engine import job
 from trainers.engine.batches import SharedBatches
-from trainers.engine.checkpoints.average import average_checkpoints
 from trainers.engine.routing_table import reset_routing, routing_figures
-from trainers.engine.run import begin_run
 from trainers.engine.task import Task
 from trainers.language_model import report
 from trainers.language_model.carried import CarriedState
@@ -28,12 +26,13 @@ from trainers.language_model.evaluation import (
     perplexity,
 )
 from trainers.language_model.fields import identity, score_identity
-from trainers.language_model.folder import LmFolder, build_model
+from trainers.language_model.folder import LmFolder
 from trainers.language_model.vocabulary import (
     make_vocabulary,
     with_vocabulary,
 )
 from translation.text.special_ids import PAD_ID
+from translation.text.text_files import read_labels
 
 _SAMPLES = 5  # texts that are shown at the end
 
@@ -53,35 +52,76 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
         the chief.
 
     Raises:
-        CorpusError, FolderError, TokenizerError: one line each, before
-            training starts.
-        ClusterError, WorkerLost: one line each, about other workers.
-        CheckpointError: if a checkpoint cannot be used or written.
-        TrainingError: if the loss stays other than a finite number.
-        Interrupted: after SIGTERM or Ctrl-C; all is saved.
+        As `trainers.engine.job.train_and_evaluate`.
     """
-    folder = LmFolder(model_dir)
-    corpora_fields = ("train", "dev", "test")  # may have other places
-    with begin_run(config, folder, options, log, corpora_fields) as run:
-        corpora = {
-            split: open_lines(getattr(config, split), split)
-            for split in corpora_fields
+    model = LanguageModelJob(config, LmFolder(model_dir))
+    return job.train_and_evaluate(model, log, options)
+
+
+class LanguageModelJob(job.Job):
+    """What a language model does at each point of a run; see `Job`."""
+
+    def read_corpora(self, log):
+        del log
+        self.corpora = {
+            split: open_lines(getattr(self.config, split), split)
+            for split in self.corpora_fields
         }
-        with run.workers:
-            run.check_same(
-                "corpora", {name: c.contents() for name, c in corpora.items()}
-            )
-            if run.is_chief:
-                make_vocabulary(config, folder, corpora["train"], run.log)
-            run.wait()
-            vocabulary = folder.load_vocabulary(config.vocabulary_kind)
-            config = with_vocabulary(config, vocabulary)
-            loop = None
-            if not run.is_finished(config):
-                loop = _train(config, run, corpora, vocabulary)
-        if run.is_chief:
-            return _finish(config, folder, loop, corpora, run.log)
-    return {}
+        return {
+            split: corpus.contents() for split, corpus in self.corpora.items()
+        }
+
+    def make_vocabulary(self, log):
+        make_vocabulary(self.config, self.folder, self.corpora["train"], log)
+
+    def load_vocabulary(self):
+        self.vocabulary = self.folder.load_vocabulary(self.config)
+        self.config = with_vocabulary(self.config, self.vocabulary)
+
+    def show(self, log):
+        report.show_config(self.config, log)
+
+    def task(self, model, evaluated, workers):
+        config, vocabulary = self.config, self.vocabulary
+        train, dev = self.corpora["train"], self.corpora["dev"]
+        evaluate_dev = None
+        if evaluated is not None:
+            lines = list(itertools.islice(dev.read(), config.dev_lines or None))
+            evaluate_dev = DevEvaluation(config, evaluated, vocabulary, lines)
+        carried = _carried_state(config, model, workers)
+        sampled = _sampled_softmax(config, vocabulary, workers)
+
+        def texts(batch):
+            return {"targets": vocabulary.decode(batch["targets"].numpy())}
+
+        return Task(
+            model,
+            functools.partial(training_loss, sampled=sampled, carried=carried),
+            _TrainingBatches(config, train, vocabulary, carried, sampled),
+            evaluate_dev,
+            DevEvaluation.about,
+            evaluated,
+            shown=_with_perplexity,
+            static_shapes=not config.batches.by_lines,
+            thresholds=config.verdicts,
+            identity=identity(config, vocabulary, train),
+            score_identity=score_identity(config, dev),
+            texts=texts,
+        )
+
+    def results(self, model, vocabulary, steps, log):
+        config, test = self.config, self.corpora["test"]
+        found = _figures(config, model, vocabulary, test, None, log)
+        generate = TextGenerator(model, vocabulary, config.generate)
+        found["samples"] = generate([""], count=_SAMPLES)[0]
+        found["tokens"] = steps * config.batches.tokens_per_batch
+        return found
+
+    def show_results(self, results, log):
+        report.show_results(results, log)
+
+    def show_next_commands(self, log):
+        report.show_next_commands(self.folder, log)
 
 
 def evaluate(model_dir, test=None, labels=None, log=print):
@@ -103,39 +143,6 @@ def evaluate(model_dir, test=None, labels=None, log=print):
     found = _figures(config, model, vocabulary, corpus, labels, log)
     report.show_results(found, log)
     return found
-
-
-def average(model_dir, which="best", log=print):
-    """Averages the weights of several checkpoints of a run.
-
-    Args:
-        model_dir: str or path of a folder with a trained model.
-        which: str. `best` or `last`, for all that were kept, or with a number
-            of them, as `last:5`.
-        log: Function of one line of text.
-
-    Returns:
-        Path of the folder that has the mean, to be used like any other.
-    """
-    folder = LmFolder(model_dir)
-    config = folder.load_config()
-    with folder.lock():
-        model = build_model(config)
-        vocabulary = folder.load_vocabulary(config.vocabulary_kind)
-        used = average_checkpoints(
-            folder.path, model, which, identity(config, vocabulary)
-        )
-        averaged = LmFolder(folder.path / "averaged")
-        averaged.save_model(
-            config,
-            model,
-            vocabulary,
-            step=max(stored.step for stored in used),
-            averaged=[stored.path.name for stored in used],
-        )
-    names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
-    log(f"The mean of {names} is in {averaged.path}.")
-    return averaged.path
 
 
 def training_loss(model, batch, sampled=None, carried=None):
@@ -165,54 +172,6 @@ def training_loss(model, batch, sampled=None, carried=None):
         )
     is_token_N = tf.cast(targets_N != PAD_ID, nll_N.dtype)
     return tf.reduce_sum(nll_N * is_token_N), tf.reduce_sum(is_token_N)
-
-
-def _train(config, run, corpora, vocabulary):
-    """What all workers do; the `Loop` at its end."""
-    with run.workers.scope():
-        model = build_model(config)
-    if run.is_chief:
-        report.show_config(config, run.log)
-    task = _task(config, model, vocabulary, corpora, run.workers)
-    loop = run.resume(task, config)
-    loop.run()
-    return loop
-
-
-def _task(config, model, vocabulary, corpora, workers):
-    evaluated_model, evaluate_dev = None, None
-    if workers.is_chief:
-        if workers.strategy.num_replicas_in_sync > 1:
-            evaluated_model = build_model(config)
-        lines = itertools.islice(
-            corpora["dev"].read(), config.dev_lines or None
-        )
-        evaluate_dev = DevEvaluation(
-            config, evaluated_model or model, vocabulary, list(lines)
-        )
-    carried = _carried_state(config, model, workers)
-    sampled = _sampled_softmax(config, vocabulary, workers)
-    loss = functools.partial(training_loss, sampled=sampled, carried=carried)
-
-    def texts(batch):
-        return {"targets": vocabulary.decode(batch["targets"].numpy())}
-
-    return Task(
-        model,
-        loss,
-        _TrainingBatches(
-            config, corpora["train"], vocabulary, carried, sampled
-        ),
-        evaluate_dev,
-        DevEvaluation.about,
-        evaluated_model,
-        shown=_with_perplexity,
-        static_shapes=not config.batches.by_lines,
-        thresholds=config.verdicts,
-        identity=identity(config, vocabulary, corpora["train"]),
-        score_identity=score_identity(config, corpora["dev"]),
-        texts=texts,
-    )
 
 
 class _TrainingBatches(SharedBatches):
@@ -277,9 +236,7 @@ def _with_perplexity(means):
 def _figures(config, model, vocabulary, corpus, labels, log):
     lines = list(corpus.read())
     log(f"Reading {len(lines):,} lines of {corpus.name} ...")
-    label_of = None
-    if labels is not None:
-        label_of = report.read_labels(labels, len(lines))
+    label_of = read_labels(labels, len(lines))
     measure = LineLikelihoods(
         model,
         vocabulary,
@@ -293,25 +250,3 @@ def _figures(config, model, vocabulary, corpus, labels, log):
         "vocabulary": f"{vocabulary.vocab_size:,} {config.vocabulary_kind}",
         "routing": routing_figures(model),
     }
-
-
-def _finish(config, folder, loop, corpora, log):
-    """What the chief does when training is over."""
-    if loop is None:
-        results = folder.load_results(config)
-        log(f"{folder.path} is done: {results['steps']} steps.")
-        report.show_results(results, log)
-        report.show_next_commands(folder, log)
-        return results
-    model, vocabulary = folder.load_model(config)
-    results = _figures(config, model, vocabulary, corpora["test"], None, log)
-    generate = TextGenerator(model, vocabulary, config.generate)
-    results["samples"] = generate([""], count=_SAMPLES)[0]
-    results["steps"] = int(loop.step)
-    results["tokens"] = int(loop.step) * config.batches.tokens_per_batch
-    results["training_minutes"] = float(loop.seconds) / 60
-    results["config"] = dataclasses.asdict(config)
-    folder.save_results(results)
-    report.show_results(results, log)
-    report.show_next_commands(folder, log)
-    return results

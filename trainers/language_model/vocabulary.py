@@ -34,7 +34,7 @@ def make_vocabulary(config, folder, corpus, log):
             vocabulary = train_tokenizer(
                 list(lines), size, config.vocabulary_type
             )
-    folder.save_vocabulary(config.vocabulary_kind, vocabulary)
+    folder.save_vocabulary(config, vocabulary)
 
 
 def _given(config):

@@ -3,28 +3,19 @@
 B: batch    T: length    K: experts per token
 """
 
-import tensorflow as tf
-
-from moe_keras.analysis import (
-    Extent,
-    RoutedTokens,
-    study_layer,
-    write_studies,
+from moe_keras.monitoring import routing_layers
+from trainers.engine.expert_study import (
+    check_has_experts,
+    join_subwords,
+    routed_tokens,
+    routing_function,
+    study_routed,
 )
-from moe_keras.monitoring import (
-    collected_routing,
-    routing_layers,
-    uncounted,
-)
-from moe_keras.paths import local_path
 from trainers.translator.folder import ModelFolder
 from translation.text.corpora.corpus import open_corpus
 from translation.text.input_pipeline import evaluation_batches
 from translation.text.special_ids import PAD_ID
-from translation.text.text_files import CorpusError, read_lines
-
-# Subwords are shown as SentencePiece writes them: this begins a word.
-_WORD_BEGIN = "\u2581"
+from translation.text.text_files import read_labels
 
 
 def study_experts(model_dir, test=None, labels=None, log=print):
@@ -53,20 +44,13 @@ def study_experts(model_dir, test=None, labels=None, log=print):
     config = folder.load_config()
     corpus = open_corpus(test or config.test, config.pair, "test")
     size = corpus.check()
-    label_of = _read_labels(labels, size.pairs)
+    label_of = read_labels(labels, size.pairs)
     model, tokenizer = folder.load_model(config)
-    if not routing_layers(model):
-        raise ValueError(f"The model in {folder.path} has no MoE layer.")
+    check_has_experts(model, folder)
     log(f"Routing {size.pairs:,} sentences of {corpus.name} ...")
     batches = evaluation_batches(corpus, tokenizer, config.batches)
     routed = route_corpus(model, tokenizer, batches, label_of)
-    studies = []
-    for name, tokens in routed.items():
-        log(f"Studying {name} ...")
-        studies.append(study_layer(name, tokens, Extent(join=_join)))
-    for path in write_studies(folder.path, studies, corpus.name):
-        log(f"Wrote {path}")
-    return studies
+    return study_routed(folder, routed, corpus.name, join_subwords, log)
 
 
 def route_corpus(model, tokenizer, batches, label_of=None):
@@ -81,21 +65,14 @@ def route_corpus(model, tokenizer, batches, label_of=None):
     Returns:
         dict of `RoutedTokens`, by the name of the layer.
     """
-    route = tf.function(
-        lambda batch: _route(model, batch),
-        reduce_retracing=True,
-        autograph=False,
-    )
+    route = routing_function(model, _call)
     encoder = {layer.name for layer in routing_layers(model.encoder)}
-    routed = {
-        layer.name: RoutedTokens(layer.num_experts)
-        for layer in routing_layers(model)
-    }
+    routed = routed_tokens(model)
     for batch in batches:
         batch_of = {name: batch[name].numpy() for name in batch}
         for name, (expert_BTK, gate_BTK) in route(batch).items():
             side = "source" if name in encoder else "target_in"
-            rows = zip(expert_BTK.numpy(), gate_BTK.numpy(), strict=True)
+            rows = zip(expert_BTK, gate_BTK, strict=True)
             for row, (expert_TK, gate_TK) in enumerate(rows):
                 ids = batch_of[side][row]
                 length = int((ids != PAD_ID).sum())
@@ -116,23 +93,5 @@ def route_corpus(model, tokenizer, batches, label_of=None):
     return routed
 
 
-def _route(model, batch):
-    with uncounted(model), collected_routing(model) as routings:
-        model(batch, training=False)
-    return {r.layer.name: (r.expert_index, r.gate) for r in routings}
-
-
-def _read_labels(path, num_sentences):
-    if path is None:
-        return None
-    labels = list(read_lines(local_path(path)))
-    if len(labels) != num_sentences:
-        raise CorpusError(
-            f"{path} must have a label for each of the {num_sentences} "
-            f"sentences; it has {len(labels)}."
-        )
-    return labels
-
-
-def _join(pieces):
-    return "".join(pieces).replace(_WORD_BEGIN, " ")
+def _call(model, batch):
+    model(batch, training=False)

@@ -114,37 +114,23 @@ class ModelFolder(RunFolder):
             path = self.path / "filters.json"
             write_json(path, [vars(report) for report in reports])
 
-    def save_model(self, config, model, tokenizer, step=0, **about):
-        """Makes this the folder of a trained model.
+    def build_model(self, config):
+        """Builds a translator with fresh weights."""
+        return build_model(config)
 
-        Its configuration and its vocabulary are written, and its weights as
-        the best, in place of those that were.
+    def identity(self, config, vocabulary):
+        """Returns what makes the run, for its checkpoints."""
+        return identity(config, vocabulary)
 
-        Args:
-            config: `NmtConfig`.
-            model: The translator.
-            tokenizer: `Tokenizer`.
-            step: int. Updates that it has had.
-            **about: What else is to be known of it, as JSON has it.
+    def save_vocabulary(self, config, vocabulary):
+        """Writes the SentencePiece model."""
+        del config
+        self.save_tokenizer(vocabulary)
 
-        Raises:
-            CheckpointError: if the disk does not take it.
-        """
-        self.save_config(config)
-        self.save_tokenizer(tokenizer)
-        self.save_weights(model, identity(config, tokenizer), step, **about)
-
-    def load_model(self, config):
-        """The best translator of the run and its tokenizer.
-
-        Raises:
-            FolderError: if nothing was saved yet.
-            CheckpointError: if what was saved cannot be used.
-        """
-        tokenizer = self.load_tokenizer()
-        model = build_model(config)
-        self.load_weights(model, identity(config, tokenizer))
-        return model, tokenizer
+    def load_vocabulary(self, config):
+        """Reads the tokenizer of the run."""
+        del config
+        return self.load_tokenizer()
 
 
 def build_model(config):

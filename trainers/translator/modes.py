@@ -5,7 +5,12 @@ import sys
 
 from trainers.engine.config.overrides import with_overrides
 from trainers.engine.config.presets import preset_named
-from trainers.engine.program.body import run_body
+from trainers.engine.program.body import (
+    average_mode,
+    given_fields,
+    run_mode,
+    say,
+)
 from trainers.engine.program.output import write_groups
 from trainers.engine.program.usage import TRAINING
 from trainers.engine.worker_options import WorkerOptions
@@ -19,75 +24,50 @@ from trainers.translator.text_modes import LineTranslator, PairScorer
 from translation.text.languages import parse_pair
 from translation.text.line_groups import line_groups
 
-_say = functools.partial(print, flush=True)
+_FIELDS = ("pair", "train", "dev", "test", "references")
 
 
 def run(mode, paths, flags):
-    """Runs the program in one of its modes.
-
-    Args:
-        mode: str, one of `trainers.translator.usage.MODES`.
-        paths: List of str, the arguments that are no flags.
-        flags: Object with the values of all flags of `trainers.nmt` as
-            attributes.
-
-    Raises:
-        SystemExit: as `run_body`.
-    """
-    body = functools.partial(_run, mode, paths, flags)
-    run_body(body, flags.threads_per_operation)
+    """Runs `trainers.nmt` in one of `MODES`; see `run_mode`."""
+    run_mode(MODES, _usual_folder, mode, paths, flags)
 
 
-def _run(mode, paths, flags):
-    if mode == TRAINING:
-        _train(flags)
-        return
-    model_dir = flags.model_dir or _usual_folder(flags, _config(flags))
-    _check_pair(model_dir, flags.pair)
-    MODES[mode](model_dir, paths, flags)
-
-
-def _train(flags):
-    config = _config(flags)
-    model_dir = flags.model_dir or _usual_folder(flags, config)
-    if flags.init_from:
-        start = started_from(PRESETS[flags.preset], flags.init_from, model_dir)
-        config = with_overrides(start, _overrides(flags))
-    translation_task.train_and_evaluate(
-        config,
-        model_dir,
-        _say,
-        WorkerOptions.of_flags(flags),
-    )
+def _usual_folder(flags):
+    return f"runs/{flags.preset}-{_config(flags).pair}"
 
 
 def _config(flags):
-    return preset_named(PRESETS, flags.preset, _overrides(flags))
+    return preset_named(PRESETS, flags.preset, given_fields(flags, _FIELDS))
 
 
-def _overrides(flags):
-    names = ("pair", "train", "dev", "test", "references")
-    given = {name: getattr(flags, name) for name in names}
-    return [f"{n}={text}" for n, text in given.items() if text] + flags.set
+def _train(model_dir, _, flags):
+    config = _config(flags)
+    if flags.init_from:
+        start = started_from(PRESETS[flags.preset], flags.init_from, model_dir)
+        config = with_overrides(start, given_fields(flags, _FIELDS))
+    options = WorkerOptions.of_flags(flags)
+    translation_task.train_and_evaluate(config, model_dir, say, options)
 
 
-def _usual_folder(flags, config):
-    return f"runs/{flags.preset}-{config.pair}"
+def _of_its_pair(mode):
+    """A mode of a trained model, which has its languages."""
 
+    @functools.wraps(mode)
+    def checked(model_dir, paths, flags):
+        pair, trained = flags.pair, ModelFolder(model_dir).load_config().pair
+        if pair is not None and str(parse_pair(pair)) != trained:
+            raise ValueError(
+                f"The model in {model_dir} translates {trained}. "
+                f"Received: --pair={pair}"
+            )
+        mode(model_dir, paths, flags)
 
-def _check_pair(model_dir, pair):
-    """A trained model has its languages."""
-    trained = ModelFolder(model_dir).load_config().pair
-    if pair is not None and str(parse_pair(pair)) != trained:
-        raise ValueError(
-            f"The model in {model_dir} translates {trained}. "
-            f"Received: --pair={pair}"
-        )
+    return checked
 
 
 def _evaluate(model_dir, _, flags):
     translation_task.evaluate(
-        model_dir, flags.test, flags.set, _say, flags.references
+        model_dir, flags.test, flags.set, say, flags.references
     )
 
 
@@ -130,22 +110,22 @@ def _export(model_dir, _, flags):
         flags.export_precision,
         flags.max_source_length,
     )
-    _say(path)
-
-
-def _average(model_dir, _, flags):
-    translation_task.average(model_dir, flags.average_of, _say)
+    say(path)
 
 
 def _experts(model_dir, _, flags):
-    study_experts(model_dir, flags.test, flags.labels, _say)
+    study_experts(model_dir, flags.test, flags.labels, say)
 
 
-MODES = {
+_OF_A_MODEL = {
     "evaluate": _evaluate,
     "translate": _translate,
     "score": _score,
     "export": _export,
-    "average": _average,
+    "average": average_mode(ModelFolder),
     "experts": _experts,
+}
+MODES = {
+    TRAINING: _train,
+    **{name: _of_its_pair(mode) for name, mode in _OF_A_MODEL.items()},
 }

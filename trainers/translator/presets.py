@@ -5,10 +5,11 @@ Each preset has a dense twin of the same ops per timestep, `NAME_dense`.
 
 import dataclasses
 
+from moe_keras.moe_config import dense_twin
 from moe_keras.monitoring import Thresholds
 from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.config.presets import preset_named
-from translation.model.config import TranslatorConfig, dense_twin
+from translation.model.config import TranslatorConfig
 from translation.search.beam_options import BeamOptions
 from translation.text.bleu import TOKENIZERS
 from translation.text.corpora.pair_filters import FilterOptions

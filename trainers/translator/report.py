@@ -2,16 +2,14 @@
 
 import shlex
 
-from trainers.engine.config.overrides import field_paths
+from trainers.engine.config.overrides import show_fields
 from trainers.engine.routing_table import show_routing
 from translation.model.sizes import count_ops, count_parameters
 
 
 def show_config(config, log):
     """The effective configuration and the size of the model."""
-    log("Configuration (change a field with --set FIELD=VALUE):")
-    for path, value in field_paths(config).items():
-        log(f"  {path} = {value!r}")
+    show_fields(config, log)
     parameters, ops = count_parameters(config.model), count_ops(config.model)
     log(
         f"Parameters: {parameters.total:,} in all, {parameters.active:,} "

@@ -1,21 +1,19 @@
-"""What there is to do with a translator: train, evaluate, average, export.
+"""What there is to do with a translator: train, evaluate, export.
 
 Every function takes a configuration or a model folder; flags are the business
 of `trainers.nmt` alone.
 """
 
-import dataclasses
 import functools
 
 import tensorflow as tf
 
-from trainers.engine.checkpoints.average import average_checkpoints
+from trainers.engine import job
 from trainers.engine.losses import (
     masked_sum,
     smoothed_cross_entropy,
     without_smoothing,
 )
-from trainers.engine.run import begin_run
 from trainers.engine.task import Task
 from trainers.translator import report
 from trainers.translator.corpora import (
@@ -35,7 +33,7 @@ from trainers.translator.fields import (
     identity,
     score_identity,
 )
-from trainers.translator.folder import ModelFolder, build_model
+from trainers.translator.folder import ModelFolder
 from trainers.translator.initial import check_initial, load_initial_weights
 from trainers.translator.serving import check_export, export_model
 from trainers.translator.vocabulary import (
@@ -66,60 +64,133 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
         the chief.
 
     Raises:
-        CorpusError, FolderError, TokenizerError: one line each, before
-            training starts.
-        ClusterError, WorkerLost: one line each, about other workers.
-        CheckpointError: if a checkpoint cannot be used or written.
-        TrainingError: if the loss stays other than a finite number.
-        Interrupted: after SIGTERM or Ctrl-C; all is saved.
+        As `trainers.engine.job.train_and_evaluate`.
     """
-    folder = ModelFolder(model_dir)
-    corpora_fields = ("train", "dev", "test")  # may have other places
-    with begin_run(config, folder, options, log, corpora_fields) as run:
-        given = None
-        if run.is_chief:  # before anything that takes long
-            _check_start(config, folder)
-            given = given_tokenizer(config, folder)
-            _check_folder(config, folder)
-        corpora = read_corpora(config, run.log)
-        with run.workers:
-            contents = {**corpora.contents, "dev.sha256": corpora.dev_sha256}
-            run.check_same("corpora", contents)
-            if run.is_chief:
-                make_tokenizer(config, folder, corpora.train, given, run.log)
-            run.wait()
-            tokenizer = shared_tokenizer(folder)
-            config = with_vocabulary(config, tokenizer)
-            loop = None
-            if not run.is_finished(config):
-                loop = _train(config, run, corpora, tokenizer)
-        if run.is_chief:
-            return _finish(config, folder, loop, corpora, run.log)
-    return {}
+    translation = TranslationJob(config, ModelFolder(model_dir))
+    return job.train_and_evaluate(translation, log, options)
 
 
-def _check_folder(config, folder):
-    """Refuses a configuration that is not the folder's, and to lose anything.
+class TranslationJob(job.Job):
+    """What a translator does at each point of a run; see `Job`."""
 
-    Without a vocabulary there its size is not known, and nothing trained.
-    """
-    has_vocabulary = folder.tokenizer_path.exists()
-    if has_vocabulary:
-        config = with_vocabulary(config, folder.load_tokenizer())
-        if folder.load_results(config):
-            return  # there is nothing left to train
-    folder.check_nothing_is_lost(needed=[folder.tokenizer_path.name])
-    if has_vocabulary:
-        folder.check_same(config)
+    def check(self):
+        config, folder = self.config, self.folder
+        if not folder.has_config():
+            check_own_evaluation(config)
+            if config.init_from:
+                check_initial(config)
+        self._given = given_tokenizer(config, folder)
+        self._check_folder()
 
+    def _check_folder(self):
+        """Refuses a configuration that is not the folder's, and any loss.
 
-def _check_start(config, folder):
-    """Refuses what a run should not begin with."""
-    if folder.has_config():
-        return
-    check_own_evaluation(config)
-    if config.init_from:
-        check_initial(config)
+        Without a vocabulary there its size is not known, and nothing trained.
+        """
+        config, folder = self.config, self.folder
+        has_vocabulary = folder.tokenizer_path.exists()
+        if has_vocabulary:
+            config = with_vocabulary(config, folder.load_tokenizer())
+            if folder.load_results(config):
+                return  # there is nothing left to train
+        folder.check_nothing_is_lost(needed=[folder.tokenizer_path.name])
+        if has_vocabulary:
+            folder.check_same(config)
+
+    def read_corpora(self, log):
+        self.corpora = read_corpora(self.config, log)
+        return {
+            **self.corpora.contents,
+            "dev.sha256": self.corpora.dev_sha256,
+        }
+
+    def make_vocabulary(self, log):
+        make_tokenizer(
+            self.config, self.folder, self.corpora.train, self._given, log
+        )
+
+    def load_vocabulary(self):
+        self.tokenizer = shared_tokenizer(self.folder)
+        self.config = with_vocabulary(self.config, self.tokenizer)
+
+    def begin(self, model, log):
+        if self.config.init_from:
+            load_initial_weights(self.config, model)
+            log(f"Starting from the best weights in {self.config.init_from}.")
+
+    def show(self, log):
+        config = self.config
+        report.show_config(config, log)
+        tell_too_long(self.corpora, self.tokenizer, config.batches, log)
+        if config.init_from or config.tokenizer_model:
+            tell_lacking_characters(self.corpora, self.tokenizer, log)
+
+    def task(self, model, evaluated, workers):
+        config, tokenizer = self.config, self.tokenizer
+        evaluate_dev, about_score = None, ""
+        if evaluated is not None:
+            evaluate_dev = DevEvaluation(
+                config, evaluated, tokenizer, self.corpora.dev
+            )
+            about_score = evaluate_dev.about_score()
+
+        def texts(batch):
+            ids = {"sources": batch["source"], "targets": batch["target_out"]}
+            return {
+                name: tokenizer.decode(rows.numpy().tolist())
+                for name, rows in ids.items()
+            }
+
+        smoothing = config.label_smoothing
+        return Task(
+            model,
+            functools.partial(training_loss, smoothing=smoothing),
+            training_batches(self.corpora.train, tokenizer, config.batches),
+            evaluate_dev,
+            about_score,
+            evaluated,
+            shown=_with_perplexity,
+            static_shapes=config.batches.static_shapes,
+            thresholds=config.verdicts,
+            identity=identity(config, tokenizer, self.corpora.train),
+            score_identity=score_identity(config, self.corpora.dev_sha256),
+            batches_identity=batches_identity(config),
+            texts=texts,
+        )
+
+    def resumed(self):
+        self.folder.save_filter_reports(self.corpora.train.reports())
+
+    def results(self, model, vocabulary, steps, log):
+        del steps
+        found = final_figures(
+            self.config,
+            model,
+            vocabulary,
+            self.corpora.test,
+            log,
+            self.corpora.references,
+            functools.partial(self.folder.save_texts, "test"),
+        )
+        found["pairs"] = {
+            split: sum(part["pairs"] for part in parts)
+            for split, parts in self.corpora.contents.items()
+        }
+        return found
+
+    def export(self, model, vocabulary, results):
+        return export_model(
+            self.config, self.folder, model, vocabulary, results, "float32"
+        )
+
+    def show_results(self, results, log):
+        report.show_results(results, log)
+
+    def check_export(self, path, results, log):
+        check_export(path, results, log)
+
+    def show_next_commands(self, log):
+        report.show_next_commands(self.folder, log)
 
 
 def evaluate(model_dir, test=None, changes=(), log=print, references=None):
@@ -158,38 +229,6 @@ def evaluate(model_dir, test=None, changes=(), log=print, references=None):
     return results
 
 
-def average(model_dir, which="best", log=print):
-    """Averages the weights of several checkpoints of a run.
-
-    Args:
-        model_dir: str or path of a folder with a trained model.
-        which: str. `best` or `last`, for all that were kept, or with a number
-            of them, as `last:5`.
-        log: Function of one line of text.
-
-    Returns:
-        Path of the model folder that has the mean, to be evaluated and
-        exported like any other.
-    """
-    folder = ModelFolder(model_dir)
-    config = folder.load_config()
-    with folder.lock():
-        model, tokenizer = build_model(config), folder.load_tokenizer()
-        its_identity = identity(config, tokenizer)
-        used = average_checkpoints(folder.path, model, which, its_identity)
-        averaged = ModelFolder(folder.path / "averaged")
-        averaged.save_model(
-            config,
-            model,
-            tokenizer,
-            step=max(stored.step for stored in used),
-            averaged=[stored.path.name for stored in used],
-        )
-    names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
-    log(f"The mean of {names} is in {averaged.path}.")
-    return averaged.path
-
-
 def export(
     model_dir,
     changes=(),
@@ -225,92 +264,6 @@ def export(
         results,
         precision,
         max_source_length,
-    )
-
-
-def _train(config, run, corpora, tokenizer):
-    """What all workers do; the `Loop` at its end."""
-    with run.workers.scope():
-        model = build_model(config)
-        if config.init_from and not run.has_begun():
-            load_initial_weights(config, model)
-            run.log(f"Starting from the best weights in {config.init_from}.")
-    if run.is_chief:
-        report.show_config(config, run.log)
-        tell_too_long(corpora, tokenizer, config.batches, run.log)
-        if config.init_from or config.tokenizer_model:
-            tell_lacking_characters(corpora, tokenizer, run.log)
-    task = _task(config, model, tokenizer, corpora, run.workers)
-    loop = run.resume(task, config)
-    if run.is_chief:  # not before it is known to be the same run
-        run.folder.save_filter_reports(corpora.train.reports())
-    loop.run()
-    return loop
-
-
-def _finish(config, folder, loop, corpora, log):
-    """What the chief does when training is over."""
-    if loop is None:
-        results = folder.load_results(config)
-        log(f"{folder.path} is done: {results['steps']} steps.")
-        report.show_results(results, log)
-        report.show_next_commands(folder, log)
-        return results
-    model, tokenizer = folder.load_model(config)
-    results = final_figures(
-        config,
-        model,
-        tokenizer,
-        corpora.test,
-        log,
-        corpora.references,
-        functools.partial(folder.save_texts, "test"),
-    )
-    results["pairs"] = {
-        split: sum(part["pairs"] for part in parts)
-        for split, parts in corpora.contents.items()
-    }
-    results["steps"] = int(loop.step)
-    results["training_minutes"] = float(loop.seconds) / 60
-    # Whatever becomes of the lines below, all that is to be saved is saved.
-    path = export_model(config, folder, model, tokenizer, results, "float32")
-    results["config"] = dataclasses.asdict(config)
-    folder.save_results(results)
-    report.show_results(results, log)
-    check_export(path, results, log)
-    report.show_next_commands(folder, log)
-    return results
-
-
-def _task(config, model, tokenizer, corpora, workers):
-    def texts(batch):
-        return {
-            "sources": tokenizer.decode(batch["source"].numpy().tolist()),
-            "targets": tokenizer.decode(batch["target_out"].numpy().tolist()),
-        }
-
-    evaluated_model, evaluate, about_score = None, None, ""
-    if workers.is_chief:
-        if workers.strategy.num_replicas_in_sync > 1:
-            evaluated_model = build_model(config)
-        evaluate = DevEvaluation(
-            config, evaluated_model or model, tokenizer, corpora.dev
-        )
-        about_score = evaluate.about_score()
-    return Task(
-        model,
-        functools.partial(training_loss, smoothing=config.label_smoothing),
-        training_batches(corpora.train, tokenizer, config.batches),
-        evaluate,
-        about_score,
-        evaluated_model,
-        shown=_with_perplexity,
-        static_shapes=config.batches.static_shapes,
-        thresholds=config.verdicts,
-        identity=identity(config, tokenizer, corpora.train),
-        score_identity=score_identity(config, corpora.dev_sha256),
-        batches_identity=batches_identity(config),
-        texts=texts,
     )
 
 

@@ -2,8 +2,8 @@
 
 import keras
 
-from moe_keras import FeedForwardExperts, ProjectedLSTM, SparseMoE
-from moe_keras.gating.configured import make_gate
+from moe_keras import ProjectedLSTM
+from moe_keras.moe_config import make_moe
 from translation.model.attention import (
     AdditiveAttention,
     DotAttention,
@@ -41,33 +41,11 @@ def moe_block(config, name, expert=None):
     """A mixture of experts, `moe_activation` after it, in its block.
 
     Args:
-        config: `TranslatorConfig`, or another with the same fields of experts.
+        config: `MoEConfig` with a field `dropout`, such as `TranslatorConfig`.
         name: str.
-        expert: As of `SparseMoE`; by default feed-forward experts with one
-            hidden layer.
+        expert: As of `make_moe`.
     """
-    gate = make_gate(config)
-    weights = {}
-    if not getattr(gate, "balances_itself", False):
-        weights = {
-            "importance_loss_weight": config.importance_loss_weight,
-            "load_loss_weight": config.load_loss_weight,
-        }
-    if expert is None:
-        expert = FeedForwardExperts(
-            config.num_experts,
-            config.expert_hidden_dim,
-            use_bias=config.expert_bias,
-            name="experts",
-        )
-    layer = SparseMoE(
-        config.num_experts,
-        gate=gate,
-        expert=expert,
-        **weights,
-        capacity_factor=config.capacity_factor,
-        name=f"{name}_layer",
-    )
+    layer = make_moe(config, f"{name}_layer", expert)
     return Residual(layer, config.dropout, config.moe_activation, name=name)
 
 

@@ -15,6 +15,7 @@ import zlib
 
 import tensorflow as tf
 
+from moe_keras.paths import local_path
 from translation.text.languages import spellings
 
 _BLOCK = 1 << 13  # bytes that are read at once
@@ -233,6 +234,30 @@ def _unpacked(blocks, like_graph):
                 member = None
     if member is not None:
         raise EOFError("the compressed text has no end")
+
+
+def read_labels(path, count):
+    """Reads a file with a label in each line, plain or `.gz`.
+
+    Args:
+        path: str, path or None, for no labels.
+        count: int. Number of lines that there are labels for.
+
+    Returns:
+        List of str, or None.
+
+    Raises:
+        CorpusError: if there are not as many labels.
+    """
+    if path is None:
+        return None
+    labels = list(read_lines(local_path(path)))
+    if len(labels) != count:
+        raise CorpusError(
+            f"{path} must have a label for each of the {count:,} lines; it has "
+            f"{len(labels):,}."
+        )
+    return labels
 
 
 def line_dataset(path):

@@ -1,5 +1,6 @@
 """Gated experts against the published equations, one token at a time."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
@@ -14,6 +15,7 @@ from small_experts import (
 )
 
 from moe_keras import GatedFeedForwardExperts, SparseMoE, TopKGate
+from moe_keras.experts import ClampedGLU
 
 
 def built(**kwargs):
@@ -88,6 +90,65 @@ class GatedFeedForwardExpertsTest(tf.test.TestCase, parameterized.TestCase):
             sizes = {"num_experts": 2, "hidden_dim": 3, name: 0}
             with self.assertRaisesRegex(ValueError, f"`{name}`.*{name}=0"):
                 GatedFeedForwardExperts(**sizes)
+
+
+def one_of_gpt_oss(experts, e, x):
+    """GPT-OSS's expert as it is published: clamped, with biases."""
+    both = x @ experts.kernel_in.numpy()[e] + experts.bias_in.numpy()[e]
+    gate, linear = np.minimum(both[:, :H], 2.0), both[:, H:].clip(-2.0, 2.0)
+    hidden = (linear + 1) * gate / (1 + np.exp(-1.702 * gate))
+    return hidden @ experts.kernel_out.numpy()[e] + experts.bias_out.numpy()[e]
+
+
+class BiasAndGluTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(False, True)
+    def test_experts_of_gpt_oss_equal_the_published_ones(self, recompute):
+        # The limit of 2 cuts off some of the numbers, but not all.
+        experts = built(recompute=recompute, use_bias=True, glu=ClampedGLU(2.0))
+        both = random_rows() @ experts.kernel_in.numpy()[0]
+        self.assertBetween(np.mean(both > 2.0), 0.1, 0.9)
+        assert_equals_one_network_at_a_time(experts, one_of_gpt_oss)
+
+    @parameterized.product(
+        glu=(None, ClampedGLU(2.0)),
+        recompute=(True, False),
+        as_function=(True, False),
+    )
+    def test_gradients_of_segments_equal_those_of_batches(
+        self, as_function, **kwargs
+    ):
+        experts = built(use_bias=True, **kwargs)
+        assert_segments_have_gradients_of_batches(experts, as_function)
+
+    def test_function_of_ones_own(self):
+        # x = 2, W_gate = 1, W_in = 3: (2 - 6) * 0.5.
+        experts = GatedFeedForwardExperts(1, 1, glu=tf.subtract)
+        experts.build((1, None, 1))
+        experts.kernel_in.assign([[[1.0, 3.0]]])
+        experts.kernel_out.assign([[[0.5]]])
+        self.assertAllClose(experts(tf.constant([[[2.0]]])), [[[-2.0]]])
+
+    def test_what_is_no_glu_is_refused(self):
+        weight = tf.Variable(1.0)
+        for glu in (
+            "silu",
+            lambda gate, linear: gate[:, :1],
+            lambda gate, linear: weight * gate * linear,
+        ):
+            with self.assertRaisesRegex(ValueError, "`glu` must be a function"):
+                GatedFeedForwardExperts(2, 3, glu=glu)
+        with self.assertRaisesRegex(ValueError, "`activation` must be left"):
+            GatedFeedForwardExperts(2, 3, activation="gelu", glu=tf.add)
+        with self.assertRaisesRegex(ValueError, "`limit` must be.*limit=0"):
+            ClampedGLU(limit=0)
+
+    def test_regularizer_of_biases(self):
+        experts = built(
+            use_bias=True, bias_regularizer=keras.regularizers.L2(0.5)
+        )
+        biases = (experts.bias_in, experts.bias_out)
+        expected = sum(0.5 * np.sum(np.square(bias)) for bias in biases)
+        self.assertAllClose(sum(experts.losses), expected)
 
 
 class MixtralBlockTest(tf.test.TestCase, parameterized.TestCase):

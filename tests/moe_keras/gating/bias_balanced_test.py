@@ -207,3 +207,61 @@ def test_bias_decides_before_logits_do():
     gate.gate_kernel.assign([[30.0, 20.0, 40.0]])  # sigmoids are all 1
     gate.bias.assign([0.0, 0.01, -0.01])
     assert gate(tf.ones((1, 1))).expert_index.numpy().tolist() == [[1, 0]]
+
+
+def plain_choice(scores, bias, k, num_groups, groups_per_token):
+    """DeepSeek-V3's choice of experts for one token, in plain Python."""
+    biased = scores + bias
+    groups = np.split(np.arange(len(scores)), num_groups)
+    worth = [np.sort(biased[group])[-2:].sum() for group in groups]
+    taken = np.argsort(-np.array(worth))[:groups_per_token]
+    experts = np.concatenate([groups[g] for g in taken])
+    return experts[np.argsort(-biased[experts])[:k]]
+
+
+class GroupsTest(tf.test.TestCase, parameterized.TestCase):
+    def test_worked_example(self):
+        # Groups [.9 .1] [.6 .55] [.3 .2]: of their sums 1.0, 1.15 and 0.5 the
+        # second is best, although expert 0 has the largest score. Gates are
+        # 2.5 * .6 / 1.15 and 2.5 * .55 / 1.15.
+        gate = gate_of_logits(6, k=2, num_groups=3, gate_scale=2.5)
+        routing = gate(logits_of([[0.9, 0.1, 0.6, 0.55, 0.3, 0.2]]))
+        self.assertAllEqual(routing.expert_index, [[2, 3]])
+        self.assertAllClose(routing.gate, [[1.5 / 1.15, 1.375 / 1.15]])
+
+    @parameterized.parameters((4, 8, 4, 2), (3, 6, 6, 3), (2, 12, 2, 2))
+    def test_equals_plain_loops(self, k, num_experts, num_groups, taken):
+        rng = np.random.default_rng(k)
+        logits = rng.normal(size=(50, num_experts))
+        bias = rng.normal(size=num_experts) / 5
+        gate = gate_of_logits(
+            num_experts,
+            bias,
+            k=k,
+            num_groups=num_groups,
+            groups_per_token=taken,
+            gate_scale=1.5,
+        )
+        routing = gate(logits)
+        for row, experts, gates in zip(
+            logits, routing.expert_index, routing.gate, strict=True
+        ):
+            scores = 1 / (1 + np.exp(-row))
+            chosen = plain_choice(scores, bias, k, num_groups, taken)
+            self.assertAllEqual(experts, chosen)
+            expected = 1.5 * scores[chosen] / scores[chosen].sum()
+            self.assertAllClose(gates, expected)
+
+    def test_ties_stay_within_the_groups_taken(self):
+        # All sigmoids round to 1: the first two groups are taken, and of
+        # their experts those with the largest logits.
+        gate = gate_of_logits(
+            6, k=2, num_groups=3, groups_per_token=2, dtype="float32"
+        )
+        routing = gate(np.array([[50.0, 60, 90, 70, 95, 99]], "float32"))
+        self.assertAllEqual(routing.expert_index, [[2, 3]])
+
+    @parameterized.parameters((4, 1), (3, 4), (3, 0), (6, 2))
+    def test_groups_that_do_not_fit_are_refused(self, groups, taken):
+        with self.assertRaisesRegex(ValueError, "num_groups|groups_per_token"):
+            BiasBalancedGate(6, k=3, num_groups=groups, groups_per_token=taken)

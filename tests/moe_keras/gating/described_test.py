@@ -1,5 +1,6 @@
 """What gates say of themselves is so, and all that programs need to know."""
 
+import dataclasses
 import pathlib
 import re
 
@@ -32,10 +33,12 @@ def table(page, heading):
     return [row.split(" | ") for row in rows[2:]]
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("name", GATES)
-def test_weights_and_parameters_are_those_of_a_gate(name):
-    sizes = sizes_of(name)
-    gate = GATES[name](**GATES[name].arguments_for(sizes), name="gate")
+def test_weights_and_parameters_are_those_of_a_gate(name, bias):
+    sizes = dataclasses.replace(sizes_of(name), bias=bias)
+    arguments = GATES[name].arguments_for(sizes)
+    gate = GATES[name](**arguments, use_bias=bias, name="gate")
     gate(np.ones((1, sizes.depth), "float32"))
     cost = GATES[name].cost(sizes)
     built = {

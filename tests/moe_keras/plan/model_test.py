@@ -93,6 +93,7 @@ def test_translation_models_have_8_7_billion_parameters():
         {"gate": "hierarchical", "expert_groups": 3, "groups_per_token": 2},
         {"gate": "batchwise", "encoder_moe_after": (1, 3)},
         {"gate": "top_k", "decoder_moe_after": ()},
+        {"gate": "top_k", "gate_options": "use_bias=True"},
     ],
     ids=str,
 )

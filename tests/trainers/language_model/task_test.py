@@ -8,6 +8,7 @@ import pytest
 from language_model.batches import BatchOptions
 from language_model.config import LanguageModelConfig
 from moe_keras.monitoring import routing_layers
+from trainers.engine.checkpoints.average import save_average
 from trainers.engine.config.loop_config import LoopConfig
 from trainers.language_model import task
 from trainers.language_model.folder import LmFolder
@@ -116,7 +117,7 @@ def test_mean_of_checkpoints_is_a_model_folder(config, tmp_path):
     loop = dataclasses.replace(config.loop, keep_best=2)
     config = dataclasses.replace(config, loop=loop)
     task.train_and_evaluate(config, tmp_path / "run", lambda line: None)
-    path = task.average(tmp_path / "run", "last", lambda line: None)
+    path = save_average(LmFolder(tmp_path / "run"), "last", lambda line: None)
     assert task.evaluate(path, log=lambda line: None)["words"] == 128
 
 

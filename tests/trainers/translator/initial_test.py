@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_runs import PAIRS, SMALL, train, write_corpora
 
+from trainers.engine.checkpoints.average import save_average
 from trainers.engine.checkpoints.best import best_folder
 from trainers.engine.checkpoints.contents import read_weights, weights_by_path
 from trainers.engine.checkpoints.files import CheckpointError
@@ -74,7 +75,7 @@ def test_weights_and_vocabulary_are_taken_and_all_else_is_fresh(
 ):
     source = trained
     if kind == "averaged":
-        source = task.average(trained, "last:1", lambda line: None)
+        source = save_average(ModelFolder(trained), "last:1", lambda line: None)
     config = fine_tuned(source, place)
     assert config.pair == "en-fr"
     # The first thing that is saved is what the run starts with.
@@ -233,5 +234,5 @@ class TestOwnEvaluation:
         folder = ModelFolder(tmp_path / "run")
         config = with_overrides(SMALL, [f"train={place / 'old/train'}"])
         folder.save_config(config)
-        task._check_start(config, folder)
+        task.TranslationJob(config, folder).check()
         assert json.loads((folder.path / "config.json").read_text())

@@ -103,14 +103,16 @@ def test_results_of_an_earlier_version_are_shown_too():
 def test_next_commands_can_be_typed_as_they_stand():
     folder = ModelFolder("runs/my own")
     lines = _lines(report.show_next_commands, folder)
-    modes = flags.FLAGS["mode"].parser.enum_values
+    values = flags.FlagValues()
+    nmt.define_flags(values)
+    modes = values["mode"].parser.enum_values
     seen = []
     for line in lines:
         words = shlex.split(line.split("|")[-1])
         if words[:3] == ["python", "-m", nmt.__name__]:
             given = dict(word[2:].split("=") for word in words[3:])
             assert given["model_dir"] == "runs/my own"
-            assert set(given) <= set(flags.FLAGS)
+            assert set(given) <= set(values)
             seen.append(given["mode"])
         elif words[:3] == ["python", "-m", "moe_keras.report"]:
             assert words[3:] == ["runs/my own"]

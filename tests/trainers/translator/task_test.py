@@ -10,6 +10,7 @@ import pytest
 from small_runs import PAIRS, SMALL, write_corpora
 
 from trainers.engine.bad_steps import TrainingError
+from trainers.engine.checkpoints.average import save_average
 from trainers.engine.checkpoints.contents import read_weights
 from trainers.engine.checkpoints.recent import training_folder
 from trainers.engine.config.overrides import with_overrides
@@ -203,7 +204,7 @@ def test_average_is_a_folder_for_the_other_modes(trained, config, tmp_path):
     shutil.copytree(trained[0], folder)
     lines = []
     for _ in range(2):  # the second replaces the first
-        averaged = translation_task.average(folder, "last:1", lines.append)
+        averaged = save_average(ModelFolder(folder), "last:1", lines.append)
     assert averaged == folder / "averaged"
     assert lines[0] == f"The mean of checkpoints/step-2 is in {averaged}."
     config = ModelFolder(averaged).load_config()  # of the whole vocabulary

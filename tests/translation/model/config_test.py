@@ -8,7 +8,7 @@ from translation.model.config import TranslatorConfig
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"depth": 0}, "`depth` must be a positive integer. Received: 0"),
+        ({"depth": 0}, "`depth` must be a positive integer. Received: depth=0"),
         ({"lstm_units": 2.5}, "`lstm_units` must be a positive integer"),
         ({"dropout": 1.0}, "`dropout` must be at least 0 and below 1"),
         ({"attention": "soft"}, "`attention` must be one of product"),

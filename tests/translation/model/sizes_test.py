@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from moe_keras.moe_config import dense_twin
 from trainers.translator.presets import PRESETS
-from translation.model.config import TranslatorConfig, dense_twin
+from translation.model.config import TranslatorConfig
 from translation.model.sizes import count_ops, count_parameters
 
 PAPER = PRESETS["wmt14"].model

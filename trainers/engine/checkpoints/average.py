@@ -45,6 +45,43 @@ def average_checkpoints(model_dir, model, which="best", identity=None):
     return chosen
 
 
+def save_average(folder, which="best", log=print):
+    """Writes the mean of several checkpoints of a run as a model of its own.
+
+    Args:
+        folder: `RunFolder` of a kind of model.
+        which: str. `best` or `last`, for all that were kept, or with a number
+            of them, as `last:5`.
+        log: Function of one line of text.
+
+    Returns:
+        Path of the folder that has the mean, to be used like any other:
+        `averaged` in the folder of the run.
+
+    Raises:
+        ValueError, CheckpointError: as `average_checkpoints`.
+        FolderError: if there is no run, or another process trains there.
+    """
+    config = folder.load_config()
+    with folder.lock():
+        model = folder.build_model(config)
+        vocabulary = folder.load_vocabulary(config)
+        used = average_checkpoints(
+            folder.path, model, which, folder.identity(config, vocabulary)
+        )
+        averaged = type(folder)(folder.path / "averaged")
+        averaged.save_model(
+            config,
+            model,
+            vocabulary,
+            step=max(stored.step for stored in used),
+            averaged=[stored.path.name for stored in used],
+        )
+    names = ", ".join(str(s.path.relative_to(folder.path)) for s in used)
+    log(f"The mean of {names} is in {averaged.path}.")
+    return averaged.path
+
+
 def choose_checkpoints(model_dir, which):
     """Finds the `CheckpointFolder` and the checkpoints that `which` names.
 

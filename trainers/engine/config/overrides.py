@@ -65,6 +65,18 @@ def field_paths(config, prefix=""):
     return paths
 
 
+def show_fields(config, log):
+    """Shows all fields of a configuration, a line each.
+
+    Args:
+        config: Dataclass.
+        log: Function of one line of text.
+    """
+    log("Configuration (change a field with --set FIELD=VALUE):")
+    for path, value in field_paths(config).items():
+        log(f"  {path} = {value!r}")
+
+
 def field_types(config):
     """Lists the types that each field takes: tuples by name.
 

@@ -10,7 +10,8 @@ logs/           TensorBoard
 routing.jsonl   windows of the routing, with verdicts
 results.json    figures of the finished run
 
-A program adds files of its own.
+A kind of model derives its folder from `RunFolder`: it adds files of its own,
+and says how its model and its vocabulary are made and saved.
 """
 
 import dataclasses
@@ -252,6 +253,55 @@ class RunFolder:
                 f"No checkpoint in {self.best.path} yet. Train on with "
                 "--mode=train_and_evaluate."
             )
+
+    def build_model(self, config):
+        """Builds a model with fresh weights; each kind of model has its own."""
+        raise NotImplementedError
+
+    def identity(self, config, vocabulary):
+        """Returns what makes the run, for its checkpoints: see `Task`."""
+        raise NotImplementedError
+
+    def save_vocabulary(self, config, vocabulary):
+        """Writes the vocabulary of the run."""
+        raise NotImplementedError
+
+    def load_vocabulary(self, config):
+        """Reads the vocabulary of the run."""
+        raise NotImplementedError
+
+    def save_model(self, config, model, vocabulary, step=0, **about):
+        """Makes this the folder of a trained model.
+
+        Its configuration and its vocabulary are written, and its weights as
+        the best, in place of those that were.
+
+        Args:
+            config: The configuration of the model.
+            model: A built Keras model.
+            vocabulary: Its vocabulary, as `save_vocabulary` takes it.
+            step: int. Updates that it has had.
+            **about: What else is to be known of it, as JSON has it.
+
+        Raises:
+            CheckpointError: if the disk does not take it.
+        """
+        self.save_config(config)
+        self.save_vocabulary(config, vocabulary)
+        identity = self.identity(config, vocabulary)
+        self.save_weights(model, identity, step, **about)
+
+    def load_model(self, config):
+        """Loads the best model of the run and its vocabulary.
+
+        Raises:
+            FolderError: if nothing was saved yet.
+            CheckpointError: if what was saved cannot be used.
+        """
+        vocabulary = self.load_vocabulary(config)
+        model = self.build_model(config)
+        self.load_weights(model, self.identity(config, vocabulary))
+        return model, vocabulary
 
     def _read(self, values):
         try:

@@ -12,10 +12,11 @@ STRATEGIES = ("none", "mirrored", "multi_worker")
 flags.disclaim_key_flags()
 
 
-def define_config_flags(presets, folder="runs/PRESET", set_help=""):
+def define_config_flags(values, presets, folder="runs/PRESET", set_help=""):
     """Defines `--preset`, `--set` and `--model_dir`.
 
     Args:
+        values: `absl.flags.FlagValues` that they are defined in.
         presets: Names of the presets; the first is the default.
         folder: str. What `--model_dir` is by default, for its help.
         set_help: str. What else there is to say of `--set`.
@@ -24,30 +25,34 @@ def define_config_flags(presets, folder="runs/PRESET", set_help=""):
         "preset",
         presets[0],
         f"Named configuration to start from: {', '.join(presets)}.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "model_dir",
         None,
         f"Folder of checkpoints, logs and SavedModel [{folder}].",
+        flag_values=values,
     )
     flags.DEFINE_multi_string(
         "set",
         [],
         "Change a field of the configuration: FIELD=VALUE. Repeatable. "
         f"{set_help}".rstrip(),
+        flag_values=values,
     )
 
 
-def define_average_flag():
+def define_average_flag(values):
     """Defines `--average_of`."""
     flags.DEFINE_string(
         "average_of",
         "best",
         "Checkpoints to average: best or last, or so many of them, as last:5.",
+        flag_values=values,
     )
 
 
-def define_worker_flags():
+def define_worker_flags(values):
     """Defines the flags that spread training; see `WorkerOptions`."""
     flags.DEFINE_enum(
         "strategy",
@@ -55,6 +60,7 @@ def define_worker_flags():
         STRATEGIES,
         "tf.distribute: mirrored shares each batch out to devices, "
         "multi_worker to processes on several hosts.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "devices",
@@ -62,6 +68,7 @@ def define_worker_flags():
         "Devices for mirrored or a mesh: how many, or their names, as "
         "GPU:0,GPU:1. Without a GPU a number divides the processor, to try "
         "things out [all GPUs, or as many as the mesh has places].",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "cluster",
@@ -70,9 +77,13 @@ def define_worker_flags():
         "the first is the chief [from TF_CONFIG]. With a mesh the first is "
         "this program, and the others lend their devices: "
         "moe_keras.parallel.worker.",
+        flag_values=values,
     )
     flags.DEFINE_integer(
-        "index", None, "Which of the addresses is this worker's own, from 0."
+        "index",
+        None,
+        "Which of the addresses is this worker's own, from 0.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "layout",
@@ -80,16 +91,18 @@ def define_worker_flags():
         "experts:replica gives each replica a part of the experts [all of "
         "them]. With a mesh: what is split over which of its dimensions, "
         "batch, experts and hidden, as batch:data;experts:model.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "mesh_shape",
         None,
         "Mesh of devices that share the experts, as data:2;model:2; see "
         "--layout.",
+        flag_values=values,
     )
 
 
-def define_threads_flag():
+def define_threads_flag(values):
     """Defines `--threads_per_operation`."""
     flags.DEFINE_integer(
         "threads_per_operation",
@@ -98,4 +111,5 @@ def define_threads_flag():
         "it has cores. With few cores and small models they are better left "
         "to operations that can run side by side.",
         lower_bound=0,
+        flag_values=values,
     )

@@ -5,7 +5,7 @@ Importing it imports no TensorFlow: a wrong flag is refused at once.
 
 import dataclasses
 
-from absl import app, flags
+from absl import app
 
 TRAINING = "train_and_evaluate"  # the mode that every program has
 
@@ -26,20 +26,21 @@ class Usage:
         default_factory=lambda: {"index": "cluster"}
     )
 
-    def check(self, mode, paths=()):
+    def check(self, values, paths=()):
         """Refuses flags that the mode would ignore.
 
         Args:
-            mode: str, that of `--mode`.
+            values: `absl.flags.FlagValues` of the program.
             paths: List of str, the arguments that are no flags.
 
         Raises:
             app.UsageError: naming the flag, and the modes that take it.
         """
+        mode = values.mode
         used = {
             f"--{name}": modes
             for name, modes in self.modes_of_flag.items()
-            if _is_given(name)
+            if values[name].present
         }
         if paths:
             used[f"arguments {' '.join(paths)}"] = self.modes_of_paths
@@ -50,15 +51,11 @@ class Usage:
                     f"{', '.join(modes)} does."
                 )
         for flag, needed in self.needs.items():
-            if _is_given(flag) and not _is_given(needed):
+            if values[flag].present and not values[needed].present:
                 raise app.UsageError(f"--{flag} goes with --{needed} alone.")
-        folder_is_given = _is_given("preset") and _is_given("model_dir")
-        if mode != TRAINING and folder_is_given:
+        both = values["preset"].present and values["model_dir"].present
+        if mode != TRAINING and both:
             raise app.UsageError(
                 f"--mode={mode} takes the configuration of --model_dir; leave "
                 "out --preset."
             )
-
-
-def _is_given(flag):
-    return flags.FLAGS[flag].present

@@ -20,7 +20,7 @@ from small_moe import (
 )
 
 import moe_keras
-from moe_keras.experts import ExpertList
+from moe_keras.experts import ClampedGLU, ExpertList
 from moe_keras.parallel import MeshLayout
 
 BATCH = 13  # leaves a remainder with 2, 3 and 4 devices
@@ -66,6 +66,15 @@ PARTS = {
     },
     "gated experts": lambda: {
         "expert": moe_keras.GatedFeedForwardExperts(8, 6, name="experts"),
+        "hidden_dim": None,
+    },
+    "gated experts of GPT-OSS, router with a bias": lambda: {
+        "gate": moe_keras.TopKGate(8, k=2, use_bias=True, name="gate"),
+        "k": None,
+        "seed": None,
+        "expert": moe_keras.GatedFeedForwardExperts(
+            8, 6, use_bias=True, glu=ClampedGLU(), name="experts"
+        ),
         "hidden_dim": None,
     },
     "no bias, recomputed": lambda: {
