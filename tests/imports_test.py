@@ -92,6 +92,16 @@ def test_a_package_imports_only_those_below_it(package):
     assert wrong == []
 
 
+def test_no_import_is_relative():
+    relative = [
+        (name, node.lineno)
+        for name, path in modules(ROOT, PACKAGES).items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
 def test_the_phrasebook_needs_no_tensorflow():
     code = (
         "import sys; from translation.phrasebook.corpus import phrasebook; "
