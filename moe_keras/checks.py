@@ -143,6 +143,31 @@ dimension. Received: mask.shape=(2, 4), inputs.shape=(2, 3, 5)
         )
 
 
+def check_leading_shape(name, tensor, inputs):
+    """Whether a tensor can have the leading dimensions of the inputs.
+
+    Args:
+        name: str. What it is called.
+        tensor: Tensor `(..., D_g)`. What is not known of a shape suits all.
+        inputs: Tensor `(..., D)`.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> check_leading_shape("gate_inputs", tf.ones((2, 4)), tf.ones((3, 5)))
+    Traceback (most recent call last):
+    ...
+    ValueError: `gate_inputs` must have the shape of the inputs up to the last \
+dimension. Received: gate_inputs.shape=(2, 4), inputs.shape=(3, 5)
+    """
+    if not tensor.shape[:-1].is_compatible_with(inputs.shape[:-1]):
+        raise ValueError(
+            f"`{name}` must have the shape of the inputs up to the last "
+            f"dimension. Received: {name}.shape={tensor.shape}, "
+            f"inputs.shape={inputs.shape}"
+        )
+
+
 def check_tokens(inputs, depth):
     """Whether a gate was called with tokens, and of the depth it was built for.
 

@@ -5,6 +5,7 @@ N: tokens    D: depth    E: experts    K: experts per token    C: capacity
 
 import keras
 import tensorflow as tf
+from keras.src.backend import get_keras_mask  # no public name
 
 from moe_keras.balancing import (
     LossWeights,
@@ -16,6 +17,7 @@ from moe_keras.capacity import plan_with_capacity
 from moe_keras.checks import (
     FixedArguments,
     check_above_0,
+    check_leading_shape,
     check_mask,
     check_sizes,
 )
@@ -29,6 +31,7 @@ from moe_keras.parts import (
 )
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.replicas import counted_once
+from moe_keras.shared_expert import SharedExpert
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -40,6 +43,9 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         dispatch: (N, D) -> the tokens of each expert, side by side
         experts:  each on its own tokens
         combine:  y = sum over the chosen experts of gate * expert(x)  (eq. 1)
+
+    With a `shared_expert` its output is added for every token: y + E(x), or y +
+    sigmoid(x w) E(x) with `shared_gate="sigmoid"`.
 
     Parameters grow with `num_experts`, the work per token only with `k`. Left
     alone, the gate would soon send everything to a few favourites; two losses
@@ -95,6 +101,11 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         capacity_factor: float. Slots of an expert over those that it needs
             when load is even; None for as many as it needs.
         seed: int. Seed of the gate's noise; only without `gate`.
+        shared_expert: Keras layer `(N, D) -> (N, D')` that every token visits,
+            or stacked experts such as `GatedFeedForwardExperts(1, hidden_dim)`,
+            all of which every token visits. None for none.
+        shared_gate: "sigmoid" for a gate of the shared expert with a kernel of
+            its own, or None.
         log_figures: bool. Whether `fit` and `evaluate` have the figures in
             their logs; `routing_statistics()` has them all the same.
 
@@ -103,16 +114,20 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         mask: Optional boolean tensor of the leading shape of `inputs`; by
             default the Keras mask of the inputs.
         training: bool.
+        gate_inputs: Optional tensor `(..., D_g)` of the leading shape of
+            `inputs`, which the gate sees in their place, as in Gemma 4; always
+            or never for one layer.
 
     Returns:
         Tensor `(..., D')`.
 
     Raises:
         ValueError: When the layer is made, if an argument is not as above, or
-            `gate` belongs to another layer. When it is called, if `mask` has
-            not the leading shape of `inputs`. While it trains with losses, if
-            its `call` is called instead of the layer, or in a loop outside of
-            which the losses are read.
+            `gate` belongs to another layer. When it is built, if the shared
+            expert returns another depth than the others. When it is called, if
+            `mask` or `gate_inputs` has not the leading shape of `inputs`. While
+            it trains with losses, if its `call` is called instead of the
+            layer, or in a loop outside of which the losses are read.
 
     Example:
 
@@ -136,6 +151,8 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         capacity_factor=None,
         seed=None,
         log_figures=True,
+        shared_expert=None,
+        shared_gate=None,
         **kwargs,
     ):
         if kwargs.get("name") is None:
@@ -161,6 +178,7 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         self.experts = experts_layer(
             expert, hidden_dim=hidden_dim, activation=activation, **made
         )
+        self.shared = _shared(shared_expert, shared_gate, self.dtype_policy)
         default = 0.0 if getattr(self.gate, "balances_itself", False) else 0.1
         self._loss_weights = LossWeights(
             default,
@@ -180,36 +198,51 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
             capacity_factor is not None
             or getattr(self.experts, "compiles_segments", False)
         )
+        if self.shared is not None:
+            self.supports_jit &= self.shared.supports_jit
 
-    def build(self, input_shape):
-        depth = input_shape[-1]
-        if depth is None:
-            raise ValueError(
-                "The last dimension of the inputs must be known. "
-                f"Received: input_shape={input_shape}"
-            )
+    def build(self, inputs_shape, gate_inputs_shape=None):
+        depth = _known_depth("inputs", inputs_shape)
+        gate_depth = depth
+        if gate_inputs_shape is not None:
+            gate_depth = _known_depth("gate_inputs", gate_inputs_shape)
         self.depth = depth
         self._placement = current_placement()
         self._loss_weights.build()
         self.monitor.prefix = self.path
         for part, shape in (
-            (self.gate, (None, depth)),
+            (self.gate, (None, gate_depth)),
             (self.experts, (self.num_experts, None, depth)),
         ):
             if not part.built:
                 part.build(shape)
         self._placement.check(self.experts)
+        if self.shared is not None:
+            self.shared.build((None, depth))
+            self.shared.built = True
+            _check_one_depth(
+                self.shared.output_depth(depth),
+                self.compute_output_shape((None, depth))[-1],
+            )
         self.supports_jit &= self._placement.supports_jit
 
-    def call(self, inputs, mask=None, training=False):
+    def call(self, inputs, mask=None, training=False, gate_inputs=None):
+        if mask is None and gate_inputs is not None:
+            mask = get_keras_mask(inputs)  # Keras gives it for one input only
         inputs = tf.cast(inputs, self.compute_dtype)  # of integers as well
         tokens_ND, mask_N = _flatten(inputs, mask)
-        routing = self.gate(tokens_ND, mask=mask_N, training=training)
+        seen_ND = tokens_ND
+        if gate_inputs is not None:
+            check_leading_shape("gate_inputs", gate_inputs, inputs)
+            seen_ND, _ = _flatten(gate_inputs, None)
+        routing = self.gate(seen_ND, mask=mask_N, training=training)
         plan = self._plan(routing.expert_index, mask_N)
         dispatcher = self._placement.dispatcher(routing, plan)
         slots = dispatcher.dispatch(tokens_ND)
         results = dispatcher.run(self.experts, slots)  # Keras adds `training`
         outputs_ND = dispatcher.combine(results)
+        if self.shared is not None:
+            outputs_ND += self.shared(tokens_ND, mask=mask_N)
         loss = None
         if training:
             has_own = getattr(self.gate, "has_loss", True)
@@ -235,6 +268,16 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         return plan_with_capacity(
             expert_NK, self.num_experts, self.capacity_factor, mask_N, k
         )
+
+    @property
+    def shared_expert(self):
+        """The layer that every token visits, or None."""
+        return self.shared and self.shared.expert
+
+    @property
+    def shared_gate(self):
+        """The kind of gate of the shared expert, or None."""
+        return self.shared and self.shared.gate
 
     @property
     def importance_loss_weight(self):
@@ -307,13 +350,17 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
             "capacity_factor": self.capacity_factor,
             "seed": self.seed,
             "log_figures": self.log_figures,
+            "shared_expert": serialize_part(self.shared_expert),
+            "shared_gate": self.shared_gate,
         }
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        for name in ("gate", "expert"):
-            config[name] = keras.saving.deserialize_keras_object(config[name])
+        for name in ("gate", "expert", "shared_expert"):
+            config[name] = keras.saving.deserialize_keras_object(
+                config.get(name)
+            )
         return cls(**config)
 
 
@@ -333,6 +380,35 @@ def _unflatten(outputs_ND, leading, known_leading):
     outputs = tf.reshape(outputs_ND, tf.concat([leading, [depth]], 0))
     outputs.set_shape((*known_leading, depth))
     return outputs
+
+
+def _known_depth(name, shape):
+    if shape[-1] is None:
+        raise ValueError(
+            f"The last dimension of `{name}` must be known. "
+            f"Received: {name}.shape={shape}"
+        )
+    return shape[-1]
+
+
+def _shared(expert, gate, dtype):
+    if expert is not None:
+        return SharedExpert(expert, gate, dtype=dtype, name="shared")
+    if gate is not None:
+        raise ValueError(
+            "`shared_gate` is the gate of a `shared_expert`: give both, or "
+            f"leave it out. Received: shared_gate={gate!r}, shared_expert=None"
+        )
+    return None
+
+
+def _check_one_depth(shared, chosen):
+    if shared != chosen:
+        raise ValueError(
+            "`shared_expert` must return the depth of the other experts, with "
+            f"whose results its own are added up. Received: {shared} and "
+            f"{chosen}"
+        )
 
 
 def _default_name():

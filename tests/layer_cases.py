@@ -197,6 +197,32 @@ LAYER_CASES = [
         composed=True,
     ),
     LayerCase(
+        "sparse_moe_with_shared_expert",
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
+            gate=moe_keras.TopKGate(5, k=2),
+            expert=moe_keras.GatedFeedForwardExperts(5, 6),
+            shared_expert=moe_keras.GatedFeedForwardExperts(2, 7),
+            shared_gate="sigmoid",
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+    ),
+    LayerCase(
+        "sparse_moe_with_shared_keras_layer",
+        moe_keras.SparseMoE,
+        lambda: dict(
+            num_experts=5,
+            k=2,
+            hidden_dim=6,
+            shared_expert=keras.Sequential([_dense_expert()]),
+        ),
+        (4, 3, 4),
+        unknown=(0, 1),
+        composed=True,
+    ),
+    LayerCase(
         "sparse_moe_by_threshold",
         moe_keras.SparseMoE,
         lambda: dict(

@@ -97,7 +97,7 @@ class ExpertList(FixedArguments, keras.layers.Layer):
         shapes = []
         for number, expert in enumerate(self.experts):
             with current_placement().expert_scope(number, self.num_experts):
-                _build(expert, tokens)
+                build_as_called(expert, tokens)
             shapes.append(tuple(expert.compute_output_spec(tokens).shape))
         self._output_depth = _common_depth(self.experts, shapes)
 
@@ -262,8 +262,20 @@ one set of weights...
     return ExpertList(experts, dtype=dtype)
 
 
-def _build(expert, tokens):
-    """Build an expert as Keras would at its first call."""
+def build_as_called(expert, tokens):
+    """Build an expert as Keras would at its first call.
+
+    Args:
+        expert: Keras layer.
+        tokens: `KerasTensor` `(None, D)`.
+
+    Example:
+
+    >>> dense = keras.layers.Dense(3)
+    >>> build_as_called(dense, keras.KerasTensor((None, 2)))
+    >>> dense.built
+    True
+    """
     if expert.built:
         return
     if type(expert).build is keras.layers.Layer.build:
