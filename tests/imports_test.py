@@ -103,6 +103,16 @@ def test_the_server_needs_no_code_of_models():
     assert packages == {"server"}
 
 
+def test_no_import_is_relative():
+    relative = [
+        (name, node.lineno)
+        for name, path in modules(ROOT, PACKAGES).items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
 def test_the_phrasebook_needs_no_tensorflow():
     code = (
         "import sys; from translation.phrasebook.corpus import phrasebook; "
