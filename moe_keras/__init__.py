@@ -8,6 +8,7 @@ token, C slots (capacity) of an expert, G groups of experts, V vocabulary,
 W beam width, P projection size, A attention size.
 """
 
+import moe_keras.programs  # noqa: F401  first, and without TensorFlow
 from moe_keras import gating, losses, monitoring
 from moe_keras.balancing import LossWeightSchedule
 from moe_keras.experts import FeedForwardExperts, GatedFeedForwardExperts

@@ -12,19 +12,18 @@ reach its port can run what they like on it: keep it within a network of your
 own.
 """
 
-import argparse
 import signal
 import sys
 
 import tensorflow as tf
 
-from moe_keras import __version__
 from moe_keras.parallel.processes.cluster import (
     ClusterError,
     cluster_of,
     listen,
 )
 from moe_keras.parallel.processes.remote import cluster_spec
+from moe_keras.programs import worker_parser
 
 
 def start_server(cluster):
@@ -56,24 +55,7 @@ def start_server(cluster):
 
 def main(arguments=None):
     """Serves until the process is ended."""
-    parser = argparse.ArgumentParser(
-        prog="python -m moe_keras.parallel.worker",
-        description="Lends the devices of this host to a program that trains.",
-    )
-    parser.add_argument(
-        "--cluster",
-        required=True,
-        help="HOST:PORT,HOST:PORT,...: the program's, then those of the "
-        "workers",
-    )
-    parser.add_argument(
-        "--index",
-        type=int,
-        required=True,
-        help="which of the addresses is this worker's, from 1",
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    options = parser.parse_args(arguments)
+    options = worker_parser().parse_args(arguments)
     try:
         cluster = cluster_of(options.cluster, options.index)
         server = start_server(cluster)
