@@ -16,6 +16,16 @@ PLOTS = ["matplotlib>=3.8"]
 # tensorflow-datasets imports the second without asking for it.
 WMT = ["tensorflow-datasets>=4.9.9", "importlib-resources"]
 SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
+# Warm-up requests are messages of SERVING.
+SERVE = [
+    *SERVING,
+    "h11",
+    "prometheus-client>=0.20",
+    "starlette>=1.0",
+    "uvicorn>=0.34",
+]
+# Tests in a browser; docs/serving.md says where the browser comes from.
+BROWSER = ["axe-playwright-python", "playwright"]
 
 setuptools.setup(
     name="moe-keras",
@@ -39,9 +49,15 @@ setuptools.setup(
         "Typing :: Typed",
     ],
     packages=setuptools.find_packages(
-        include=["moe_keras*", "translation*", "language_model*", "trainers*"]
+        include=[
+            "moe_keras*",
+            "translation*",
+            "language_model*",
+            "server*",
+            "trainers*",
+        ]
     ),
-    package_data={"moe_keras": ["py.typed"]},
+    package_data={"moe_keras": ["py.typed"], "server": ["static/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "absl-py",
@@ -56,18 +72,21 @@ setuptools.setup(
         "tensorflow-text>=2.21,<2.22",
     ],
     extras_require={
+        "browser": BROWSER,
         "hub": HUB,
         "ja": JA,
         "ko": KO,
         "plots": PLOTS,
+        "serve": SERVE,
         "serving": SERVING,
         "wmt": WMT,
         "dev": [
+            *BROWSER,
             *HUB,
             *JA,
             *KO,
             *PLOTS,
-            *SERVING,
+            *SERVE,
             *WMT,
             "build",
             "pre-commit",
@@ -78,6 +97,7 @@ setuptools.setup(
     },
     entry_points={
         "console_scripts": [
+            "moe-serve = trainers.cli:serve",
             "moe-train-lm = trainers.cli:lm",
             "moe-train-nmt = trainers.cli:nmt",
         ],

@@ -18,7 +18,7 @@ import pytest
 import moe_keras
 
 ROOT = pathlib.Path(moe_keras.__file__).parents[1]
-PACKAGES = ("moe_keras", "translation", "language_model", "trainers")
+PACKAGES = ("moe_keras", "translation", "language_model", "server", "trainers")
 SOURCES = sorted(
     path.relative_to(ROOT)
     for package in PACKAGES

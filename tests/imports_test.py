@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Each may import those after it.
-PACKAGES = ("trainers", "language_model", "translation", "moe_keras")
+PACKAGES = ("trainers", "server", "language_model", "translation", "moe_keras")
 
 
 def modules(root, packages):
@@ -90,6 +90,17 @@ def test_a_package_imports_only_those_below_it(package):
         if name.split(".")[0] in above
     ]
     assert wrong == []
+
+
+def test_the_server_needs_no_code_of_models():
+    graph = import_graph(ROOT)
+    packages = {
+        imported.split(".")[0]
+        for name, found in graph.items()
+        if name.split(".")[0] == "server"
+        for imported in found
+    }
+    assert packages == {"server"}
 
 
 def test_no_import_is_relative():

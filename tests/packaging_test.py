@@ -14,7 +14,8 @@ import pytest
 import moe_keras
 
 ROOT = pathlib.Path(moe_keras.__file__).parents[1]
-PACKAGES = ("moe_keras", "translation", "language_model", "trainers")
+PACKAGES = ("moe_keras", "translation", "language_model", "server", "trainers")
+PAGE = ("index.html", "page.css", "page.js")
 SOURCES = {
     path.relative_to(ROOT)
     for package in PACKAGES
@@ -50,7 +51,8 @@ def built(tmp_path):
 
 @pytest.mark.slow  # an environment of its own is made for the build
 def test_wheel_and_sdist_hold_every_module(built):
-    expected = {*map(str, SOURCES), "moe_keras/py.typed"}
+    page = {f"server/static/{name}" for name in PAGE}
+    expected = {*map(str, SOURCES), "moe_keras/py.typed", *page}
     (wheel,) = built.glob("*.whl")
     assert not expected - set(zipfile.ZipFile(wheel).namelist())
     (sdist,) = built.glob("*.tar.gz")

@@ -9,3 +9,7 @@ def nmt():
 
 def lm():
     runpy.run_module("trainers.lm", run_name="__main__", alter_sys=True)
+
+
+def serve():
+    runpy.run_module("trainers.serve", run_name="__main__", alter_sys=True)

@@ -1,7 +1,8 @@
 """The clients and configuration files of docs/serving.md.
 
-Clients are tried on a server of our own with the interfaces of TensorFlow
-Serving; its configuration files are read by its own protocol buffers.
+Clients are tried on our server, and for gRPC on a small one with the interface
+of TensorFlow Serving; its configuration files are read by its own protocol
+buffers.
 """
 
 import base64
@@ -11,11 +12,13 @@ import re
 import urllib.request
 
 import pytest
+import small_served
 import table_model
 import tensorflow as tf
 
 from translation.search.beam_options import BeamOptions
-from translation.serving.served import NO_SCORE, ServedTranslator
+from translation.serving.export import export_translator
+from translation.serving.served import NO_SCORE
 from translation.text.tokenizer.training import train_tokenizer
 
 PAGE = pathlib.Path(table_model.__file__).parents[1] / "docs/serving.md"
@@ -34,42 +37,28 @@ def client(word):
 
 
 @pytest.fixture(scope="module")
-def served():
+def folder(tmp_path_factory):
+    """A folder with an exported version."""
     tokenizer = train_tokenizer(table_model.SENTENCES, 290)
     model = table_model.Table(tokenizer.vocab_size)
-    served = ServedTranslator(model, tokenizer, BeamOptions(3))
-    served.signatures = _Named(served.signatures())
-    return served
-
-
-class _Named(dict):
-    """Signatures as a loaded model has them: called by names of inputs."""
-
-    def __init__(self, functions):
-        super().__init__(
-            (name, _Function(function)) for name, function in functions.items()
-        )
-
-
-class _Function:
-    def __init__(self, function):
-        self._function = function
-        specs, _ = function.structured_input_signature
-        named = {spec.name: spec for spec in specs}
-        self.structured_input_signature = ((), named)
-
-    def __call__(self, **inputs):
-        _, named = self.structured_input_signature
-        return self._function(*(inputs[name] for name in named))
+    folder = tmp_path_factory.mktemp("export")
+    export_translator(model, tokenizer, folder, BeamOptions(3))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def ports(served):
+def served(folder):
+    return tf.saved_model.load(str(folder / "1"))
+
+
+@pytest.fixture(scope="module")
+def ports(folder, served):
     pytest.importorskip("tensorflow_serving")
     from predict_server import serve
 
-    with serve(served, "translator") as ports:
-        yield ports
+    with small_served.serving(folder, name=None) as (client, _, _):
+        with serve(served, "nmt") as grpc_port:
+            yield client.port, grpc_port
 
 
 def run(code, ports):
@@ -80,12 +69,16 @@ def run(code, ports):
     return names
 
 
+def translated(served, texts, signature="serving_default"):
+    found = served.signatures[signature](inputs=tf.constant(texts))
+    return found["outputs"].numpy()
+
+
 class TestClients:
     def test_rest(self, served, ports, capsys):
         names = run(client("urllib"), ports)
         first, second = capsys.readouterr().out.splitlines()
-        texts = tf.constant(["Where is the station?", ""])
-        expected = served.translate(texts)["outputs"].numpy()
+        expected = translated(served, ["Where is the station?", ""])
         assert eval(first)["outputs"] == [x.decode() for x in expected]
         assert len(eval(second)["outputs"][0]) == 3
         broken = {"b64": base64.b64encode(b"a \xff dog").decode()}
@@ -99,15 +92,15 @@ class TestClients:
         url = "http://" + url.replace("8501", str(ports[0]))
         with urllib.request.urlopen(url, data.encode()) as response:
             (row,) = json.load(response)["predictions"]
-        texts = tf.constant(json.loads(data)["instances"])
-        assert row["outputs"].encode() == served.translate(texts)["outputs"][0]
+        (expected,) = translated(served, json.loads(data)["instances"])
+        assert row["outputs"].encode() == expected
 
     def test_grpc(self, served, ports, capsys):
         names = run(client("grpc"), ports)
         names["channel"].close()
         lines = capsys.readouterr().out.splitlines()
-        texts = tf.constant(["Where is the station?"])
-        expected = served.translate_nbest(texts)["outputs"].numpy()[0]
+        texts = ["Where is the station?"]
+        (expected,) = translated(served, texts, "translate_nbest")
         said = [line.split(" ", 1)[1] for line in lines]
         assert said == [x.decode() for x in expected]
 
@@ -124,7 +117,7 @@ class TestConfiguration:
         for text in texts:
             read = text_format.Parse(text, config.ModelServerConfig())
             (model,) = read.model_config_list.config
-            assert model.name == "translator"
+            assert model.name == "nmt"
             policy = model.model_version_policy
             assert policy.WhichOneof("policy_choice")
             pinned = set(policy.specific.versions)

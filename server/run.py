@@ -1,0 +1,182 @@
+"""Runs the server: listens, waits for a signal, drains and ends."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import signal
+import socket
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from server.app import Service
+from server.batcher import BatchOptions
+from server.limits import Limits
+from server.model_folder import find_model
+from server.security import is_loopback
+
+_LOG = logging.getLogger(__name__)
+_INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+
+
+@dataclasses.dataclass(frozen=True)
+class ServeOptions:
+    """What `serve` needs to know."""
+
+    model_dir: str
+    host: str = "127.0.0.1"
+    port: int = 8501  # 0 for any that is free
+    name: str | None = None
+    token: str | None = None
+    open: bool = False  # whether others may ask without a token
+    batching: BatchOptions = BatchOptions()
+    limits: Limits = Limits()
+    max_connections: int = 1000
+    keep_versions: int = 1
+    poll_seconds: float = 2.0
+    drain_seconds: float = 30.0  # to finish what is asked, after SIGTERM
+    sample_routing: float = 0.01
+
+    def __post_init__(self):
+        if not is_loopback(self.host) and not (self.token or self.open):
+            raise ValueError(
+                f"--host={self.host} lets other machines ask. Set a token, in "
+                "the file --token_file names or in MOE_SERVE_TOKEN, or say "
+                "--open to let everybody in."
+            )
+
+
+def serve(options):
+    """Serves a model until SIGTERM or Ctrl-C.
+
+    Args:
+        options: `ServeOptions`.
+
+    Returns:
+        The exit code: 0 after SIGTERM, 130 after Ctrl-C.
+
+    Raises:
+        ValueError: if there is nothing to serve, or it cannot be loaded.
+        OSError: if the port is taken.
+    """
+    folder = find_model(options.model_dir)
+    service = Service(
+        folder,
+        options.name,
+        options.batching,
+        options.limits,
+        options.token,
+        is_loopback(options.host),
+        options.keep_versions,
+        options.poll_seconds,
+        options.sample_routing,
+    )
+    with _listening(options.host, options.port) as listener:
+        return asyncio.run(_serve(service, listener, options))
+
+
+@contextlib.contextmanager
+def _listening(host, port):
+    """Context manager: a socket; a port that is taken is told at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server(
+            (host, port), family=family, backlog=1024
+        )
+    except OSError as error:
+        raise OSError(
+            f"Cannot listen on {host}, port {port}: {error.strerror}"
+        ) from None
+    with listener:
+        yield listener
+
+
+async def _serve(service, listener, options):
+    server = make_server(
+        service.app, options.max_connections, options.drain_seconds
+    )
+    ending = {"code": 0}
+
+    def end(code):
+        ending["code"] = code
+        service.is_draining = True
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, end, 0)
+    loop.add_signal_handler(signal.SIGINT, end, _INTERRUPTED)
+    telling = asyncio.create_task(_tell_when_ready(service, listener, end))
+    await server.serve(sockets=[listener])
+    telling.cancel()
+    return ending["code"]
+
+
+def make_server(app, max_connections=1000, drain_seconds=30.0):
+    """Makes the HTTP server of an ASGI application; signals are not its own."""
+    # It would write paths; `access_log=False` leaves it on without log_config.
+    logging.getLogger("uvicorn.access").disabled = True
+    return _Server(
+        uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=max_connections,
+            timeout_graceful_shutdown=drain_seconds,
+        )
+    )
+
+
+async def _tell_when_ready(service, listener, end):
+    """Says where the model is; ends the server if there will be none."""
+    await service.versions.first_look.wait()
+    version = service.versions.current
+    if version is None:
+        _LOG.error("No version could be loaded")
+        end(1)
+        return
+    host, port = listener.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    _LOG.info(
+        "Serving version %d of %s at http://%s:%d/",
+        version.number,
+        service.name,
+        host,
+        port,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`: uvicorn would end by the signal itself."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):
+        yield
+
+
+class _Protocol(H11Protocol):
+    """Closes connections whose request does not come.
+
+    uvicorn waits for the headers of a first request for ever.
+    """
+
+    _SECONDS = 10.0
+    _timer = None
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(self._SECONDS, self._close_if_idle)
+
+    def connection_lost(self, exc):
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _close_if_idle(self):
+        if self.conn.their_state is h11.IDLE and self.cycle is None:
+            self.transport.close()

@@ -1,0 +1,82 @@
+"""Inputs and outputs of a signature, and whether requests may share a call."""
+
+import dataclasses
+
+# Numbers that choose an answer by chance: they differ in every request, and
+# what shares a call does not change what each of them gives.
+_FREE_OPTIONS = ("seed",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input or output: numpy-like dtype name, shape with None if unknown."""
+
+    name: str
+    dtype: str
+    shape: tuple
+
+    @property
+    def has_rows(self):
+        """Whether the first dimension is one of examples."""
+        return len(self.shape) > 0 and self.shape[0] is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One function of a SavedModel.
+
+    Attributes:
+        name: str.
+        inputs, outputs: dict of `Tensor` by name.
+    """
+
+    name: str
+    inputs: dict
+    outputs: dict
+
+    @property
+    def is_joinable(self):
+        """Whether several requests may share a call.
+
+        Every tensor must have a row for each example, and rows of outputs a
+        fixed shape: otherwise a row would be padded to the longest of its
+        call, and an answer would depend on what shared it.
+        """
+        tensors = (*self.inputs.values(), *self.outputs.values())
+        return all(t.has_rows for t in tensors) and not any(
+            None in t.shape[1:] for t in self.outputs.values()
+        )
+
+    @property
+    def options(self):
+        """Names of the inputs that are options: a number for each example.
+
+        Requests whose options differ do not share a call.
+        """
+        return [
+            name
+            for name, tensor in self.inputs.items()
+            if tensor.dtype != "string"
+            and tensor.shape == (None,)
+            and name not in _FREE_OPTIONS
+        ]
+
+
+def read_signature(name, function):
+    """Makes a `Signature` of a function that `tf.saved_model.load` gave."""
+    _, inputs = function.structured_input_signature
+    return Signature(
+        name,
+        {key: _tensor(key, spec) for key, spec in inputs.items()},
+        {
+            key: _tensor(key, spec)
+            for key, spec in function.structured_outputs.items()
+        },
+    )
+
+
+def _tensor(name, spec):
+    known = spec.shape.rank is not None
+    # Of an unknown rank: nothing is known to be a row.
+    shape = tuple(spec.shape.as_list()) if known else ()
+    return Tensor(name, spec.dtype.name, shape)

@@ -1,0 +1,178 @@
+"""A small SavedModel whose answers can be told beforehand, behind a server.
+
+It answers a text with its capitals. Some words do something else: `spin` turns
+a loop for about a minute, `bad` raises an error.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  as the server does it
+
+from server.app import Service
+from server.model_folder import find_model
+from server.run import make_server
+
+EXPERTS = 4
+_STRINGS = tf.TensorSpec([None], tf.string, "inputs")
+_WIDTHS = tf.TensorSpec([None], tf.int32, "beam_width")
+
+
+class Capitals(tf.Module):
+    """Has the signatures of a translator whose results depend on little.
+
+    `scores` is the number of rows of the call: what shares a call can be seen.
+    """
+
+    @tf.function(input_signature=[_STRINGS], autograph=False)
+    def translate(self, inputs):
+        tf.debugging.assert_equal(
+            tf.reduce_any(tf.strings.regex_full_match(inputs, ".*bad.*")),
+            False,
+            "a bad text",
+        )
+        spins = tf.reduce_any(tf.strings.regex_full_match(inputs, ".*spin.*"))
+        turns = tf.where(spins, 30_000_000, 0)
+        (end,) = tf.while_loop(
+            lambda i: i < turns, lambda i: (i + 1,), (tf.constant(0),)
+        )
+        size = tf.size(inputs)
+        with tf.control_dependencies([end]):
+            scores = tf.fill([size], tf.cast(size, tf.float32))
+        return {"outputs": tf.strings.upper(inputs, "utf-8"), "scores": scores}
+
+    @tf.function(input_signature=[_STRINGS, _WIDTHS], autograph=False)
+    def with_width(self, inputs, beam_width):
+        widths = tf.broadcast_to(beam_width, tf.shape(inputs))
+        size = tf.cast(tf.size(inputs), tf.float32)
+        return {
+            "outputs": tf.strings.join([inputs, tf.as_string(widths)], " "),
+            "scores": tf.fill(tf.shape(inputs), size),
+        }
+
+    @tf.function(input_signature=[_STRINGS], autograph=False)
+    def tokenize(self, inputs):
+        words = tf.strings.split(inputs)
+        lengths = tf.cast(words.row_lengths(), tf.int32)
+        return {"tokens": words.to_tensor(""), "lengths": lengths}
+
+    @tf.function(input_signature=[_STRINGS], autograph=False)
+    def routing(self, inputs):
+        """Each word goes to the expert of its length, and to the next one."""
+        words = tf.strings.split(inputs)
+        tokens = words.to_tensor("")
+        length = tf.strings.length(tokens)
+        first = tf.where(length > 0, length % EXPERTS, -1)
+        second = tf.where(length > 0, (length + 1) % EXPERTS, -1)
+        experts = tf.stack([first, second], -1)[:, :, tf.newaxis]
+        gates = tf.where(experts >= 0, tf.constant([0.75, 0.25]), 0.0)
+        rows, length = tf.unstack(tf.shape(tokens))
+        found = {
+            "tokens": tokens,
+            "lengths": tf.cast(words.row_lengths(), tf.int32),
+            "experts": experts,
+            "gates": gates,
+            "layers": tf.fill([rows, 1], "moe"),
+            "num_experts": tf.fill([rows, 1], EXPERTS),
+        }
+        sides = {
+            f"{side}_{name}": tf.identity(x)
+            for side in ("source", "target")
+            for name, x in found.items()
+        }
+        return {
+            "outputs": tf.strings.upper(inputs, "utf-8"),
+            "scores": tf.zeros([rows]),
+            "alignments": tf.eye(length, batch_shape=[rows]),
+            **sides,
+        }
+
+
+def save_version(folder, number, model=None):
+    """Saves `Capitals` as a version of a folder; returns its path."""
+    model = model or Capitals()
+    path = folder / str(number)
+    tf.saved_model.save(
+        model,
+        str(path),
+        signatures={
+            "serving_default": model.translate,
+            "translate_with_options": model.with_width,
+            "tokenize": model.tokenize,
+            "routing": model.routing,
+        },
+    )
+    return path
+
+
+class Client:
+    """Talks to a server on this machine, over one connection."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def ask(self, path, body=None, headers=(), method=None):
+        """Sends a request; returns status, headers and body.
+
+        A body that is not bytes is sent as JSON.
+        """
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=60
+        )
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        method = method or ("GET" if body is None else "POST")
+        with contextlib.closing(connection):
+            connection.request(method, path, body, dict(headers))
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+
+    def predict(self, body, path="/v1/models/capitals:predict"):
+        """Sends a prediction; returns status and the JSON of the answer."""
+        status, _, answer = self.ask(path, body)
+        return status, json.loads(answer)
+
+
+@contextlib.contextmanager
+def serving(model_dir, name="capitals", **options):
+    """Context manager: serves a folder from a thread, on a free port.
+
+    Args:
+        model_dir: path.
+        name: str.
+        **options: Arguments of `Service`.
+
+    Yields:
+        `Client`, `Service`, and the list of lines of the access log.
+    """
+    lines = []
+    service = Service(
+        find_model(model_dir), name, write=lines.append, **options
+    )
+    server = make_server(service.app, drain_seconds=10)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(
+            target=lambda: asyncio.run(server.serve(sockets=[listener]))
+        )
+        thread.start()
+        try:
+            wait_until(lambda: service.versions.current is not None)
+            yield Client(listener.getsockname()[1]), service, lines
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def wait_until(is_so, seconds=60.0):
+    """Waits until something is so; an error if that takes too long."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise TimeoutError(f"Not so after {seconds} s.")
+        time.sleep(0.01)
