@@ -77,7 +77,7 @@ class Loop:
             config.clip_norm,
             config.accumulate_steps,
             task.static_shapes,
-            watch=self._watch_gradients,
+            on_gradients=self._record_gradients,
             loss_scale=self.loss_scale and self.loss_scale.factor,
             batch_spec=self.batches.spec,
             rows_of_replica=self.batches.rows_of_replica,
@@ -128,7 +128,7 @@ class Loop:
         mark_optimizer(optimizer, self.model.trainable_variables)
         return optimizer
 
-    def _watch_gradients(self, gradients, variables):
+    def _record_gradients(self, gradients, variables):
         self.routing.add_gradients(gradients, variables, are_summed=True)
 
     def resume(self):
