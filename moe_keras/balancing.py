@@ -24,8 +24,9 @@ class LossWeights:
     """Weights of the balancing losses of one layer.
 
     They are in variables, so that a weight that is set while a model trains
-    takes effect in graphs that exist already. A weight that is 0 from the
-    beginning has no loss and no variable.
+    takes effect in graphs that exist already. A weight of 0 has no loss and no
+    variable until it is raised, which must be before a graph that trains is
+    made without the loss.
 
     Args:
         default: float. What None stands for.
@@ -49,22 +50,26 @@ class LossWeights:
             name: default if weight is None else weight
             for name, weight in weights.items()
         }
-        self._losses = [name for name in weights if self._values[name]]
+        self.losses = [name for name in weights if self._values[name]]
+        self._left_out = set()  # of a graph that trains
+        self._strategy = None  # of the layer, once it is built
         self._variables = {}
 
     def build(self):
         """Make the variables, under the strategy of the layer."""
-        with tf.init_scope():
-            self._variables = {
-                name: tf.Variable(
-                    self._values[name],
-                    trainable=False,
-                    dtype="float64",  # rounded once, as a constant is
-                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-                    name=name,
-                )
-                for name in self._losses
-            }
+        self._strategy = tf.distribute.get_strategy()
+        for name in self.losses:
+            self._add_variable(name)
+
+    def _add_variable(self, name):
+        with tf.init_scope(), self._strategy.scope():
+            self._variables[name] = tf.Variable(
+                self._values[name],
+                trainable=False,
+                dtype="float64",  # rounded once, as a constant is
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                name=name,
+            )
 
     @property
     def variables(self):
@@ -76,18 +81,29 @@ class LossWeights:
 
     def __setitem__(self, name, value):
         check_not_negative(**{name: value})
-        if value and name not in self._losses:
+        if value and name in self._left_out:
             raise ValueError(
-                f"`{name}` was 0 when the layer was made, and so the layer has "
-                "no such loss. Make it with a weight above 0, and set the "
-                f"weight to 0 until it is wanted. Received: {name}={value}"
+                f"`{name}` was 0 when a graph that trains was made, and that "
+                "graph has no such loss. Raise it before the first step of "
+                "training; or make the layer with a weight above 0, and set "
+                "the weight to 0 until it is wanted. "
+                f"Received: {name}={value}"
             )
         self._given[name] = self._values[name] = value
+        if value and name not in self.losses:
+            self.losses.append(name)
+            if self._strategy is not None:
+                self._add_variable(name)
         if name in self._variables:
             self._variables[name].assign(value)
 
     def __bool__(self):
-        return bool(self._losses)
+        return bool(self.losses)
+
+    def leave_out(self):
+        """Note that the graph that is being made has no loss of weight 0."""
+        if not tf.executing_eagerly():
+            self._left_out |= self._values.keys() - set(self.losses)
 
     def get_config(self):
         """The weights as they were given, or set since."""
@@ -104,9 +120,9 @@ class LossWeights:
             Scalar tensor, or 0.0.
         """
         loss = 0.0
-        for name, variable in self._variables.items():
+        for name in sorted(self._variables):
             total_E = totals[name.removesuffix("_loss_weight")]
-            weight = tf.cast(variable, total_E.dtype)
+            weight = tf.cast(self._variables[name], total_E.dtype)
             loss += weight * LOSSES[name](total_E)
         return loss
 
@@ -120,9 +136,10 @@ def balancing_loss(routing, weights, has_own=True):
         has_own: bool. Whether the gate may have a loss of its own.
 
     Returns:
-        Scalar tensor, or None if there is none: all weights are 0 from the
-        beginning, and the gate has no loss of its own.
+        Scalar tensor, or None if there is none: all weights have always been
+        0, and the gate has no loss of its own.
     """
+    weights.leave_out()
     if not weights and _is_never_any(routing.loss, has_own):
         return None
     loss = tf.cast(routing.loss, routing.importance.dtype)
@@ -228,7 +245,7 @@ class LossWeightSchedule(keras.callbacks.Callback):
             name: [
                 layer
                 for layer in routing_layers(self.model)
-                if getattr(layer, name, 0.0)
+                if name in getattr(layer, "balancing_losses", ())
             ]
             for name in self._schedules
         }

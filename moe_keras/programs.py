@@ -14,6 +14,11 @@ from moe_keras.version import __version__
 
 # Values of arguments, which `moe_keras.plan` has as well: a test compares them.
 PRESETS = (
+    *("mixtral_8x7b", "mixtral_8x22b", "qwen1.5_moe_a2.7b", "qwen3_30b_a3b"),
+    *("qwen3_235b_a22b", "olmoe_1b_7b", "deepseek_moe_16b", "deepseek_v3"),
+    *("gpt_oss_20b", "gpt_oss_120b"),
+    *(f"glam_{size}" for size in ("64b_64e", "8b_64e", "1.7b_64e")),
+    *(f"switch_{size}" for size in ("base", "large", "xxl", "c")),
     *(f"moe_{size}" for size in ("4", "32", "256")),
     *(f"moe_{size}" for size in ("256_h", "1024_h", "4096_h", "34m", "143m")),
     *(f"moe_{size}" for size in ("16384_h", "65536_h", "131072_h")),

@@ -95,8 +95,8 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         importance_loss_weight: float. Weight of CV(importance)^2. None for
             0.1, or for 0 with a gate that keeps the balance by itself (one
             with `balances_itself = True`). It may be set while the layer
-            trains, see `LossWeightSchedule`; with 0 from the beginning there
-            is no such loss.
+            trains, see `LossWeightSchedule`. With 0 there is no such loss; it
+            may be raised later, before a graph that trains is made.
         load_loss_weight: float. Weight of CV(load)^2. As above.
         capacity_factor: float. Slots of an expert over those that it needs
             when load is even; None for as many as it needs.
@@ -278,6 +278,11 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
     def shared_gate(self):
         """The kind of gate of the shared expert, or None."""
         return self.shared and self.shared.gate
+
+    @property
+    def balancing_losses(self):
+        """Names of the weights whose loss the layer has, also if 0 by now."""
+        return tuple(self._loss_weights.losses)
 
     @property
     def importance_loss_weight(self):

@@ -136,7 +136,7 @@ def _biases(layer, layout):
     """The output bias lives with the first piece of the hidden layer."""
     if not layer.bias:
         return 0
-    width = layer.hidden_dim // layout.hidden + layer.depth
+    width = layer.sides * layer.hidden_dim // layout.hidden + layer.depth
     return layer.num_experts // layout.experts * width
 
 
@@ -144,7 +144,8 @@ def _expert_averages(layer, layout, optimizer):
     if optimizer == "adam":
         return 2 * _expert_numbers(layer, layout)
     # The rows and columns of both kernels, and two moments of the biases.
-    edges = 2 * (layer.depth + layer.hidden_dim // layout.hidden)
+    hidden = (layer.sides + 1) * layer.hidden_dim // layout.hidden
+    edges = 2 * layer.depth + hidden
     experts = layer.num_experts // layout.experts
     return experts * edges + 2 * _biases(layer, layout)
 
@@ -154,7 +155,7 @@ def _other_averages(model, optimizer):
     if optimizer == "adam":
         return plain
     return plain + sum(
-        layer.factored_gate_averages - 2 * layer.factored_gate_parameters
+        layer.factored_averages - 2 * layer.factored_parameters
         for layer in model.moe
     )
 
@@ -201,5 +202,6 @@ def _in_slots(numbers, layout, tokens):
 
 def _slot_numbers(layer, layout):
     """Counts inputs, hidden activations and outputs of a token's K experts."""
-    hidden = 0 if layer.recompute else layer.hidden_dim // layout.hidden
+    hidden = layer.sides * layer.hidden_dim // layout.hidden
+    hidden = 0 if layer.recompute else hidden
     return layer.k * (2 * layer.depth + hidden)

@@ -124,6 +124,8 @@ class MoE:
     >>> layer = MoE(512, 1024, 4096, gate="hierarchical", groups=16)
     >>> layer.expert_parameters, layer.gate_parameters
     (4294967296, 4210688)
+    >>> MoE(4096, 14336, 8, k=2, gate="top_k", gated=True).active_parameters
+    352321536
     """
 
     depth: int  # D
@@ -135,6 +137,9 @@ class MoE:
     groups_per_token: int = 2  # of a hierarchical gate
     bias: bool = False  # whether experts have biases
     gate_bias: bool = False  # whether the gate's logits have a bias
+    gated: bool = False  # three matrices in an expert, as in SwiGLU
+    shared_hidden_dim: int = 0  # H of a shared expert, of the same kind
+    shared_gate: bool = False  # whether that has a gate of its own
     recompute: bool = False  # of hidden activations in the backward pass
 
     def __post_init__(self):
@@ -145,6 +150,12 @@ class MoE:
                     f"`{name}` must be a positive integer. "
                     f"Received: {name}={value!r}"
                 )
+        shared = self.shared_hidden_dim
+        if type(shared) is not int or shared < 0:
+            raise ValueError(
+                "`shared_hidden_dim` must be an integer from 0 on. "
+                f"Received: shared_hidden_dim={shared!r}"
+            )
         if self.gate not in GATES:
             raise ValueError(
                 f"`gate` must be one of {', '.join(GATES)}. "
@@ -159,15 +170,51 @@ class MoE:
             )
 
     @property
+    def sides(self):
+        """Number of kernels side by side before the activation."""
+        return 2 if self.gated else 1
+
+    @property
+    def kernel_shapes(self):
+        """Shapes of the kernels of one expert."""
+        return (
+            (self.depth, self.sides * self.hidden_dim),
+            (self.hidden_dim, self.depth),
+        )
+
+    @property
     def kernel_parameters(self):
         """Parameters of the experts' kernels."""
-        return self.num_experts * 2 * self.depth * self.hidden_dim
+        return self.num_experts * sum(map(math.prod, self.kernel_shapes))
 
     @property
     def expert_parameters(self):
-        """Parameters of all experts."""
-        biases = self.num_experts * (self.depth + self.hidden_dim)
-        return self.kernel_parameters + (biases if self.bias else 0)
+        """Parameters of all experts but the shared one."""
+        biases = self.depth + self.sides * self.hidden_dim
+        return self.kernel_parameters + (
+            self.num_experts * biases if self.bias else 0
+        )
+
+    @property
+    def active_parameters(self):
+        """Parameters of the K experts of a token."""
+        return self.k * self.expert_parameters // self.num_experts
+
+    @property
+    def shared_parameters(self):
+        """Parameters of the shared expert and of its gate."""
+        hidden = self.shared_hidden_dim
+        if not hidden:
+            return 0
+        kernels = (self.sides + 1) * self.depth * hidden
+        biases = self.depth + self.sides * hidden if self.bias else 0
+        return kernels + biases + (self.depth if self.shared_gate else 0)
+
+    @property
+    def shared_ops(self):
+        """Multiply-adds of the shared expert and its gate for a token."""
+        kernels = (self.sides + 1) * self.depth * self.shared_hidden_dim
+        return kernels + (self.depth if self.shared_gate else 0)
 
     @property
     def gate_cost(self):
@@ -195,15 +242,18 @@ class MoE:
     @property
     def expert_ops(self):
         """Multiply-adds of the K experts of a token."""
-        return self.k * 2 * self.depth * self.hidden_dim
+        return self.k * sum(map(math.prod, self.kernel_shapes))
 
     @property
-    def factored_gate_parameters(self):
-        """Parameters of the gate that `FactoredAdam` factors."""
+    def factored_parameters(self):
+        """Parameters beside the experts that `FactoredAdam` factors.
+
+        Those of a hierarchical gate, and of a shared expert.
+        """
         return sum(map(math.prod, self._factored_shapes()))
 
     @property
-    def factored_gate_averages(self):
+    def factored_averages(self):
         """Averages that `FactoredAdam` keeps of them, by row and by column."""
         return sum(
             math.prod(stack) * (rows + columns)
@@ -211,12 +261,21 @@ class MoE:
         )
 
     def _factored_shapes(self):
-        return filter(is_factored, self.gate_cost.weights.values())
+        shapes = list(self.gate_cost.weights.values())
+        if self.shared_hidden_dim:
+            hidden = self.shared_hidden_dim
+            shapes.append((1, self.depth, self.sides * hidden))
+            shapes.append((1, hidden, self.depth))
+        return filter(is_factored, shapes)
 
     @property
     def token_kept(self):
-        """Numbers that a token's own device keeps: the gate's, the output."""
-        return self.gate_cost.kept + self.depth
+        """Numbers that a token's own device keeps.
+
+        Those of the gate, of the output and of the shared expert.
+        """
+        shared = self.sides * self.shared_hidden_dim
+        return self.gate_cost.kept + self.depth + shared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,13 +303,21 @@ class Model:
 
     @property
     def mirrored_parameters(self):
-        """Parameters of everything but the experts."""
-        gates = sum(layer.gate_parameters for layer in self.moe)
-        return self.dense.parameters + gates
+        """Parameters of everything but the experts among which gates choose."""
+        return self.dense.parameters + sum(
+            layer.gate_parameters + layer.shared_parameters
+            for layer in self.moe
+        )
 
     @property
     def parameters(self):
         return self.mirrored_parameters + self.expert_parameters
+
+    @property
+    def active_parameters(self):
+        """Parameters that a token uses, embedding and softmax included."""
+        chosen = sum(layer.active_parameters for layer in self.moe)
+        return self.mirrored_parameters + chosen
 
     @property
     def parameters_without_tables(self):
@@ -264,4 +331,6 @@ class Model:
     @property
     def mirrored_ops(self):
         """Multiply-adds for a token outside the experts."""
-        return self.dense.ops + sum(layer.gate_ops for layer in self.moe)
+        return self.dense.ops + sum(
+            layer.gate_ops + layer.shared_ops for layer in self.moe
+        )

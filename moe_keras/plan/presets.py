@@ -1,4 +1,6 @@
-"""The sizes of the models of arXiv:1701.06538.
+"""The sizes of published models; those of arXiv:1701.06538 are here.
+
+`transformers.py` has those that came after.
 
 Sizes, batches and clusters are the paper's (sections 5.1 to 5.4, appendices
 C, D and E). Where it is silent we chose: the vocabulary of the 100 billion
@@ -16,6 +18,7 @@ from moe_keras.plan.model import (
     table,
     total,
 )
+from moe_keras.plan.transformers import TRANSFORMERS
 
 _WORDS = 793_471  # vocabulary of the billion words
 _NEWS_WORDS = 100_000  # of the hundred billion
@@ -112,6 +115,7 @@ def _large(name, experts, groups, devices=32):
 PRESETS = {
     model.name: model
     for model in (
+        *TRANSFORMERS,
         language_model("moe_4", 4),
         language_model("moe_32", 32),
         language_model("moe_256", 256),

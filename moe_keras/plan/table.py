@@ -1,5 +1,6 @@
 """Shows a plan as text and as JSON."""
 
+import collections
 import dataclasses
 import json
 
@@ -29,11 +30,16 @@ def _about(plan):
         f"{count(model.parameters_without_tables)} without embedding and "
         f"softmax, {count(model.expert_parameters)} in experts"
     )
-    for layer in model.moe:
+    yield f"  for a token: {count(model.active_parameters)} parameters"
+    for layer, number in collections.Counter(model.moe).items():
+        times = f"{number} x " if number > 1 else ""
+        shared = f", shared {layer.shared_hidden_dim}"
         yield (
-            f"  MoE of {layer.num_experts:,} experts "
-            f"{layer.depth} -> {layer.hidden_dim} -> {layer.depth}, "
+            f"  {times}MoE of {layer.num_experts:,} experts "
+            f"{layer.depth} -> {layer.hidden_dim} -> {layer.depth}"
+            f"{', gated' if layer.gated else ''}, "
             f"{layer.k} for a token, gate {layer.gate}"
+            f"{shared if layer.shared_hidden_dim else ''}"
         )
     yield (
         f"  multiply-adds for a token: {count(model.expert_ops)} in experts, "
@@ -145,6 +151,7 @@ def as_json(plan):
     values = {
         "model": model.name,
         "parameters": model.parameters,
+        "active_parameters": model.active_parameters,
         "parameters_without_tables": model.parameters_without_tables,
         "expert_parameters": model.expert_parameters,
         "expert_ops_per_token": model.expert_ops,

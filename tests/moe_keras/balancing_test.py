@@ -115,10 +115,42 @@ class TestWeights:
         layer = SparseMoE(4, gate=gate, hidden_dim=8)
         assert layer.load_loss_weight == 0.0
 
-    def test_weight_that_was_0_has_no_loss_to_weigh(self):
+    @pytest.mark.parametrize("is_built", [False, True])
+    def test_weight_of_0_may_be_raised_before_training(self, is_built):
+        layer, other = layer_of(**NO_LOSS), layer_of(load_loss_weight=0.5)
+        model = compiled(layer)  # builds it
+        assert layer.built and layer.balancing_losses == ()
+        if not is_built:
+            layer = layer_of(**NO_LOSS)
+        layer.load_loss_weight = 0.5
+        layer.importance_loss_weight = 0.1
+        assert layer.balancing_losses == (
+            "load_loss_weight",
+            "importance_loss_weight",
+        )
+        model, expected = compiled(layer), compiled(other)
+        layer.gate.gate_kernel.assign(other.gate.gate_kernel)
+        losses = [
+            m.fit(X, X, batch_size=16, verbose=0, shuffle=False).history[
+                f"{m.layers[1].path}_balancing_loss"
+            ]
+            for m in (model, expected)
+        ]
+        assert losses[0] == losses[1] != [0.0]
+
+    def test_weight_of_0_may_be_raised_at_any_time_in_eager_mode(self):
+        layer = layer_of(**NO_LOSS)
+        assert not (layer(X, training=True) is None or layer.losses)
+        layer.importance_loss_weight = 2.0
+        layer(X, training=True)
+        assert float(layer.losses[0]) > 0
+
+    def test_weight_that_a_graph_left_out_cannot_be_raised(self):
         layer = layer_of(load_loss_weight=0.0)
-        with pytest.raises(ValueError, match="`load_loss_weight` was 0 when"):
+        compiled(layer).fit(X, X, verbose=0)
+        with pytest.raises(ValueError, match="`load_loss_weight` was 0 when a"):
             layer.load_loss_weight = 0.1
+        assert layer.load_loss_weight == 0.0
         layer.load_loss_weight = 0.0
         with pytest.raises(ValueError, match="`importance_loss_weight` must"):
             layer.importance_loss_weight = -1.0
@@ -153,6 +185,13 @@ class TestWeights:
     def test_schedule_that_is_no_function_is_refused(self):
         with pytest.raises(ValueError, match="`load_loss_weight` must be a fu"):
             LossWeightSchedule(load_loss_weight=0.1)
+
+    def test_schedule_raises_a_weight_that_is_0_by_now(self):
+        layer = layer_of()
+        layer.importance_loss_weight = 0.0
+        schedule = LossWeightSchedule(importance_loss_weight=lambda step: 0.3)
+        compiled(layer).fit(X, X, verbose=0, callbacks=[schedule])
+        assert layer.importance_loss_weight == 0.3
 
     def test_two_replicas_see_a_changed_weight(self, two_replicas):
         with two_replicas.scope():

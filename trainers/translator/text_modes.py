@@ -21,6 +21,7 @@ search ranks: see `translation/search/beam_options.py`.
 
 import dataclasses
 import functools
+import heapq
 import json
 import sys
 
@@ -107,11 +108,11 @@ class LineTranslator:
                 f"`long_lines` must be one of {', '.join(LONG_LINES)}. "
                 f"Received: long_lines={long_lines!r}"
             )
-        if long_lines == "split" and (n_best or alignments != "none"):
+        if long_lines == "split" and alignments != "none":
             raise ValueError(
-                "`long_lines` of split gives the best translation alone: "
-                "`n_best` must be 0 and `alignments` none. Received: "
-                f"n_best={n_best}, alignments={alignments!r}"
+                "`long_lines` of split translates sentences apart, which have "
+                "no alignment in common: `alignments` must be none. "
+                f"Received: alignments={alignments!r}"
             )
         folder = ModelFolder(model_dir)
         config = folder.load_config(changes)
@@ -126,6 +127,7 @@ class LineTranslator:
             max_source_length,
             alignments=alignments != "none",
         )
+        self._is_sampling = options.sampling
         self._n_best = n_best
         self._alignments = alignments
         self._long_lines = long_lines
@@ -167,7 +169,7 @@ class LineTranslator:
         )
         for place in long:
             prefix = prefixes[place] if prefixes else ""
-            found[place] = [self._in_parts(lines[place], prefix, first + place)]
+            found[place] = self._in_parts(lines[place], prefix, first + place)
         return [
             self._line(number, translation)
             for number, best in enumerate(found, first)
@@ -190,16 +192,34 @@ class LineTranslator:
         self._warn(f"{what}: {done[self._long_lines]}.")
 
     def _in_parts(self, line, prefix, number):
-        """One `Translation` of a long line, of the best of its parts."""
+        """The best translations of a long line, of those of its parts.
+
+        A translation has one of each part, drawn together where they are
+        drawn; its score is the mean of theirs.
+        """
         parts = parts_of(line, lambda part: not self._longer([part]))
-        found = self._translate(
+        found = self._translate.n_best(
             parts,
             prefixes=[prefix, *[""] * (len(parts) - 1)],
             first_number=number,
         )
-        texts = [translation.text.strip() for translation in found]
-        score = sum(translation.score for translation in found) / len(found)
-        return Translation(self._space.join(filter(None, texts)), score)
+        count = max(1, self._n_best)
+        if self._is_sampling:
+            choices = [
+                [drawn[number % len(drawn)] for drawn in found]
+                for number in range(count)
+            ]
+        else:
+            choices = best_choices(found, count)
+        return [
+            Translation(
+                self._space.join(
+                    filter(None, (part.text.strip() for part in chosen))
+                ),
+                sum(part.score for part in chosen) / len(chosen),
+            )
+            for chosen in choices
+        ]
 
     def _line(self, number, translation):
         parts = [translation.text.replace("\n", " ")]
@@ -208,6 +228,40 @@ class LineTranslator:
         if self._alignments != "none":
             parts.append(_alignment(self._alignments, translation.attention))
         return " ||| ".join(parts)
+
+
+def best_choices(lists, count):
+    """Finds the choices of one item from each list with the highest scores.
+
+    Args:
+        lists: List of lists of items with a `score`, the best first.
+        count: int. At most so many choices are returned.
+
+    Returns:
+        List of lists with an item of each, those with the highest sum of
+        scores first.
+
+    Example:
+
+    >>> lists = [
+    ...     [Translation("a", -1.0), Translation("b", -2.0)],
+    ...     [Translation("c", -1.0), Translation("d", -1.5)],
+    ... ]
+    >>> for choice in best_choices(lists, 3):
+    ...     print([item.text for item in choice])
+    ['a', 'c']
+    ['a', 'd']
+    ['b', 'c']
+    """
+    best = [(0.0, [])]
+    for items in lists:  # a part's best need only the best of those before
+        longer = [
+            (total + item.score, [*chosen, item])
+            for total, chosen in best
+            for item in items
+        ]
+        best = heapq.nlargest(count, longer, key=lambda choice: choice[0])
+    return [chosen for _, chosen in best]
 
 
 def _to_standard_error(line):

@@ -48,7 +48,8 @@ class Attention(keras.layers.Layer):
 
         Args:
             values: Tensor `(B, S, D)`, what the encoder gives out.
-            mask: optional bool tensor `(B, S)`, False at padding.
+            mask: optional bool tensor `(B, S)`, False at padding, whose values
+                are taken as zeros.
 
         Returns:
             An `AttentionMemory`.
@@ -59,6 +60,9 @@ class Attention(keras.layers.Layer):
             bias_BS = ops.zeros_like(values[:, :, 0], dtype=dtype)
         else:
             bias_BS = (1.0 - ops.cast(mask, dtype)) * MASKED
+            # An alignment of 0 times NaN would be NaN.
+            is_real = tf.cast(mask, tf.bool)[:, :, None]
+            values = tf.where(is_real, values, tf.zeros_like(values))
         return AttentionMemory(self.keys(values), values, bias_BS)
 
     def keys(self, values):

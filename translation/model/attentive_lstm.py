@@ -134,7 +134,8 @@ class AttentiveLSTM(keras.layers.Layer):
         memory: what `attention.prepare` made of the source.
         initial_state: optional `[h (B, P), c (B, H), context (B, D)]`; zeros.
         mask: optional bool tensor `(B, T)`. A step where it is False leaves
-            the state as it is and gives zeros. Right padding needs no mask.
+            the state as it is and gives zeros, whatever the inputs are, NaN
+            included. Right padding needs no mask.
         return_alignments: bool. Whether to return the alignments as well.
 
     Returns:
@@ -228,14 +229,15 @@ class AttentiveLSTM(keras.layers.Layer):
             initial_state = self.initial_state(memory)
         h_BP, c_BH, context_BD = initial_state
         c_BH = ops.cast(c_BH, cell_dtype(self.compute_dtype))
+        mask_TB = None if mask is None else tf.transpose(mask)
         feedback_TBR, _, saved = recurrence(
             self.feedback,
-            input_gates(self, ops.transpose(inputs, (1, 0, 2))),
+            input_gates(self, ops.transpose(inputs, (1, 0, 2)), mask_TB),
             (tf.concat([h_BP, context_BD], axis=1), c_BH),
             as_computed(self, self.recurrent_kernel),
             parameters=self._parameters(memory),
             constants=(self._bias(memory),),
-            mask=None if mask is None else ops.transpose(mask),
+            mask=mask_TB,
             compiled=self.compiled,
         )
         feedback_BTR = ops.transpose(feedback_TBR, (1, 0, 2))

@@ -24,6 +24,14 @@ def test_program_prints_the_papers_total_and_the_layout(capsys):
     assert "Take: replicas, experts shared out" in printed
 
 
+def test_program_knows_mixtral(capsys):
+    code, printed = _run(capsys, "--preset=mixtral_8x7b")
+    assert code == 0
+    assert "mixtral_8x7b: 46.7 B parameters" in printed
+    assert "for a token: 12.9 B parameters" in printed
+    assert "32 x MoE of 8 experts 4096 -> 14336 -> 4096, gated" in printed
+
+
 def test_program_says_how_many_devices_would_do(capsys):
     code, printed = _run(
         capsys, "--preset=moe_131072_h", "--devices=4", "--memory_gb=40"

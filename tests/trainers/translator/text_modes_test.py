@@ -1,5 +1,6 @@
 """A model as a filter: what comes in, what goes out, and in which form."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -193,10 +194,47 @@ class TestLongLines:
         with pytest.raises(ValueError, match="Line 3 .* over 12. --long_lines"):
             translate(["oh", self.LONG])
 
-    def test_split_goes_with_the_best_translation_alone(self, folder):
-        for options in ({"n_best": 2}, {"alignments": "hard"}):
-            with pytest.raises(ValueError, match="best translation alone"):
-                LineTranslator(folder, long_lines="split", **options)
+    def test_n_best_of_a_split_line_are_the_best_of_all_combinations(
+        self, folder
+    ):
+        options = {"long_lines": "split", "n_best": 3}
+        translate = self.translator(folder, [], **options)
+        lines = [line.split(" ||| ") for line in translate([self.LONG, "oh"])]
+        assert [number for number, *_ in lines[:3]] == 3 * ["0"]
+        parts = parts_of(self.LONG, lambda part: self.size(folder, part) <= 12)
+        each = [
+            [line.split(" ||| ")[1:] for line in translate([part])]
+            for part in parts
+        ]
+        combined = sorted(
+            (
+                (
+                    sum(float(score) for _, score in choice) / len(choice),
+                    " ".join(text.strip() for text, _ in choice if text),
+                )
+                for choice in itertools.product(*each)
+            ),
+            reverse=True,
+        )
+        scores = [float(score) for _, _, score in lines[:3]]
+        expected = [score for score, _ in combined[:3]]
+        np.testing.assert_allclose(scores, expected, atol=2e-4)  # rounded
+        assert {text for _, text, _ in lines[:3]} <= {t for _, t in combined}
+
+    def test_draws_of_a_split_line_are_not_sorted_but_joined(self, folder):
+        changes = ["sampling=True", "sampling_seed=4"]
+        options = {"changes": changes, "long_lines": "split", "n_best": 2}
+        translate = self.translator(folder, [], **options)
+        lines = [line.split(" ||| ") for line in translate([self.LONG])]
+        parts = parts_of(self.LONG, lambda part: self.size(folder, part) <= 12)
+        again = self.translator(folder, [], **options)
+        drawn = [line.split(" ||| ")[1].strip() for line in again(parts)]
+        for number, (_, text, _) in enumerate(lines):
+            assert text == " ".join(filter(None, drawn[number::2]))
+
+    def test_split_goes_without_alignments(self, folder):
+        with pytest.raises(ValueError, match="no alignment in common"):
+            LineTranslator(folder, long_lines="split", alignments="hard")
         with pytest.raises(ValueError, match="cut, split, refuse"):
             LineTranslator(folder, long_lines="drop")
 

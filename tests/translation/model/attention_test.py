@@ -45,9 +45,10 @@ class TestEveryAttention:
         attention = ATTENTIONS[name]()
         context, alignment = attend(attention)
         np.testing.assert_array_equal(np.asarray(alignment)[~MASK], 0.0)
-        noise = np.where(MASK[:, :, None], VALUES, 1e3)
-        other, _ = attend(attention, values=noise)
-        np.testing.assert_array_equal(context, other)
+        for spoilt in (1e3, np.nan):
+            values = np.where(MASK[:, :, None], VALUES, spoilt)
+            other, _ = attend(attention, values=values)
+            np.testing.assert_array_equal(context, other)
 
     def test_sentence_without_real_tokens_stays_finite(self, name):
         attention = ATTENTIONS[name]()

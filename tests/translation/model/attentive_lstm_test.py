@@ -55,6 +55,8 @@ def fast(layer, inputs, values, state, mask):
 
 def slow(layer, inputs, values, state, mask):
     memory = layer.attention.prepare(values, SOURCE_MASK)
+    if mask is not None:  # for the alignments of masked steps
+        inputs = tf.where(mask[:, :, None], inputs, 0.0)
     results = []
     for step in range(inputs.shape[1]):
         output, context, alignment, new = layer.step(
@@ -134,6 +136,21 @@ class TestAgainstAutomaticDifferentiation:
 
 
 class TestAttentiveLSTM:
+    @pytest.mark.parametrize("name", CASES)
+    def test_nan_where_masked_is_in_no_output_and_no_gradient(self, name):
+        layer = build(name)
+        state = initial_state(layer)
+
+        def results(filler):
+            inputs = tf.constant(np.where(MASK[:, :, None], INPUTS, filler))
+            values = np.where(SOURCE_MASK[:, :, None], VALUES, filler)
+            return results_and_gradients(
+                fast, layer, inputs, tf.constant(values), state, MASK
+            )
+
+        for one, other in zip(results(np.nan), results(0.0), strict=True):
+            np.testing.assert_array_equal(one, other)
+
     def test_gradients_against_finite_differences(self):
         layer = build("product")
         inputs, values = tf.constant(INPUTS), tf.constant(VALUES)
