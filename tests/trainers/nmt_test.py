@@ -12,10 +12,10 @@ from moe_keras.parallel.processes.strategies import STRATEGIES
 from trainers import lm, nmt
 from trainers.engine.program import flags as common_flags
 from trainers.engine.program.usage import TRAINING
+from trainers.engine.served_copy import PRECISIONS
 from trainers.translator import modes, usage
 from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import PRESETS, NmtConfig
-from trainers.translator.serving import PRECISIONS
 from trainers.translator.text_modes import ALIGNMENTS, LONG_LINES
 from translation.model.config import TranslatorConfig
 from translation.search.ensemble import MEANS

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from translation.search.beam_options import BeamOptions
 from translation.serving.export import export_translator
-from translation.serving.served import NO_SCORE
+from translation.serving.served_model import NO_SCORE
 from translation.text.tokenizer.training import train_tokenizer
 
 PAGE = pathlib.Path(table_model.__file__).parents[1] / "docs/serving.md"

@@ -3,19 +3,13 @@
 import dataclasses
 import pathlib
 
-import tensorflow as tf
-from sentencepiece import sentencepiece_model_pb2
-
-from trainers.engine.checkpoints.contents import weights_by_path
+from trainers.engine.served_copy import served_copy
 from trainers.translator.folder import build_translator
 from translation.search.ensemble import Ensemble
 from translation.search.translate import MAX_SOURCE_LENGTH
 from translation.serving.export import export_translator, load_translator
 from translation.text.corpora.specs import without_folders
 from translation.text.languages import parse_pair
-from translation.text.tokenizer.tokenizer import Tokenizer
-
-PRECISIONS = ("float32", "bfloat16")
 
 # Fields of the configuration that a card tells with the data.
 _DATA = (
@@ -63,7 +57,7 @@ def export_model(
     examples = results["examples"] if results else []
     return export_translator(
         served_model(model, precision),
-        _without_paths(tokenizer),
+        tokenizer.without_paths(),
         folder.export_path,
         config.search,
         max_source_length,
@@ -93,11 +87,7 @@ def check_export(path, results, log):
 
 
 def served_model(model, precision="float32"):
-    """The same translator as a server should have it.
-
-    Its experts have no limited capacity: that is for training, and would let
-    sentences of a batch take each other's places. Weights and products are
-    of the `precision`; gates, cell states and scores are float32 always.
+    """The same translator as a server should have it; see `served_copy`.
 
     Args:
         model: A built `Translator`, or an `Ensemble` of such.
@@ -109,20 +99,10 @@ def served_model(model, precision="float32"):
     Raises:
         ValueError: for another precision.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"`precision` must be one of {', '.join(PRECISIONS)}. "
-            f"Received: precision={precision!r}"
-        )
     if isinstance(model, Ensemble):
         members = [served_model(member, precision) for member in model.members]
         return Ensemble(members, model.mean, model.names)
-    dropless = dataclasses.replace(model.config, capacity_factor=None)
-    served = build_translator(dropless, precision)
-    trained = weights_by_path(model)
-    for path, weight in weights_by_path(served).items():
-        weight.assign(tf.cast(trained[path], weight.dtype))
-    return served
+    return served_copy(model, build_translator, precision)
 
 
 def _about(config, folder, model, tokenizer, results):
@@ -165,14 +145,3 @@ def _last_names(path):
     path = pathlib.Path(path)
     is_checkpoint = path.parent.name in ("best", "checkpoints")
     return "/".join(path.parts[-2:]) if is_checkpoint else path.name
-
-
-def _without_paths(tokenizer):
-    """The same tokenizer, whose model does not tell what it was trained on.
-
-    SentencePiece writes the paths of its corpus into a model.
-    """
-    model = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.model_proto)
-    for field in ("input", "model_prefix", "seed_sentencepieces_file"):
-        model.trainer_spec.ClearField(field)
-    return Tokenizer(model.SerializeToString(deterministic=True))

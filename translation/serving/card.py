@@ -1,6 +1,5 @@
-"""The card of an exported translator: what it is, in JSON and in Markdown."""
+"""The card of an exported model: what it is, in JSON and in Markdown."""
 
-import dataclasses
 import datetime
 import json
 
@@ -17,7 +16,7 @@ def make_card(served, functions, folder, about=None):
     """Everything that is known of an export.
 
     Args:
-        served: `ServedTranslator`.
+        served: `ServedModel`.
         functions: dict of its concrete functions, by signature name.
         folder: `pathlib.Path` of the version, saved by now.
         about: dict or None. What only the caller knows, such as `data`,
@@ -28,7 +27,9 @@ def make_card(served, functions, folder, about=None):
     """
     files = [path for path in folder.rglob("*") if path.is_file()]
     parameters = [x for x in served.weights if x.dtype.is_floating]
+    own = served.about()
     return {
+        "kind": served.kind,
         "created": datetime.datetime.now(datetime.UTC).isoformat(
             timespec="seconds"
         ),
@@ -42,11 +43,9 @@ def make_card(served, functions, folder, about=None):
             "weights_dtypes": sorted({x.dtype.name for x in parameters}),
             "bytes": sum(file.stat().st_size for file in files),
             "vocabulary": served.tokenizer.vocab_size,
-            "max_source_subwords": served.max_source_length,
-            "max_target_subwords": served.max_target_length,
+            **own.pop("sizes", {}),
         },
-        "target_languages": list(served.target_languages),
-        "search": dataclasses.asdict(served.options),
+        **own,
         "signatures": {
             name: signature(function) for name, function in functions.items()
         },
@@ -94,10 +93,10 @@ def write_card(card, folder):
 def as_markdown(card):
     """The card for people: a section for each entry, tables of signatures.
 
-    >>> print(as_markdown({"created": "today", "sizes": {"bytes": 12345}}))
+    >>> print(as_markdown({"kind": "translator", "sizes": {"bytes": 12345}}))
     # Translator
     <BLANKLINE>
-    - created: today
+    - kind: translator
     <BLANKLINE>
     ## Sizes
     <BLANKLINE>
@@ -105,7 +104,7 @@ def as_markdown(card):
     <BLANKLINE>
     """
     plain = {k: v for k, v in card.items() if not _is_section(v)}
-    lines = ["# Translator", "", *_items(plain)]
+    lines = [f"# {card['kind'].capitalize()}", "", *_items(plain)]
     for name, value in card.items():
         if name in plain:
             continue

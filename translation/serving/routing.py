@@ -1,31 +1,22 @@
-"""The experts that each subword is sent to, in every MoE layer.
+"""The experts of each subword of a text and its translation.
 
 B: sentences    S: source length    T: target length    X: S or T
 M: MoE layers    K: experts per token, the most of any layer
 """
 
-import contextlib
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from moe_keras import monitoring
-from moe_keras.monitoring.layers import by_name, observed_layers
 from translation.search.ensemble import keras_models, uncounted
+from translation.serving.token_routing import (
+    TokenRouting,
+    collected_calls,
+    layer_names,
+    routings_of,
+    token_routing,
+)
 from translation.text.special_ids import BOS_ID, PAD_ID
-
-
-class TokenRouting(NamedTuple):
-    """Experts and gates of tokens, in the MoE layers of one side.
-
-    A layer with fewer experts per token than K has -1 and 0 in the other
-    places, and so has padding.
-    """
-
-    layers: list  # of M str, names in the order in which tokens pass
-    num_experts: list  # of M int
-    expert_index: Any  # (B, X, M, K) int32, highest gate first; -1 for none
-    gate: Any  # (B, X, M, K) float32, 0 for none
 
 
 class BatchRouting(NamedTuple):
@@ -74,10 +65,10 @@ def route_batch(translator, source_ids, target_ids):
     read_ids = tf.pad(target_ids, [[0, 0], [1, 0]], constant_values=BOS_ID)
     read_TB = tf.transpose(read_ids[:, : tf.maximum(length, 1)])
     models = keras_models(translator)
-    names = _names(models)
+    names = layer_names(models)
 
     with uncounted(translator):
-        with _collected(models) as source_calls:
+        with collected_calls(models) as source_calls:
             memory, state = translator.encode(source_ids)
         state, target_calls, steps = _step_through(
             translator, models, memory, state, read_TB
@@ -87,42 +78,15 @@ def route_batch(translator, source_ids, target_ids):
     ]
     is_real_BT = tf.not_equal(target_ids, PAD_ID)
     return BatchRouting(
-        _routing(
+        token_routing(
             source_calls,
-            [x for c in source_calls for x in (c.expert_index, c.gate)],
+            routings_of(source_calls),
             tf.not_equal(source_ids, PAD_ID),
             names,
         ),
-        _routing(target_calls, routings, is_real_BT, names),
+        token_routing(target_calls, routings, is_real_BT, names),
         tf.where(is_real_BT[..., tf.newaxis], alignment_TBS, 0.0),
     )
-
-
-def described(side, ids, routing, pieces_of):
-    """Names the tensors of one side, with its subwords, for a server.
-
-    Args:
-        side: str, `source` or `target`.
-        ids: `(B, X)` int32, padded with 0.
-        routing: `TokenRouting`.
-        pieces_of: Function from ids to the subwords, strings.
-
-    Returns:
-        dict of tensors with a leading B, their names prefixed with the side.
-    """
-    is_real_BX = tf.not_equal(ids, PAD_ID)
-    layers_M = tf.constant(routing.layers, tf.string)
-    counts_M = tf.constant(routing.num_experts, tf.int32)
-    size = tf.shape(ids)[0]
-    values = {
-        "tokens": tf.where(is_real_BX, pieces_of(ids), ""),
-        "lengths": tf.reduce_sum(tf.cast(is_real_BX, tf.int32), axis=1),
-        "experts": routing.expert_index,
-        "gates": routing.gate,
-        "layers": tf.tile(layers_M[tf.newaxis], [size, 1]),
-        "num_experts": tf.tile(counts_M[tf.newaxis], [size, 1]),
-    }
-    return {f"{side}_{name}": value for name, value in values.items()}
 
 
 def _step_through(translator, models, memory, state, read_TB):
@@ -134,9 +98,9 @@ def _step_through(translator, models, memory, state, read_TB):
     """
 
     def step(ids_B, state):
-        with _collected(models) as calls:
+        with collected_calls(models) as calls:
             _, state = translator.step(ids_B, state, memory)
-        found = [x for c in calls for x in (c.expert_index, c.gate)]
+        found = routings_of(calls)
         alignment_BS = tf.cast(translator.alignment(state), tf.float32)
         return state, calls, [*found, alignment_BS]
 
@@ -163,53 +127,3 @@ def _step_through(translator, models, memory, state, read_TB):
         (tf.constant(1), state, write(0, found)),
     )
     return state, calls, [array.stack() for array in arrays]
-
-
-def _routing(calls, values, is_real_BX, names):
-    """`TokenRouting` of calls: experts and gates of each, in turn."""
-    most = max((call.expert_index.shape[-1] for call in calls), default=0)
-
-    def stacked(values, fill, dtype):
-        size = tf.concat([tf.shape(is_real_BX), [0, most]], 0)
-        parts = [tf.cast(tf.fill(size, fill), dtype)]
-        for x_BXK in values:
-            missing = most - x_BXK.shape[-1]
-            padded = tf.pad(
-                tf.cast(x_BXK, dtype),
-                [[0, 0], [0, 0], [0, missing]],
-                constant_values=fill,
-            )
-            parts.append(padded[:, :, tf.newaxis])
-        stacked_BXMK = tf.concat(parts, axis=2)
-        mask = is_real_BX[:, :, tf.newaxis, tf.newaxis]
-        return tf.where(mask, stacked_BXMK, tf.cast(fill, dtype))
-
-    return TokenRouting(
-        [names[id(call.layer)] for call in calls],
-        [call.layer.num_experts for call in calls],
-        stacked(values[0::2], -1, tf.int32),
-        stacked(values[1::2], 0, tf.float32),
-    )
-
-
-def _names(models):
-    """Names of MoE layers, by their ids; members of ensembles are numbered."""
-    names = {}
-    for number, model in enumerate(models):
-        for name, layer in by_name(observed_layers(model)).items():
-            full = name if len(models) == 1 else f"{number}/{name}"
-            names[id(layer)] = full
-    return names
-
-
-@contextlib.contextmanager
-def _collected(models):
-    """Context manager: the calls of all MoE layers, model after model."""
-    calls = []
-    with contextlib.ExitStack() as stack:
-        collected = [
-            stack.enter_context(monitoring.collected_routing(model))
-            for model in models
-        ]
-        yield calls
-    calls += [call for some in collected for call in some]

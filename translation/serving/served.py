@@ -4,6 +4,7 @@ B: strings    S, T: subwords of the longest source, of the longest translation
 n: translations of each string, the width of the beam
 """
 
+import dataclasses
 import functools
 
 import tensorflow as tf
@@ -19,20 +20,25 @@ from translation.search.translate import (
     sampling_of,
     translate_batch,
 )
-from translation.serving.routing import described, route_batch
+from translation.serving import warmup
+from translation.serving.routing import route_batch
+from translation.serving.served_model import (
+    NO_SCORE,
+    ServedModel,
+    joined,
+    never_empty,
+)
 from translation.serving.signatures import SIGNATURES
 from translation.serving.string_options import (
     sampling_options,
     sentence_options,
 )
+from translation.serving.token_routing import described
 from translation.text.blanks import are_blank
-from translation.text.special_ids import EOS_ID, PAD_ID
-
-# Stands where there is no score. Finite, because JSON has no infinity.
-NO_SCORE = tf.float32.min
+from translation.text.special_ids import PAD_ID
 
 
-class ServedTranslator(tf.Module):
+class ServedTranslator(ServedModel):
     """Translates string tensors.
 
     Any string has a defined result, and none depends on the others: a blank
@@ -40,8 +46,7 @@ class ServedTranslator(tf.Module):
     than `max_source_length` subwords is cut, and bytes that are not UTF-8 are
     read as U+FFFD. An empty batch gives empty tensors.
 
-    All inputs and outputs have the leading dimension B, so that a server may
-    join requests. `docs/serving.md` has a table of them.
+    `docs/serving.md` has a table of inputs and outputs.
 
     Args:
         translator: A translation model (see `search/translate.py`), such as
@@ -55,6 +60,9 @@ class ServedTranslator(tf.Module):
             one, or none if it is not to be named.
     """
 
+    kind = "translator"
+    specs = SIGNATURES
+
     def __init__(
         self,
         translator,
@@ -63,9 +71,7 @@ class ServedTranslator(tf.Module):
         max_source_length=MAX_SOURCE_LENGTH,
         target_languages=(),
     ):
-        super().__init__(name="served_translator")
-        self.weights = []
-        self.tokenizer = tokenizer
+        super().__init__(tokenizer, name="served_translator")
         self.options = options or BeamOptions()
         # The model is not an attribute: saving would export its `call` too.
         # Only `sample` draws, whatever the options.
@@ -87,6 +93,19 @@ class ServedTranslator(tf.Module):
         )
         self.target_languages = tuple(target_languages)
 
+    def about(self):
+        return {
+            "sizes": {
+                "max_source_subwords": self.max_source_length,
+                "max_target_subwords": self.max_target_length,
+            },
+            "target_languages": list(self.target_languages),
+            "search": dataclasses.asdict(self.options),
+        }
+
+    def warmup_requests(self, texts):
+        return warmup.translation_requests(texts)
+
     def translate(self, inputs):
         """Translates each string.
 
@@ -97,7 +116,7 @@ class ServedTranslator(tf.Module):
             dict of `outputs` `(B,)` string and `scores` `(B,)` float32.
         """
         size = tf.size(inputs)
-        inputs = _never_empty(inputs)
+        inputs = never_empty(inputs)
         found = self._best(self.source_ids(inputs))
         found = self._texts(found, inputs, size)
         return {
@@ -226,7 +245,7 @@ class ServedTranslator(tf.Module):
             int32, in subwords with eos.
         """
         size = tf.size(inputs)
-        inputs = _never_empty(inputs)
+        inputs = never_empty(inputs)
         missing = tf.size(inputs) - size
         sentences = sentence_options(
             self.options,
@@ -241,10 +260,10 @@ class ServedTranslator(tf.Module):
         found = self._best(
             self.source_ids(inputs),
             prefix_ids=self._prefix_ids(tf.broadcast_to(prefix, [size])),
-            sentence_options=_joined(
+            sentence_options=joined(
                 sentences, same_for_all(self.options, missing)
             ),
-            sampling=_joined(sampling, sampling_of(self.options, no_number)),
+            sampling=joined(sampling, sampling_of(self.options, no_number)),
         )
         found = self._if_known(
             target_language, self._texts(found, inputs, size)
@@ -273,7 +292,7 @@ class ServedTranslator(tf.Module):
               same for each string.
         """
         size = tf.size(inputs)
-        inputs = _never_empty(inputs)
+        inputs = never_empty(inputs)
         source_ids = self.source_ids(inputs)
         sentences = same_for_all(self.options, tf.size(inputs))
         prefix_ids = tf.zeros([tf.size(inputs), 0], tf.int32)
@@ -310,8 +329,10 @@ class ServedTranslator(tf.Module):
             `(B, T)` float32, padded with `""` and 0.
         """
         size = tf.size(sources)
-        source_ids = self.source_ids(_never_empty(sources))
-        target_ids = self._ids(_never_empty(targets), self.max_target_length)
+        source_ids = self.source_ids(never_empty(sources))
+        target_ids = self.ended_ids(
+            never_empty(targets), self.max_target_length
+        )
         found = self._score(source_ids, target_ids, self.options)
         is_real_BT = tf.not_equal(target_ids, PAD_ID)
         tokens_BT = self.tokenizer.pieces_of(target_ids)
@@ -324,36 +345,6 @@ class ServedTranslator(tf.Module):
                 :size
             ],
         }
-
-    def tokenize(self, inputs):
-        """Cuts each string into subwords, without eos, however many.
-
-        Args:
-            inputs: `(B,)` string.
-
-        Returns:
-            dict of `ids` `(B, S)` int32, padded with 0, `tokens` `(B, S)`
-            string, padded with `""`, and `lengths` `(B,)` int32.
-        """
-        ids = self.tokenizer.tokenize(inputs)
-        ids_BS = ids.to_tensor(PAD_ID)
-        tokens_BS = self.tokenizer.pieces_of(ids_BS)
-        return {
-            "ids": ids_BS,
-            "tokens": tf.where(tf.not_equal(ids_BS, PAD_ID), tokens_BS, ""),
-            "lengths": tf.cast(ids.row_lengths(), tf.int32),
-        }
-
-    def detokenize(self, ids):
-        """Joins each row of subwords to a text, as `Tokenizer.detokenize`.
-
-        Args:
-            ids: `(B, S)` int32, padded with 0.
-
-        Returns:
-            dict of `outputs` `(B,)` string.
-        """
-        return {"outputs": self.tokenizer.detokenize(ids)}
 
     @functools.cached_property
     def _n_best(self):
@@ -375,9 +366,9 @@ class ServedTranslator(tf.Module):
 
     def _several(self, inputs, sentences, prefix_B=None):
         size = tf.size(inputs)
-        inputs = _never_empty(inputs)
+        inputs = never_empty(inputs)
         missing = tf.size(inputs) - size
-        sentences = _joined(sentences, same_for_all(self.options, missing))
+        sentences = joined(sentences, same_for_all(self.options, missing))
         if prefix_B is None:
             prefix_ids = tf.zeros([tf.size(inputs), 0], tf.int32)
         else:
@@ -389,7 +380,7 @@ class ServedTranslator(tf.Module):
 
     def _prefix_ids(self, prefix_B):
         """Subwords `(B, P)`, which leave room for eos."""
-        prefix_B = _never_empty(prefix_B)
+        prefix_B = never_empty(prefix_B)
         prefix_B = tf.where(are_blank(prefix_B), "", prefix_B)
         ids = self.tokenizer.tokenize(tf.strings.strip(prefix_B))
         return ids[:, : self.max_target_length - 1].to_tensor(PAD_ID)
@@ -433,27 +424,9 @@ class ServedTranslator(tf.Module):
             "lengths": tf.where(is_blank_B1, 0, found.lengths)[:size],
         }
 
-    def signatures(self):
-        """Traces the functions to serve: a dict by signature name."""
-        functions = {
-            name: tf.function(
-                getattr(self, method), input_signature=specs, autograph=False
-            ).get_concrete_function()
-            for name, (method, specs) in SIGNATURES.items()
-        }
-        # What is to be saved has to be found from an attribute.
-        used = [x for f in functions.values() for x in f.graph.variables]
-        self.weights = list({id(x): x for x in used}.values())
-        return functions
-
     def source_ids(self, strings):
         """Subwords `(B, S)` of strings `(B,)`, each row ending in eos."""
-        return self._ids(strings, self.max_source_length)
-
-    def _ids(self, strings, longest):
-        ids = self.tokenizer.tokenize(strings)[:, : longest - 1]
-        eos_B1 = tf.fill([tf.size(strings), 1], EOS_ID)
-        return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
+        return self.ended_ids(strings, self.max_source_length)
 
 
 def _searching(translator, options):
@@ -476,16 +449,3 @@ def _searching(translator, options):
     return tf.function(
         search, input_signature=[ids, ids, *sentences], autograph=False
     ).get_concrete_function()
-
-
-def _never_empty(strings):
-    """Puts a blank string into an empty batch: a model may need a row."""
-    return tf.concat(
-        [strings, tf.fill([1 - tf.minimum(tf.size(strings), 1)], "")], 0
-    )
-
-
-def _joined(values, more):
-    """Named tuples of tensors as one, the rows of `more` behind."""
-    pairs = zip(values, more, strict=True)
-    return type(values)(*(tf.concat(pair, 0) for pair in pairs))

@@ -8,6 +8,8 @@ import functools
 
 import tensorflow as tf
 
+from translation.serving.served_model import TEXT_SIGNATURES
+
 _STRINGS = functools.partial(tf.TensorSpec, [None], tf.string)
 _INTEGERS = functools.partial(tf.TensorSpec, [None], tf.int32)
 _FLOATS = functools.partial(tf.TensorSpec, [None], tf.float32)
@@ -46,9 +48,5 @@ SIGNATURES = {
     "sample": ("sample", _INPUTS + _SAMPLING + _LANGUAGE + _CONSTRAINTS),
     "routing": ("routing", _INPUTS),
     "score": ("score", [_STRINGS("sources"), _STRINGS("targets")]),
-    "tokenize": ("tokenize", _INPUTS),
-    "detokenize": (
-        "detokenize",
-        [tf.TensorSpec([None, None], tf.int32, "ids")],
-    ),
+    **TEXT_SIGNATURES,
 }

@@ -22,8 +22,26 @@ class NoServingApi(ImportError):
     """The package `tensorflow-serving-api` is not installed."""
 
 
-def requests(texts=()):
-    """Makes the requests: translation in several batch sizes, the rest once.
+def in_batches(names, texts):
+    """Requests with texts alone, each signature with 1, 8 and 64 of them.
+
+    Args:
+        names: Sequence of str, signatures with the one input `inputs`.
+        texts: Sequence of str; `TEXTS` if empty.
+
+    Returns:
+        List of `(signature name, dict of tensors)`.
+    """
+    texts = [text.encode("utf-8", "replace") for text in texts or TEXTS]
+    batches = [
+        tf.constant([*itertools.islice(itertools.cycle(texts), size)])
+        for size in _BATCH_SIZES
+    ]
+    return [(name, {"inputs": batch}) for name in names for batch in batches]
+
+
+def translation_requests(texts=()):
+    """Requests to a translator: several batches of texts, the rest once.
 
     Args:
         texts: Sequence of str, the usual kind of source; `TEXTS` if empty.
@@ -31,20 +49,11 @@ def requests(texts=()):
     Returns:
         List of `(signature name, dict of tensors)`.
 
-    >>> [name for name, _ in requests(["Hello!"])][:2]
+    >>> [name for name, _ in translation_requests(["Hello!"])][:2]
     ['serving_default', 'serving_default']
     """
-    texts = [text.encode("utf-8", "replace") for text in texts or TEXTS]
-    batches = [
-        tf.constant([*itertools.islice(itertools.cycle(texts), size)])
-        for size in _BATCH_SIZES
-    ]
-    found = [
-        (name, {"inputs": batch})
-        for name in ("serving_default", "translate_nbest")
-        for batch in batches
-    ]
-    one = batches[0]
+    found = in_batches(("serving_default", "translate_nbest"), texts)
+    one = found[0][1]["inputs"]
     options = {
         "inputs": one,
         "beam_width": tf.constant([0]),
@@ -77,12 +86,12 @@ def requests(texts=()):
     ]
 
 
-def write_requests(folder, texts=()):
+def write_requests(folder, requests):
     """Writes the requests into a version of a SavedModel.
 
     Args:
         folder: `pathlib.Path` of the version.
-        texts: as for `requests`.
+        requests: List of `(signature name, dict of tensors)`.
 
     Raises:
         NoServingApi: if the package is missing; nothing is written.
@@ -101,7 +110,7 @@ def write_requests(folder, texts=()):
     file = folder / FILE
     file.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for name, tensors in requests(texts):
+        for name, tensors in requests:
             request = predict_pb2.PredictRequest(
                 model_spec=model_pb2.ModelSpec(signature_name=name),
                 inputs={

@@ -140,7 +140,7 @@ class TestCard:
         proto.trainer_spec.input.append("/home/me/corpus.txt")
         proto.trainer_spec.model_prefix = "/home/me/vocabulary"
         named = Tokenizer(proto.SerializeToString())
-        served = serving._without_paths(named)
+        served = named.without_paths()
         assert b"/home/me" in named.model_proto
         assert b"/home/me" not in served.model_proto
         assert served.encode(["a dog"]) == named.encode(["a dog"])

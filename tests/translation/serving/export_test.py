@@ -16,11 +16,8 @@ from table_model import SENTENCES, Table
 from translation.search.beam_options import BeamOptions
 from translation.search.translate import TextTranslator
 from translation.serving import warmup
-from translation.serving.export import (
-    export_translator,
-    load_translator,
-    versions,
-)
+from translation.serving.export import export_translator, load_translator
+from translation.serving.versions import versions
 from translation.text.tokenizer.training import train_tokenizer
 
 # What a stranger would write, without this project.
@@ -93,13 +90,13 @@ def late(tokenizer, model, tmp_path_factory):
         (folder / name).mkdir()
     found, log = {}, io.StringIO()
     handler = logging.StreamHandler(log)
-    logger = logging.getLogger("translation.serving.export")
+    logger = logging.getLogger("translation.serving.versions")
     logger.addHandler(handler)
     with pytest.MonkeyPatch.context() as patch:
         # None in the table of modules is what a missing one amounts to.
         patch.setitem(sys.modules, "tensorflow_serving.apis", None)
         patch.setattr(
-            "translation.serving.export._flush_to_disk",
+            "translation.serving.versions._flush_to_disk",
             lambda path: found.update(seen=versions(folder)),
         )
         found["path"] = export_translator(model, tokenizer, str(folder))

@@ -8,7 +8,8 @@ from table_model import SENTENCES, Table
 from translation.search.beam_options import BeamOptions
 from translation.search.score import TextScorer
 from translation.search.translate import TextTranslator
-from translation.serving.served import NO_SCORE, ServedTranslator
+from translation.serving.served import ServedTranslator
+from translation.serving.served_model import NO_SCORE
 from translation.text.tokenizer.training import train_tokenizer
 
 ODD = [

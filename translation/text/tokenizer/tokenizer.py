@@ -107,6 +107,19 @@ class Tokenizer(tf.Module):
         model.normalizer_spec.name = "user_defined" if plain else normalization
         return Tokenizer(model.SerializeToString(deterministic=True))
 
+    def without_paths(self):
+        """The same vocabulary, whose model tells no path of its corpus.
+
+        SentencePiece writes the paths of what it was trained on into a model.
+
+        Returns:
+            A `Tokenizer`.
+        """
+        model = _parsed(self.model_proto)
+        for field in ("input", "model_prefix", "seed_sentencepieces_file"):
+            model.trainer_spec.ClearField(field)
+        return Tokenizer(model.SerializeToString(deterministic=True))
+
     def encode(self, sentences):
         """Ids of each sentence, without bos and eos, in plain Python.
 
