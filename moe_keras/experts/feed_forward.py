@@ -57,6 +57,8 @@ class FeedForwardExperts(StackedExperts):
             own, whether it has tokens or not. Not under a layout that splits
             the experts.
         seed: int. Seed of dropout.
+        **kwargs: `lora_rank` and `lora_alpha`, see `StackedExperts`, and
+            arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -97,7 +99,7 @@ class FeedForwardExperts(StackedExperts):
         bias_regularizer=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # `lora_rank` and `lora_alpha` as well
         check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
         check_sizes(**given(output_dim=output_dim))
         check_fraction(dropout=dropout)
