@@ -164,6 +164,8 @@ class FactoredAdam(keras.optimizers.Optimizer):
 
     def _factored_root(self, gradient, row, column):
         """Root of the second moment, after this gradient has been averaged."""
+        # Only the means of the squares over rows and over columns are kept.
+        # Their product over the mean of all stands in for each square.
         square = tf.square(gradient)
         row = self._move(row, tf.reduce_mean(square, axis=-1))
         column = self._move(column, tf.reduce_mean(square, axis=-2))
