@@ -58,7 +58,10 @@ class About:
                 "name": self._name,
                 "version": number,
                 "signatures": {
-                    name: list(signature.inputs)
+                    name: {
+                        "inputs": _dtypes(signature.inputs),
+                        "outputs": _dtypes(signature.outputs),
+                    }
                     for name, signature in signatures.items()
                 },
                 "has_report": self._folder.run is not None,
@@ -81,6 +84,10 @@ class About:
             "training_load": self._folder.training_load(),
             "specialties": self._folder.specialties(),
         }
+
+
+def _dtypes(tensors):
+    return {name: tensor.dtype for name, tensor in sorted(tensors.items())}
 
 
 class Report:

@@ -47,6 +47,13 @@ class Capitals(tf.Module):
             scores = tf.fill([size], tf.cast(size, tf.float32))
         return {"outputs": tf.strings.upper(inputs, "utf-8"), "scores": scores}
 
+    @tf.function(input_signature=[_STRINGS], autograph=False)
+    def translate_nbest(self, inputs):
+        """The capitals, and the text itself as the second best."""
+        outputs = [tf.strings.upper(inputs, "utf-8"), inputs]
+        scores = tf.tile([[-0.5, -1.5]], [tf.size(inputs), 1])
+        return {"outputs": tf.stack(outputs, 1), "scores": scores}
+
     @tf.function(input_signature=[_STRINGS, _WIDTHS], autograph=False)
     def with_width(self, inputs, beam_width):
         widths = tf.broadcast_to(beam_width, tf.shape(inputs))
@@ -66,8 +73,8 @@ class Capitals(tf.Module):
     def routing(self, inputs):
         """Each word goes to the expert of its length, and to the next one."""
         words = tf.strings.split(inputs)
-        tokens = words.to_tensor("")
-        length = tf.strings.length(tokens)
+        length = tf.strings.length(words.to_tensor(""))
+        tokens = tf.strings.join(["\u2581", words]).to_tensor("")
         first = tf.where(length > 0, length % EXPERTS, -1)
         second = tf.where(length > 0, (length + 1) % EXPERTS, -1)
         experts = tf.stack([first, second], -1)[:, :, tf.newaxis]
@@ -103,6 +110,7 @@ def save_version(folder, number, model=None):
         str(path),
         signatures={
             "serving_default": model.translate,
+            "translate_nbest": model.translate_nbest,
             "translate_with_options": model.with_width,
             "tokenize": model.tokenize,
             "routing": model.routing,

@@ -185,6 +185,7 @@ class TestStatus:
         functions = found["metadata"]["signature_def"]["signature_def"]
         assert set(functions) == {
             "serving_default",
+            "translate_nbest",
             "translate_with_options",
             "tokenize",
             "routing",

@@ -5,8 +5,8 @@ Importing it imports no TensorFlow: a wrong flag is refused at once.
 
 from trainers.engine.program.usage import TRAINING, WORKER_FLAGS, Usage
 
-_FILTERS = ("score", "generate")
-_READERS = (*_FILTERS, "export")
+_TEXT_MODES = ("score", "generate")
+_READERS = (*_TEXT_MODES, "export")
 MODES = (TRAINING, "evaluate", *_READERS, "average", "experts")
 USAGE = Usage(
     modes_of_flag={
@@ -20,7 +20,7 @@ USAGE = Usage(
         "export_precision": ("export",),
         "max_length": ("export",),
     },
-    modes_of_paths=_FILTERS,
+    modes_of_paths=_TEXT_MODES,
 )
 
 # As `trainers.engine.served_copy` has it, which a test compares.
