@@ -287,6 +287,8 @@ class FactoredAdam(keras.optimizers.Optimizer):
         gradient = tf.cast(gradient, dtype)
         factor = tf.cast(1 if self._factor is None else self._factor, dtype)
         row, column, *clock = moments
+        # Only the means of the squares over rows and over columns are kept.
+        # Their product over the mean of all stands in for each square.
         square = tf.square(gradient)
         row_now = factor**2 * tf.reduce_mean(square, axis=-1)
         column_now = factor**2 * tf.reduce_mean(square, axis=-2)
