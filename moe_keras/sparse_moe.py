@@ -22,13 +22,13 @@ from moe_keras.checks import (
     check_sizes,
 )
 from moe_keras.dispatch import plan_dispatch
-from moe_keras.monitoring import CallRecord, Observers, RoutingMetric
-from moe_keras.parts import (
+from moe_keras.gate_and_experts import (
     claim_gate,
     experts_layer,
     gate_layer,
-    serialize_part,
+    serialize_layer,
 )
+from moe_keras.monitoring import CallRecord, Observers, RoutingMetric
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.replicas import counted_once
 from moe_keras.shared_expert import SharedExpert
@@ -386,13 +386,13 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation)
             if makes_experts and self.activation
             else None,
-            "gate": serialize_part(gate),
-            "expert": serialize_part(expert),
+            "gate": serialize_layer(gate),
+            "expert": serialize_layer(expert),
             **self._loss_weights.get_config(),
             "capacity_factor": self.capacity_factor,
             "seed": self.seed,
             "log_figures": self.log_figures,
-            "shared_expert": serialize_part(self.shared_expert),
+            "shared_expert": serialize_layer(self.shared_expert),
             "shared_gate": self.shared_gate,
         }
 
