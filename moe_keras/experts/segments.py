@@ -263,7 +263,7 @@ def weight_of(expert, weights):
 
 
 class Inside:
-    """What an expert computes, forward and backward, of rows of its own.
+    """The mathematics of one expert, forward and backward, on its own rows.
 
     Make it by `Inside.of`. Its methods take the flat list of weights which
     that returns.

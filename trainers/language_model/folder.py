@@ -49,7 +49,7 @@ class LmFolder(RunFolder):
         self.export_path = self.path / "export"
 
     def vocabulary_path(self, kind):
-        """Where the vocabulary is, of the kind `LmConfig.vocabulary_kind`."""
+        """Returns the path of a vocabulary of this kind."""
         return self.path / VOCABULARIES[kind][1]
 
     def save_vocabulary(self, config, vocabulary):
@@ -81,7 +81,7 @@ class LmFolder(RunFolder):
 
 
 def build_model(config):
-    """A language model with fresh weights, of the configured precision."""
+    """Builds a language model with fresh weights."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
