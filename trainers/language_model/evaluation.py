@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from language_model.generate import token_log_probs
+from language_model.words import split_words
 from moe_keras.monitoring import uncounted
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID
 
@@ -154,7 +155,7 @@ def perplexities(lines, nll, labels=None):
     >>> round(result["perplexity"], 3)  # (2 * 4 * 8) ** (1 / 3)
     4.0
     """
-    words = sum(len(line.split()) + 1 for line in lines)
+    words = sum(len(split_words(line)) + 1 for line in lines)
     subwords = sum(map(len, nll))
     characters = sum(len(line) + 1 for line in lines)
     total = float(sum(map(np.sum, nll)))

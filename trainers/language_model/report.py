@@ -55,6 +55,7 @@ def show_next_commands(folder, log):
     log("Go on with:")
     log(f"  echo 'Text' | {program} --mode=generate --samples=3")
     log(f"  echo 'Text' | {program} --mode=score")
+    log(f"  {program} --mode=export --set temperature=0.7")
     log(f"  {program} --mode=evaluate --test=FILE --labels=FILE")
     log(f"  python -m moe_keras.report {path}")
     log(f"  tensorboard --logdir={path}/logs")

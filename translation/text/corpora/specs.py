@@ -7,6 +7,7 @@ from translation.text.text_files import CorpusError
 
 _COMMA = re.compile(r"(?<!\\),")
 _WEIGHTED = re.compile(r"(?P<name>.+)(?<!\\)@(?P<weight>\d+\.?\d*|\.\d+)")
+_LAST_SLASH = re.compile(r"/+(?=@[\d.]+$|$)")
 _ESCAPED = re.compile(r"\\([,@])")
 
 
@@ -132,8 +133,11 @@ def without_folders(spec):
 
     >>> without_folders("/home/me/a@2,~/b.tsv@1,tfds:wmt14_translate/fr-en@1")
     'a@2,b.tsv@1,tfds:wmt14_translate/fr-en@1'
+    >>> without_folders("/home/me/news/@1,/home/me/more/")
+    'news@1,more'
     """
+    parts = (_LAST_SLASH.sub("", part.strip()) for part in _COMMA.split(spec))
     return ",".join(
         part if part.startswith("tfds:") else part.rpartition("/")[2]
-        for part in (part.strip() for part in _COMMA.split(spec))
+        for part in parts
     )
