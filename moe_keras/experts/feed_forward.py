@@ -58,8 +58,9 @@ class FeedForwardExperts(StackedExperts):
             own, whether it has tokens or not. Not under a layout that splits
             the experts.
         seed: int. Seed of dropout.
-        **kwargs: `lora_rank`, `lora_alpha` and `quantization`, see
-            `StackedExperts`, and arguments of every Keras layer.
+        **kwargs: `lora_rank`, `lora_alpha`, `quantization` and
+            `sparse_gradients`, see `StackedExperts`, and arguments of every
+            Keras layer.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -160,6 +161,7 @@ class FeedForwardExperts(StackedExperts):
             self._activation(local, training),
             recompute=self.recompute,
             training=training,
+            sparse_gradients=self.sparse_gradients,
         )
 
     def join(self, hidden):
@@ -210,7 +212,13 @@ class FeedForwardExperts(StackedExperts):
 
 
 def feed_forward(
-    inputs, counts, weights, activation, recompute=False, training=False
+    inputs,
+    counts,
+    weights,
+    activation,
+    recompute=False,
+    training=False,
+    sparse_gradients=False,
 ):
     """Runs experts of two layers on batches or, with `counts`, on segments.
 
@@ -223,6 +231,8 @@ def feed_forward(
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass.
         training: bool.
+        sparse_gradients: bool. As of `StackedExperts`; batches and XLA give
+            whole ones.
 
     Returns:
         Tensor `(E, C, D')`, or `(S, D')`.
@@ -253,16 +263,11 @@ def feed_forward(
     if inputs.shape.rank == 2:
         # Keep nothing at inference: no gradient is expected, and a gradient
         # in a SavedModel cannot capture the list of what is kept.
-        run = feed_forward_segments
+        recompute = recompute or not training
+        arguments = (inputs, counts, weights, activation, recompute)
         if is_compiled_by_xla():  # XLA needs static shapes
-            run = feed_forward_blocks
-        return run(
-            inputs,
-            counts,
-            weights,
-            activation,
-            recompute=recompute or not training,
-        )
+            return feed_forward_blocks(*arguments)
+        return feed_forward_segments(*arguments, sparse_gradients)
 
     def run(inputs_ECD, *weights):
         return _feed_forward_batches(inputs_ECD, weights, activation)

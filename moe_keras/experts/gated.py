@@ -61,8 +61,9 @@ class GatedFeedForwardExperts(StackedExperts):
             variables, such as `moe_keras.experts.ClampedGLU`; None for
             `activation(gate) * linear`. Register one of your own with
             `keras.saving.register_keras_serializable` to load what you save.
-        **kwargs: `lora_rank`, `lora_alpha` and `quantization`, see
-            `StackedExperts`, and arguments of every Keras layer.
+        **kwargs: `lora_rank`, `lora_alpha`, `quantization` and
+            `sparse_gradients`, see `StackedExperts`, and arguments of every
+            Keras layer.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -175,6 +176,7 @@ class GatedFeedForwardExperts(StackedExperts):
             Activation(lambda hidden, expert: self.join(hidden)),
             recompute=self.recompute,
             training=training,
+            sparse_gradients=self.sparse_gradients,
         )
 
     def join(self, hidden):

@@ -14,13 +14,14 @@ from moe_keras.experts.low_rank import LowRankPairs, names_of_pair
 from moe_keras.experts.packed import ExpertQuantization, PackedWeight
 from moe_keras.placement.placement import Placement, current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
+from moe_keras.slices import SparseGradients
 
 # Both are odd, so that no two numbers have the same seed modulo 2^32.
 _STRIDE = 2654435761
 _SECOND_STRIDE = 2246822519
 
 
-class StackedExperts(FixedArguments, keras.layers.Layer):
+class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
     """Layer whose weights have a dimension for the experts, the first one.
 
     A subclass makes its weights with `add_expert_weight` in `build`, takes
@@ -46,6 +47,12 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
         quantization: `ExpertQuantization`, "int8" or "int4": its kernels are
             kept in few bits from the beginning, and cannot train. `quantize`
             does it later. None for kernels as they are.
+        sparse_gradients: bool. Hand over the gradients of weights as
+            `tf.IndexedSlices` of the experts that have tokens, as an
+            `Embedding` does, where experts run on segments. With thousands of
+            experts an optimizer that takes slices, such as
+            `FactoredAdam(lazy=True)`, then pays for the busy ones alone. It
+            may be set at any time before a step is traced.
         **kwargs: Arguments of every Keras layer.
 
     Example:
@@ -74,9 +81,15 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
     _placement = None  # that of its weights
 
     def __init__(
-        self, lora_rank=None, lora_alpha=None, quantization=None, **kwargs
+        self,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization=None,
+        sparse_gradients=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
+        self.sparse_gradients = sparse_gradients
         self._pairs = None
         self._quantization = ExpertQuantization.of(quantization)
         if None not in (lora_rank, self._quantization):
@@ -445,6 +458,7 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
             "quantization": keras.saving.serialize_keras_object(
                 self._quantization
             ),
+            "sparse_gradients": self.sparse_gradients,
         }
 
 
