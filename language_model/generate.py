@@ -35,7 +35,7 @@ class GenerateOptions:
     max_tokens: int = 64  # of a continuation, at most
     temperature: float = 1.0  # 0 always takes the most probable
     top_k: int = 0  # only so many most probable are drawn from; 0: all
-    top_p: float = 1.0  # only the most probable of this share together
+    top_p: float = 1.0  # only the most probable of this fraction together
     seed: int = 0  # others give other texts
 
     def __post_init__(self):

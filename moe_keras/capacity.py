@@ -120,6 +120,8 @@ def room_on_replica(expert_index, num_experts, capacity, mask=None):
     >>> room_on_replica([[0], [0], [1]], num_experts=2, capacity=1).numpy()
     array([1, 1], dtype=int32)
     """
+    # Gather how many j-th choices of each replica fell on each expert, and
+    # count with it how many choices stand ahead of this replica's own.
     expert_KN = tf.transpose(tf.convert_to_tensor(expert_index, tf.int32))
     if mask is not None:
         expert_KN = tf.where(mask, expert_KN, -1)

@@ -101,12 +101,12 @@ for no limit. Received: capacity_factor=0
         )
 
 
-def check_share(**arguments):
+def check_fraction(**arguments):
     """Names the first argument that is not a number from 0 to below 1.
 
     Example:
 
-    >>> check_share(dropout=1.5)
+    >>> check_fraction(dropout=1.5)
     Traceback (most recent call last):
     ...
     ValueError: `dropout` must be at least 0 and below 1. Received: dropout=1.5

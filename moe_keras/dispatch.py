@@ -94,6 +94,8 @@ def plan_dispatch(
     >>> plan.token_index.numpy().tolist(), plan.counts.numpy().tolist()
     ([1, 0, 2, 3], [1, 2, 0])
     """
+    # Sort all choices A = K N by expert, those without an expert last. `order`
+    # says which choice stands at each place, `rank` where each choice stands.
     expert_KN = tf.transpose(tf.convert_to_tensor(expert_index, tf.int32))
     if mask is not None:
         expert_KN = tf.where(mask, expert_KN, -1)
@@ -141,6 +143,8 @@ def _segments(expert_KN, order_A, rank_KN, load_E, compact):
 
 def _batches(expert_KN, order_A, rank_KN, load_E, capacity, room_E):
     """C slots for each expert: slot c takes the c-th choice of its segment."""
+    # Forward: slot c of expert e takes the choice at place start_e + c of the
+    # sorted order. Backward: a choice finds its slot from its rank - start_e.
     num_tokens = tf.shape(expert_KN)[1]
     num_choices = tf.size(order_A)
     start_E = tf.cumsum(load_E, exclusive=True)

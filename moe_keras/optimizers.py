@@ -164,15 +164,17 @@ class FactoredAdam(keras.optimizers.Optimizer):
 
     def _factored_root(self, gradient, row, column):
         """Root of the second moment, after this gradient has been averaged."""
+        # Only the means of the squares over rows and over columns are kept.
+        # Their product over the mean of all stands in for each square.
         square = tf.square(gradient)
         row = self._move(row, tf.reduce_mean(square, axis=-1))
         column = self._move(column, tf.reduce_mean(square, axis=-2))
         # An expert that never had a token has averages of zero, and so is
         # their mean.
-        share = tf.math.divide_no_nan(
+        fraction = tf.math.divide_no_nan(
             row, tf.reduce_mean(row, axis=-1, keepdims=True)
         )
-        return tf.sqrt(share)[..., None] * tf.sqrt(column)[..., None, :]
+        return tf.sqrt(fraction)[..., None] * tf.sqrt(column)[..., None, :]
 
     def _move(self, average, value):
         """Moves an average towards a value, and returns the new average."""

@@ -22,13 +22,13 @@ from moe_keras.checks import (
     check_sizes,
 )
 from moe_keras.dispatch import plan_dispatch
-from moe_keras.monitoring import CallRecord, Observers, RoutingMetric
-from moe_keras.parts import (
+from moe_keras.gate_and_experts import (
     claim_gate,
     experts_layer,
     gate_layer,
-    serialize_part,
+    serialize_layer,
 )
+from moe_keras.monitoring import CallRecord, Observers, RoutingMetric
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.replicas import counted_once
 from moe_keras.shared_expert import SharedExpert
@@ -332,6 +332,41 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         """Reset the statistics, as `fit` and `evaluate` do in every epoch."""
         self.monitor.reset_state()
 
+    def enable_lora(self, rank, **kwargs):
+        """Freeze the experts' kernels and train a low-rank pair for each.
+
+        One pair for each kernel of each expert, the shared one included. The
+        gate stays as it is: freeze it with `layer.gate.trainable = False`.
+        Compile the model anew.
+
+        Args:
+            rank: int.
+            **kwargs: As for `StackedExperts.enable_lora`, or for
+                `keras.layers.Dense.enable_lora` where experts are Keras
+                layers.
+
+        Raises:
+            ValueError: If the experts have no kernels that take such pairs, or
+                are not built.
+        """
+        layers = [
+            layer
+            for part in (self.experts, self.shared_expert)
+            if part is not None
+            for layer in part._flatten_layers()
+            if hasattr(layer, "enable_lora")
+        ]
+        if self.experts not in layers and not any(
+            layer in layers for layer in self.experts._flatten_layers()
+        ):
+            raise ValueError(
+                f"The experts of {self.name} have no layer with `enable_lora`, "
+                "such as `FeedForwardExperts` or `Dense`. "
+                f"Received: {self.experts}"
+            )
+        for layer in layers:
+            layer.enable_lora(rank, **kwargs)
+
     def compute_output_shape(self, input_shape):
         slots = (self.num_experts, None, input_shape[-1])
         return (
@@ -341,21 +376,23 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
 
     def get_config(self):
         gate = None if self._default_gate else self.gate
-        expert = None if self._default_experts else self.experts
+        makes_experts = self._default_experts and not self.experts.is_altered
+        expert = None if makes_experts else self.experts
         return {
             **super().get_config(),
             "num_experts": self.num_experts,
             "k": self.k,
-            "hidden_dim": self.hidden_dim,
-            "activation": self.activation
-            and keras.activations.serialize(self.activation),
-            "gate": serialize_part(gate),
-            "expert": serialize_part(expert),
+            "hidden_dim": self.hidden_dim if makes_experts else None,
+            "activation": keras.activations.serialize(self.activation)
+            if makes_experts and self.activation
+            else None,
+            "gate": serialize_layer(gate),
+            "expert": serialize_layer(expert),
             **self._loss_weights.get_config(),
             "capacity_factor": self.capacity_factor,
             "seed": self.seed,
             "log_figures": self.log_figures,
-            "shared_expert": serialize_part(self.shared_expert),
+            "shared_expert": serialize_layer(self.shared_expert),
             "shared_gate": self.shared_gate,
         }
 

@@ -396,6 +396,8 @@ CONFIG_CASES = [
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
             bias_regularizer=keras.regularizers.L1(0.01),
+            lora_rank=2,
+            lora_alpha=4,
         ),
     ),
     LayerCase(
@@ -409,6 +411,8 @@ CONFIG_CASES = [
             kernel_initializer="he_normal",
             kernel_regularizer=keras.regularizers.L2(0.01),
             bias_regularizer=keras.regularizers.L1(0.01),
+            lora_rank=2,
+            lora_alpha=4,
         ),
     ),
     LayerCase(

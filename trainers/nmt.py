@@ -81,6 +81,7 @@ def define_flags(values=flags.FLAGS):
     )
     _define_corpus_flags(values)
     _define_text_flags(values)
+    _define_model_flags(values)
     define_average_flag(values)
     define_worker_flags(values)
     define_threads_flag(values)
@@ -172,6 +173,9 @@ def _define_text_flags(values):
         lower_bound=2,
         flag_values=values,
     )
+
+
+def _define_model_flags(values):
     flags.DEFINE_list(
         "ensemble",
         [],

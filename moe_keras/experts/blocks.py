@@ -86,6 +86,8 @@ class _Blocks:
     """
 
     def __init__(self, rows, counts_E):
+        # Each expert's segment is cut into blocks of equal size. For each block
+        # find its expert and first row, and for each row its place in a block.
         self.num_experts = num_experts = counts_E.shape[0]
         num_rows = rows.shape[0]
         self.size = _rows_of_a_block(num_rows, num_experts)
@@ -184,6 +186,8 @@ def _forward(blocks, rows, weights, inside, recompute):
 
 
 def _backward(blocks, rows, weights, inside, kept, d_outputs):
+    # For each block in use: recompute or read its hidden layer, then take the
+    # gradient of its output back to its rows and to its expert's weights.
     def run_block(block, expert, d_rows, sums, d_weights):
         inputs = blocks.take(block, rows)
         if kept is None:

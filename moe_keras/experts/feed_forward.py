@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.bias import add_bias
-from moe_keras.checks import check_share, check_sizes, given
+from moe_keras.checks import check_fraction, check_sizes, given
 from moe_keras.custom_gradient import recomputed
 from moe_keras.experts.activation import (
     Activation,
@@ -47,7 +47,7 @@ class FeedForwardExperts(StackedExperts):
         output_dim: int. Output size D'; by default that of the input.
         activation: Name or function, applied to the hidden layer.
         use_bias: bool. Whether both layers have a bias.
-        dropout: float. Share of the hidden activations dropped in training.
+        dropout: float. Fraction of the hidden activations dropped in training.
         recompute: bool. Compute the hidden layer again in the backward pass
             instead of keeping it: memory for time (appendix D).
         kernel_initializer: Initializer of the kernels. Each expert is drawn
@@ -57,6 +57,8 @@ class FeedForwardExperts(StackedExperts):
             own, whether it has tokens or not. Not under a layout that splits
             the experts.
         seed: int. Seed of dropout.
+        **kwargs: `lora_rank` and `lora_alpha`, see `StackedExperts`, and
+            arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -97,10 +99,10 @@ class FeedForwardExperts(StackedExperts):
         bias_regularizer=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # `lora_rank` and `lora_alpha` as well
         check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
         check_sizes(**given(output_dim=output_dim))
-        check_share(dropout=dropout)
+        check_fraction(dropout=dropout)
         self.num_experts = num_experts
         self.hidden_dim = hidden_dim
         self.output_dim = output_dim

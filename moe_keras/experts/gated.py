@@ -61,6 +61,8 @@ class GatedFeedForwardExperts(StackedExperts):
             variables, such as `moe_keras.experts.ClampedGLU`; None for
             `activation(gate) * linear`. Register one of your own with
             `keras.saving.register_keras_serializable` to load what you save.
+        **kwargs: `lora_rank` and `lora_alpha`, see `StackedExperts`, and
+            arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -101,7 +103,7 @@ class GatedFeedForwardExperts(StackedExperts):
         glu=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # `lora_rank` and `lora_alpha` as well
         check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
         check_sizes(**given(output_dim=output_dim))
         self.num_experts = num_experts

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.checks import FixedArguments
+from moe_keras.experts.low_rank import LowRankPairs, names_of_pair
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
 
@@ -30,8 +31,17 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
     `.keras` and `.weights.h5` files hold the weights whole, whatever the
     placement was.
 
+    `enable_lora` freezes the kernels, weights `(E, D, H)`, and trains a pair of
+    matrices of low rank for each of each expert.
+
     Subclasses have an attribute `num_experts`. If `supports_segments` is True
     they take `(S, D)` with `counts (E,)` as well as `(E, C, D)`.
+
+    Args:
+        lora_rank: int. Rank of the pairs that are made with the layer, as
+            `enable_lora` makes them later; None for none.
+        lora_alpha: float. See `enable_lora`.
+        **kwargs: Arguments of every Keras layer.
 
     Example:
 
@@ -55,6 +65,29 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
 
     splits = ("experts", "hidden")  # dimensions that a placement may split
     _expert_weights = ()  # pairs of name and weight, in the order of making
+    _kernels = ()  # name, side_by_side and pairs of dims, of weights of rank 3
+    _placement = None  # that of its weights
+
+    def __init__(self, lora_rank=None, lora_alpha=None, **kwargs):
+        super().__init__(**kwargs)
+        self._pairs = None
+        if lora_rank is not None:
+            self._pairs = LowRankPairs(lora_rank, lora_alpha)
+
+    @property
+    def lora_rank(self):
+        """Rank of the low-rank pairs, or None."""
+        return self._pairs and self._pairs.rank
+
+    @property
+    def lora_alpha(self):
+        """Scale of the low-rank pairs times their rank, or None."""
+        return self._pairs and self._pairs.alpha
+
+    @property
+    def is_altered(self):
+        """Whether it has been changed since it was made."""
+        return self._pairs is not None
 
     def add_expert_weight(
         self, name, draw, side_by_side=1, regularizer=None, **dims
@@ -72,9 +105,13 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
                 weight.
         """
         dims = {"experts": self.num_experts, **dims}
-        weight = current_placement().add_weight(
+        self._placement = current_placement()
+        weight = self._placement.add_weight(
             self, name, draw, dims, side_by_side
         )
+        if len(dims) == 3:
+            kernel = (name, side_by_side, tuple(dims.items()))
+            self._kernels = (*self._kernels, kernel)
         self._expert_weights = (*self._expert_weights, (name, weight))
         if regularizer is not None:
             if isinstance(weight, SplitWeight):
@@ -105,27 +142,170 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
         Returns:
             Tensor, for the experts of `local`.
         """
-        if local is None:
-            tensor = whole_tensor(self.expert_weights[name])
-        else:
-            tensor = local.weights[name]
-            tensor = local.only_once(tensor) if once else tensor
+        weights = self.expert_weights if local is None else local.weights
+
+        def take(name):
+            return whole_tensor(weights[name])
+
+        tensor = take(name)
+        if self._pairs is not None and names_of_pair(name)[0] in weights:
+            tensor = self._pairs.added(tensor, *map(take, names_of_pair(name)))
+        if once and local is not None:
+            tensor = local.only_once(tensor)
         return tf.cast(tensor, self.compute_dtype) if cast else tensor
 
+    def _post_build(self):  # Keras calls it at the end of `build`
+        super()._post_build()
+        if self._pairs is not None:
+            self._add_pairs()
+
+    def enable_lora(
+        self,
+        rank,
+        lora_alpha=None,
+        a_initializer="he_uniform",
+        b_initializer="zeros",
+    ):
+        """Freeze the kernels and train a low-rank pair for each expert's.
+
+        `W + (lora_alpha / rank) A B` takes the place of W
+        (arXiv:2106.09685), with `A (E, D, rank)` and `B (E, rank, H)`. Biases
+        stay as they are. Compile the model anew. Files hold kernels and pairs
+        apart; `merge_lora` adds them up.
+
+        Args:
+            rank: int.
+            lora_alpha: float. None for `rank`.
+            a_initializer: Initializer of A, drawn for each expert alone.
+            b_initializer: Initializer of B; zeros leave the outputs as they
+                are.
+
+        Raises:
+            ValueError: If the layer is not built, has such pairs already, or
+                has no kernels; or if an argument is out of its range.
+        """
+        self._check_can_change("enable_lora")
+        if self._pairs is not None:
+            raise ValueError(
+                f"{self.name} has low-rank pairs already, of rank "
+                f"{self.lora_rank}. Call `merge_lora()` before."
+            )
+        if not self._kernels:
+            raise ValueError(
+                f"{self.name} has no kernels (E, D, H) made with "
+                "`add_expert_weight`: there is nothing to make pairs for."
+            )
+        self._pairs = LowRankPairs(
+            rank, lora_alpha, a_initializer, b_initializer
+        )
+        self._tracker.unlock()
+        self._add_pairs()
+        self._tracker.lock()
+
+    def merge_lora(self):
+        """Add the low-rank pairs to the kernels, which can train again.
+
+        Outputs stay what they are. Compile the model anew.
+
+        Raises:
+            ValueError: If there are no pairs, or other processes hold some of
+                the kernels.
+        """
+        self._check_can_change("merge_lora")
+        if self._pairs is None:
+            raise ValueError(f"{self.name} has no low-rank pairs to merge.")
+        weights = self.expert_weights
+        for name, _, _ in self._kernels:
+            tensors = [
+                keras.ops.convert_to_numpy(weights[each])
+                for each in (name, *names_of_pair(name))
+            ]
+            weights[name].assign(self._pairs.added(*tensors))
+            _set_trainable(weights[name], True)
+            for pair_name in names_of_pair(name):
+                for variable in _variables_of(weights.pop(pair_name)):
+                    self._untrack_variable(variable)
+        self._expert_weights = tuple(weights.items())
+        self._pairs = None
+
+    def _add_pairs(self):
+        kernels = self._kernels
+        with self._placement.scope():
+            for name, side_by_side, dims in kernels:
+                for (
+                    pair_name,
+                    initializer,
+                    sides,
+                    pair_dims,
+                ) in self._pairs.weights_for(name, dict(dims), side_by_side):
+                    self.add_expert_weight(
+                        pair_name,
+                        each_alone(initializer),
+                        side_by_side=sides,
+                        **pair_dims,
+                    )
+                _set_trainable(self.expert_weights[name], False)
+        self._kernels = kernels
+
+    def _check_can_change(self, verb):
+        if not self.built:
+            raise ValueError(
+                f"`{verb}` needs the weights of {self.name}: build the layer, "
+                "or call its model, before."
+            )
+
+    def _saved_weights(self):
+        """dict of weights by their names in files; those of pairs are last."""
+        pairs = {
+            pair_name
+            for name, _, _ in self._kernels
+            for pair_name in names_of_pair(name)
+        }
+        weights = self.expert_weights
+        plain = [name for name in weights if name not in pairs]
+        named = {str(number): weights[n] for number, n in enumerate(plain)}
+        return named | {n: weights[n] for n in weights if n in pairs}
+
     def save_own_variables(self, store):
-        for number, weight in enumerate(self.expert_weights.values()):
-            store[str(number)] = keras.ops.convert_to_numpy(weight)
+        for name, weight in self._saved_weights().items():
+            store[name] = keras.ops.convert_to_numpy(weight)
 
     def load_own_variables(self, store):
-        weights = self.expert_weights.values()
-        if len(store.keys()) != len(weights):
+        weights = self._saved_weights()
+        found, wanted = set(store.keys()), set(weights)
+        # A file from before `enable_lora`: the pairs stay as they were made.
+        without_pairs = {name for name in wanted if name.isdigit()}
+        if found not in (wanted, without_pairs):
             raise ValueError(
                 f"{self.name} has {len(weights)} weights. "
-                f"Received: {len(store.keys())} in the file."
+                f"Received: {len(found)} in the file."
                 + ("" if self.built else " Build the layer before loading.")
+                + self._about_pairs(found)
             )
-        for number, weight in enumerate(weights):
-            weight.assign(store[str(number)])
+        for name in found:
+            weights[name].assign(store[name])
+
+    def _about_pairs(self, found):
+        pairs = sorted(name for name in found if not name.isdigit())
+        if not pairs or self._pairs is not None:
+            return ""
+        return f" Call `enable_lora(rank)` before: it has {', '.join(pairs)}."
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "lora_rank": self.lora_rank,
+            "lora_alpha": self.lora_alpha,
+        }
+
+
+def _variables_of(weight):
+    return getattr(weight, "variables", (weight,))
+
+
+def _set_trainable(weight, value):
+    for variable in _variables_of(weight):
+        variable.trainable = value
 
 
 def each_alone(initializer):

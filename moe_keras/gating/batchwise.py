@@ -142,6 +142,8 @@ class BatchwiseGate(Router):
         mask = self.checked_mask(mask, inputs)
         if mask is None:
             mask = tf.ones(tf.shape(inputs)[:1], "bool")
+        # In training each expert takes its m best tokens of the batch; later
+        # a token goes where its score is above the expert's threshold.
         # Logarithms keep scores apart that would underflow.
         score_NE = tf.nn.log_softmax(self.logits(inputs, mask))
         above_NE = mask[:, None] & (score_NE > _PACE * self.log_threshold)

@@ -146,6 +146,8 @@ class HierarchicalGate(Router):
         self.noise_kernel = self.add_kernel("noise_kernel", shape)
 
     def call(self, inputs, mask=None, training=False):
+        # A token visits its groups as it visits experts: it is dispatched to
+        # them, chooses within each, and its choices are then put together.
         primary = self.primary(inputs, mask=mask, training=training)
         plan = plan_dispatch(primary.expert_index, self.num_groups)
         # Masked tokens come last, behind all groups: none is multiplied.
@@ -179,6 +181,8 @@ class HierarchicalGate(Router):
         )
 
     def _join_levels(self, primary, secondary, plan):
+        # Expert j of group i is number i * experts_per_group + j, and its gate
+        # is the product of both levels; the best of a token comes first.
         def to_tokens(values):
             # (S, k[1]) -> (N, k[0], k[1]): every choice has one slot.
             return tf.transpose(tf.gather(values, plan.slot_index), [1, 0, 2])
@@ -195,6 +199,8 @@ class HierarchicalGate(Router):
         return tf.gather(expert_NK, order_NK, batch_dims=1), gate_NK
 
     def _smooth_load(self, primary, chance_SM, counts_G, group_S):
+        # Load_ij = Load_primary_i * Load_i(X_i)_j / |X_i| (appendix B), where
+        # X_i are the tokens sent to group i. Without any the load is even.
         chosen_GM = tf.math.unsorted_segment_sum(
             chance_SM, group_S, self.num_groups
         )

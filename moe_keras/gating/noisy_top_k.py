@@ -236,6 +236,8 @@ def noisy_top_k(clean, spread, k, noise_epsilon, seed):
     >>> choice.index.numpy().tolist(), choice.gate.numpy().tolist()
     ([[1, 2]], [[0.5, 0.5]])
     """
+    # Add the noise, choose the k largest, and give the softmax of these as
+    # gates. Only with noise is there a chance of each component.
     noisy, stddev = clean, None
     if spread is not None:
         stddev = tf.maximum(
@@ -279,6 +281,8 @@ def chosen_probability(clean, noisy, stddev, top, k):
     >>> [f"{value:.4f}" for value in p[0]]  # Phi(2), Phi(-2), Phi(-4)
     ['0.9772', '0.0228', '0.0000']
     """
+    # What a component must exceed to be chosen: the (k+1)-th value for those
+    # that are chosen now, the k-th for all others.
     if top.shape[-1] == k:
         return tf.ones_like(clean)  # k = E: no threshold to fall under
     kth_N1, next_N1 = top[:, k - 1 : k], top[:, k : k + 1]

@@ -6,7 +6,7 @@ N: tokens    E: experts
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_not_negative, check_share
+from moe_keras.checks import check_fraction, check_not_negative
 from moe_keras.gating.router import (
     Router,
     probability_of,
@@ -78,7 +78,7 @@ class SwitchGate(Router):
         **kwargs,
     ):
         super().__init__(num_experts, **kwargs)
-        check_share(jitter=jitter)
+        check_fraction(jitter=jitter)
         check_not_negative(
             balance_loss_weight=balance_loss_weight,
             z_loss_weight=z_loss_weight,

@@ -6,7 +6,7 @@ N: tokens    E: experts    K: experts per token
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_k, check_not_negative, check_share
+from moe_keras.checks import check_fraction, check_k, check_not_negative
 from moe_keras.gating.router import (
     Router,
     probability_of,
@@ -103,7 +103,7 @@ class TopKGate(Router):
                 "logit it is always 1, and the gate learns nothing from its "
                 f"task. Received: k={k}, softmax={softmax!r}"
             )
-        check_share(jitter=jitter)
+        check_fraction(jitter=jitter)
         check_not_negative(
             balance_loss_weight=balance_loss_weight,
             z_loss_weight=z_loss_weight,

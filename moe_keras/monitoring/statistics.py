@@ -27,7 +27,7 @@ class RoutingStatistics(NamedTuple):
         cv_load: float. The same of `load`.
         max_over_mean_load: float. Load of the busiest expert over the mean;
             where experts work in parallel it is the time lost by waiting.
-        idle_share: float. Share of the experts without a single token.
+        idle_share: float. Fraction of the experts without a single token.
         tokens: float. Tokens counted, padding left out.
         overflow: float. Choices dropped because their expert was full.
         mean_k: float. Mean number of experts that chose, or were chosen by, a

@@ -24,7 +24,7 @@ class Counts(NamedTuple):
         gate_metrics: dict of floats. Sums of `Routing.metrics`.
         balancing_loss: float. Mean of what the calls added to the loss; None
             where they added none.
-        changed_share: float or None. Share of the probe's tokens whose first
+        changed_share: float or None. Fraction of the probe's tokens whose first
             choice is another than at the end of the last window.
     """
 

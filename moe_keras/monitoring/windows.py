@@ -170,8 +170,8 @@ def _entropy(load):
     choices = np.sum(load)
     if not choices or len(load) == 1:
         return 1.0
-    share = load[load > 0] / choices
-    return float(-np.sum(share * np.log(share)) / math.log(len(load)))
+    fraction = load[load > 0] / choices
+    return float(-np.sum(fraction * np.log(fraction)) / math.log(len(load)))
 
 
 def _parsed(line):

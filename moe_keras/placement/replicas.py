@@ -126,13 +126,13 @@ def rows_of_replica(batch):
         return batch
     index = replica_index()
 
-    def share(rows):
+    def own_rows(rows):
         size = rows.shape[0]
         if size is None:
             size = tf.shape(rows)[0]
         return rows[size * index // count : size * (index + 1) // count]
 
-    return tf.nest.map_structure(share, batch)
+    return tf.nest.map_structure(own_rows, batch)
 
 
 def spread_random_states(model):

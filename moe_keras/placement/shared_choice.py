@@ -117,6 +117,8 @@ def _last_taken(cost_NE, tokens_each):
         Tensor `(E,)`, and an int32 tensor `(E,)`: how many of the tokens that
         cost exactly this are among the M.
     """
+    # Radix search from the highest digit: count the tokens by their next
+    # digit, take the digit in which the M-th lies, and go on within it.
     num_experts, digits = cost_NE.shape[1], 2**_DIGIT_BITS
     first_E = digits * tf.range(num_experts)
     known_E = tf.zeros(num_experts, cost_NE.dtype)

@@ -233,10 +233,9 @@ class Loops:
                 transposed,
                 problem.constants,
             )
+            kept = [x[index] for x in trace[:5]]
             dz_BZ, dc_BH = cell_step_backward(
-                tf.cast(dm_BH, dc_BH.dtype),
-                dc_BH,
-                [x[index] for x in trace[:5]],
+                tf.cast(dm_BH, dc_BH.dtype), dc_BH, kept
             )
             dz_BZ = tf.cast(dz_BZ, dtype)
             dr_BR = tf.matmul(dz_BZ, kernel_ZR)

@@ -174,7 +174,7 @@ def token_map(study, look=LIGHT):
     names = [route.token.replace("$", r"\$") for route in study.routes]
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel="expert", ylabel="token, by frequency")
-    figure.colorbar(picture, label="share of the token's choices")
+    figure.colorbar(picture, label="fraction of the token's choices")
     return figure
 
 

@@ -77,7 +77,7 @@ class Loop:
             config.clip_norm,
             config.accumulate_steps,
             task.static_shapes,
-            watch=self._watch_gradients,
+            on_gradients=self._record_gradients,
             loss_scale=self.loss_scale and self.loss_scale.factor,
             batch_spec=self.batches.spec,
             rows_of_replica=self.batches.rows_of_replica,
@@ -90,16 +90,21 @@ class Loop:
         self.evaluated = _counter(0, tf.int64)  # step of the last evaluation
         self.seconds = _counter(0.0, tf.float64)
         self.summaries = Summaries(model_dir if keeps else None)
-        self.checkpoints = Checkpoints(
+        self.checkpoints = self._make_checkpoints(model_dir)
+        self._is_saved = False
+
+    def _make_checkpoints(self, model_dir):
+        task, config = self.task, self.config
+        return Checkpoints(
             model_dir,
             config.keep_checkpoints,
             config.keep_best,
-            model,
+            self.model,
             self.optimizer,
             task.identity,
             task.score_identity,
             task.batches_identity,
-            log,
+            self._log,
             average=self.average.state(),
             batches=self.batches.state,
             best=self.best,
@@ -109,7 +114,6 @@ class Loop:
             seconds=self.seconds,
             **({"loss_scale": self.loss_scale} if self.loss_scale else {}),
         )
-        self._is_saved = False
 
     def _make_optimizer(self):
         config = self.config
@@ -128,7 +132,7 @@ class Loop:
         mark_optimizer(optimizer, self.model.trainable_variables)
         return optimizer
 
-    def _watch_gradients(self, gradients, variables):
+    def _record_gradients(self, gradients, variables):
         self.routing.add_gradients(gradients, variables, are_summed=True)
 
     def resume(self):

@@ -32,9 +32,9 @@ def smoothed_cross_entropy(targets, logits, smoothing=0.0):
     # Labels written out, as large as the logits, and one fused operation take
     # three quarters of the time of a sparse loss with a correction.
     size = logits.shape[-1]
-    share = smoothing / size
+    fraction = smoothing / size
     labels = tf.one_hot(
-        targets, size, 1.0 - smoothing + share, share, dtype=logits.dtype
+        targets, size, 1.0 - smoothing + fraction, fraction, dtype=logits.dtype
     )
     return tf.nn.softmax_cross_entropy_with_logits(labels, logits)
 

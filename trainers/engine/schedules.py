@@ -13,7 +13,7 @@ SCHEDULES = ("inverse_sqrt", "constant", "linear", "cosine", "exponential")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up to a peak, then a named decay.
 
-    | kind           | after the warm-up, as a share of the peak               |
+    | kind           | after the warm-up, as a fraction of the peak            |
     | -------------- | ------------------------------------------------------- |
     | `inverse_sqrt` | 1 for `constant_steps`, then ∝ 1/sqrt(step)             |
     | `constant`     | 1                                                       |
@@ -24,7 +24,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     The first is the paper's (appendix E: 2000 steps of warm-up, 8000
     constant). The last three need to know when training ends, which may be
     a matter of minutes and not of steps. So they fall with the variable
-    `used`, the share of training that is behind, from 0 to 1: whoever trains
+    `used`, the fraction of training that is behind, from 0 to 1: whoever trains
     assigns it before each step. They stay at the peak until `decay_from` of
     training is used, and reach `final_rate` when all is.
 
@@ -33,9 +33,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         peak: float. The highest rate.
         warmup_steps: int. Steps of linear growth from 0; at least 1.
         constant_steps: int. Steps at the peak before `inverse_sqrt` falls.
-        decay_from: float in [0, 1). Share of training before the fall of
+        decay_from: float in [0, 1). Fraction of training before the fall of
             `linear`, `cosine` and `exponential`.
-        final_rate: float in [0, 1]. What they fall to, as a share of the
+        final_rate: float in [0, 1]. What they fall to, as a fraction of the
             peak; above 0 for `exponential`.
 
     Raises:

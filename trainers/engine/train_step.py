@@ -81,9 +81,9 @@ class TrainStep:
         accumulate_steps: int. Batches of one update.
         static_shapes: bool. Whether batches have so few shapes that the step
             is worth compiling for each of them.
-        watch: Function of (gradients, variables) or None. It is called within
-            the graph of an update, before the gradient is clipped, and has the
-            gradients of the whole batch.
+        on_gradients: Function of (gradients, variables) or None. It is called
+            within the graph of an update, before the gradient is clipped, and
+            has the gradients of the whole batch.
         loss_scale: Scalar tensor or variable, or None. The loss is multiplied
             by it, and then the gradient divided: see `loss_scale`.
         batch_spec: Nest of `tf.TensorSpec` that fits every batch, or None.
@@ -116,7 +116,7 @@ class TrainStep:
         clip_norm,
         accumulate_steps=1,
         static_shapes=False,
-        watch=None,
+        on_gradients=None,
         loss_scale=None,
         batch_spec=None,
         rows_of_replica=rows_of_replica,
@@ -126,7 +126,7 @@ class TrainStep:
         self._optimizer = optimizer
         self._clip_norm = clip_norm
         self._accumulate_steps = accumulate_steps
-        self._watch = watch
+        self._on_gradients = on_gradients
         self._loss_scale = loss_scale
         self._rows_of_replica = rows_of_replica
         self._strategy = model.distribute_strategy
@@ -250,8 +250,8 @@ class TrainStep:
             update = functools.partial(apply_on_replica, self._optimizer)
 
         def apply():
-            if self._watch:
-                self._watch(gradients, variables)
+            if self._on_gradients:
+                self._on_gradients(gradients, variables)
             update(cut, variables)
             return True
 

@@ -33,8 +33,9 @@ class LineLikelihoods:
     >>> from language_model.words import count_words
     >>> words = count_words(["a b"], 6)
     >>> config = LanguageModelConfig(vocab_size=6, depth=4, lstm_units=4)
-    >>> measure = LineLikelihoods(LanguageModel(config), words, BatchOptions())
-    >>> [len(nll) for nll in measure(["a b", "b"])]  # and the end mark
+    >>> model = LanguageModel(config)
+    >>> likelihoods = LineLikelihoods(model, words, BatchOptions())
+    >>> [len(nll) for nll in likelihoods(["a b", "b"])]  # and the end mark
     [3, 2]
     """
 
@@ -133,7 +134,7 @@ class LineLikelihoods:
         return -log_probs, state
 
 
-def figures(lines, nll, labels=None):
+def perplexities(lines, nll, labels=None):
     """Perplexities of lines, by the field's conventions.
 
     Args:
@@ -145,11 +146,11 @@ def figures(lines, nll, labels=None):
         dict: `perplexity` per word, the end of a line counted as one;
         `subword_perplexity`, the end mark counted; `bits_per_character`, the
         line feed counted; `words`, `subwords` and `lines`; and with labels
-        `by_label`, the same figures for the lines of each.
+        `by_label`, the same for the lines of each.
 
     Example:
 
-    >>> result = figures(["a b"], [np.log([2.0, 4.0, 8.0])])
+    >>> result = perplexities(["a b"], [np.log([2.0, 4.0, 8.0])])
     >>> round(result["perplexity"], 3)  # (2 * 4 * 8) ** (1 / 3)
     4.0
     """
@@ -167,7 +168,7 @@ def figures(lines, nll, labels=None):
     }
     if labels is not None:
         found["by_label"] = {
-            label: figures(*_of_label(lines, nll, labels, label))
+            label: perplexities(*_of_label(lines, nll, labels, label))
             for label in sorted({*labels})
         }
     return found
@@ -197,12 +198,12 @@ class DevEvaluation:
 
     def __init__(self, config, model, vocabulary, lines):
         self._lines = lines
-        self._measure = LineLikelihoods(
+        self._likelihoods = LineLikelihoods(
             model, vocabulary, config.batches, not config.batches.by_lines
         )
 
     def __call__(self, check=lambda: None):
-        found = figures(self._lines, self._measure(self._lines, check))
+        found = perplexities(self._lines, self._likelihoods(self._lines, check))
         names = ("perplexity", "subword_perplexity", "bits_per_character")
         return {
             "score": -found["perplexity"],

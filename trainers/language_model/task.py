@@ -22,7 +22,7 @@ from trainers.language_model.carried import CarriedState
 from trainers.language_model.evaluation import (
     DevEvaluation,
     LineLikelihoods,
-    figures,
+    perplexities,
     perplexity,
 )
 from trainers.language_model.fields import identity, score_identity
@@ -111,7 +111,7 @@ class LanguageModelJob(job.Job):
 
     def results(self, model, vocabulary, steps, log):
         config, test = self.config, self.corpora["test"]
-        found = _figures(config, model, vocabulary, test, None, log)
+        found = _evaluate_model(config, model, vocabulary, test, None, log)
         generate = TextGenerator(model, vocabulary, config.generate)
         found["samples"] = generate([""], count=_SAMPLES)[0]
         found["tokens"] = steps * config.batches.tokens_per_batch
@@ -140,7 +140,7 @@ def evaluate(model_dir, test=None, labels=None, log=print):
     config = folder.load_config()
     corpus = open_lines(test or config.test, "test")
     model, vocabulary = folder.load_model(config)
-    found = _figures(config, model, vocabulary, corpus, labels, log)
+    found = _evaluate_model(config, model, vocabulary, corpus, labels, log)
     report.show_results(found, log)
     return found
 
@@ -233,11 +233,11 @@ def _with_perplexity(means):
     }
 
 
-def _figures(config, model, vocabulary, corpus, labels, log):
+def _evaluate_model(config, model, vocabulary, corpus, labels, log):
     lines = list(corpus.read())
     log(f"Reading {len(lines):,} lines of {corpus.name} ...")
     label_of = read_labels(labels, len(lines))
-    measure = LineLikelihoods(
+    likelihoods = LineLikelihoods(
         model,
         vocabulary,
         config.batches,
@@ -246,7 +246,7 @@ def _figures(config, model, vocabulary, corpus, labels, log):
     )
     reset_routing(model)
     return {
-        **figures(lines, measure(lines), label_of),
+        **perplexities(lines, likelihoods(lines), label_of),
         "vocabulary": f"{vocabulary.vocab_size:,} {config.vocabulary_kind}",
         "routing": routing_figures(model),
     }

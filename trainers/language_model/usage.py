@@ -5,8 +5,8 @@ Importing it imports no TensorFlow: a wrong flag is refused at once.
 
 from trainers.engine.program.usage import TRAINING, WORKER_FLAGS, Usage
 
-_FILTERS = ("score", "generate")
-MODES = (TRAINING, "evaluate", *_FILTERS, "average", "experts")
+_TEXT_MODES = ("score", "generate")
+MODES = (TRAINING, "evaluate", *_TEXT_MODES, "average", "experts")
 USAGE = Usage(
     modes_of_flag={
         **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
@@ -17,7 +17,7 @@ USAGE = Usage(
         "labels": ("evaluate", "experts"),
         "average_of": ("average",),
     },
-    modes_of_paths=_FILTERS,
+    modes_of_paths=_TEXT_MODES,
 )
 
 # Names of presets, which trainers/language_model/presets.py has: a test

@@ -43,7 +43,7 @@ class DevEvaluation:
         pairs = _first(corpus.pairs(), config.dev_sentences)
         self._pairs = [(x, _canonical(y, config)) for x, y in pairs]
         self._score = config.dev_score if self._pairs else "perplexity"
-        self._measure = Measure(config)
+        self._scores_of = TranslationScores(config)
         self._loss = tf.function(
             self._loss_eagerly,
             input_signature=[self._batches.element_spec],
@@ -54,8 +54,8 @@ class DevEvaluation:
         """A line that says what the `score` of an evaluation is."""
         if self._score == "perplexity":
             return "The score on the dev corpus is minus the perplexity."
-        chosen = self._measure(["any"], [["any"]])
-        note = f" {self._measure.note}" if self._score == "bleu" else ""
+        chosen = self._scores_of(["any"], [["any"]])
+        note = f" {self._scores_of.note}" if self._score == "bleu" else ""
         return (
             f"The score on the dev corpus is {_NAMES[self._score]} of "
             f"{len(self._pairs)} sentences, "
@@ -82,7 +82,7 @@ class DevEvaluation:
             sources, references = zip(*self._pairs, strict=True)
             translations = self._translate(sources, lambda *_: check())
             hypotheses = [found.text for found in translations]
-            found = self._measure(hypotheses, [references])
+            found = self._scores_of(hypotheses, [references])
             metrics |= {name: found[name] for name in _NAMES}
         score = metrics[self._score]
         is_error = self._score == "perplexity"
@@ -105,7 +105,7 @@ def _first(items, count):
         yield item
 
 
-class Measure:
+class TranslationScores:
     """BLEU and chrF as a configuration wants them.
 
     Args:
@@ -117,7 +117,7 @@ class Measure:
     Example:
 
     >>> from trainers.translator.presets import preset
-    >>> found = Measure(preset("phrasebook"))(["Oui."], [["Oui."]])
+    >>> found = TranslationScores(preset("phrasebook"))(["Oui."], [["Oui."]])
     >>> f"{found['chrf']:.1f}"
     '100.0'
     """
@@ -170,7 +170,7 @@ def _canonical(text, config):
     return normalized(text, form)
 
 
-def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
+def evaluate_model(config, model, tokenizer, test, log, more=(), keep=None):
     """Everything that is reported of a trained model.
 
     Args:
@@ -213,13 +213,13 @@ def final_figures(config, model, tokenizer, test, log, more=(), keep=None):
         config, dev_sentences=0, dev_score="perplexity"
     )
     perplexity = DevEvaluation(no_bleu, model, tokenizer, test)()["perplexity"]
-    measure = Measure(config)
-    if measure.note:
-        log(measure.note)
+    scores_of = TranslationScores(config)
+    if scores_of.note:
+        log(scores_of.note)
     return {
         "perplexity": perplexity,
         "sentences_per_second": len(pairs) / seconds,
-        **measure(hypotheses, references),
+        **scores_of(hypotheses, references),
         "examples": [
             {"source": source, "translation": text, "reference": reference}
             for (source, reference), text in zip(

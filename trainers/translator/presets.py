@@ -39,7 +39,7 @@ class NmtConfig:
     tokenizer_model: str = ""  # path of a SentencePiece model to use instead
     init_from: str = ""  # model folder whose weights training starts from
     normalization: str = "auto"  # of text: NFC, NFKC or none; auto is NFC
-    label_smoothing: float = 0.1  # share of probability spread over all
+    label_smoothing: float = 0.1  # fraction of probability spread over all
     dev_sentences: int = 500  # sentences of `dev` translated for BLEU
     dev_search: str = "beam"  # how: beam, as `search` says, or greedy
     dev_score: str = "bleu"  # what chooses: bleu, chrf or perplexity

@@ -25,7 +25,7 @@ from trainers.translator.corpora import (
 from trainers.translator.ensembles import open_translator
 from trainers.translator.evaluation import (
     DevEvaluation,
-    final_figures,
+    evaluate_model,
     perplexity_of,
 )
 from trainers.translator.fields import (
@@ -163,7 +163,7 @@ class TranslationJob(job.Job):
 
     def results(self, model, vocabulary, steps, log):
         del steps
-        found = final_figures(
+        found = evaluate_model(
             self.config,
             model,
             vocabulary,
@@ -224,7 +224,7 @@ def evaluate(model_dir, test=None, changes=(), log=print, references=None):
         folder.save_texts, "test" if is_own else "evaluated"
     )
     model, tokenizer = folder.load_model(config)
-    results = final_figures(config, model, tokenizer, corpus, log, more, keep)
+    results = evaluate_model(config, model, tokenizer, corpus, log, more, keep)
     report.show_results(results, log)
     return results
 

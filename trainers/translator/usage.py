@@ -5,8 +5,8 @@ Importing it imports no TensorFlow: a wrong flag is refused at once.
 
 from trainers.engine.program.usage import TRAINING, WORKER_FLAGS, Usage
 
-_FILTERS = ("translate", "score")
-_READERS = (*_FILTERS, "export")
+_TEXT_MODES = ("translate", "score")
+_READERS = (*_TEXT_MODES, "export")
 MODES = (TRAINING, "evaluate", *_READERS, "average", "experts")
 USAGE = Usage(
     modes_of_flag={
@@ -27,7 +27,7 @@ USAGE = Usage(
         "labels": ("experts",),
         "export_precision": ("export",),
     },
-    modes_of_paths=_FILTERS,
+    modes_of_paths=_TEXT_MODES,
     needs={
         "index": "cluster",
         "ensemble_mean": "ensemble",

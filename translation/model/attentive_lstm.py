@@ -46,6 +46,8 @@ class AttentiveFeedback:
         return feedback_BR, (alignment_BS, code_BA)
 
     def backward(self, d_feedback, saved, transposed, constants):
+        # Back through one step: from the context to the scores, from these to
+        # the query, which is the output, and through the projection.
         projection, memory, scoring = self._unpack(transposed, constants)
         alignment_BS, code_BA = saved
         depth = memory.values.shape[-1]
@@ -63,6 +65,8 @@ class AttentiveFeedback:
     def gradients(
         self, hidden, feedback, saved, cotangents, parameters, constants
     ):
+        # After the loop: the gradient of each weight, of the keys and of the
+        # values, each one product over all time steps.
         projection, memory, scoring = self._unpack(parameters, constants)
         alignment_TBS, code_TBA = saved
         d_output_TBP, d_context_TBD, ds_TBS, d_code_TBA = cotangents

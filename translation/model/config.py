@@ -38,7 +38,7 @@ class TranslatorConfig(MoEConfig):
     context_to: str = "all"  # decoder LSTMs fed with context: "first" or "all"
     readout: bool = True  # the softmax too hears the context, by a linear map
     dropout: float = 0.3  # on every embedding, LSTM and MoE output
-    source_word_dropout: float = 0.0  # share of source subwords left blank
+    source_word_dropout: float = 0.0  # fraction of source subwords left blank
     target_word_dropout: float = 0.0  # the same of those that the decoder reads
     share_embeddings: bool = True  # one table for source and target
     share_softmax: bool = True  # the target table is the softmax kernel too

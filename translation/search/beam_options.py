@@ -46,7 +46,7 @@ can be made wider. Received: num_translations=5, beam_width=4
     sampling: bool = False  # draw outputs at random instead of searching
     temperature: float = 1.0  # of sampling: below 1 less random, 0 not at all
     top_k: int = 0  # of sampling: so many most probable tokens; 0: all
-    top_p: float = 1.0  # of sampling: the most probable tokens of this share
+    top_p: float = 1.0  # of sampling: the most probable tokens of this fraction
     sampling_seed: int = 0  # of sampling: another one gives other outputs
 
     def __post_init__(self):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-# A new layout is made when no more than this share of the rows is in use.
+# A new layout is made when no more than this fraction of the rows is in use.
 # Lower saves copies of the memory, higher saves work in the steps.
 IN_USE = 0.85
 

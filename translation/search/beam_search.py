@@ -296,6 +296,8 @@ class _Search:
 
     def candidates(self, time, rows, ids_BWL, scores_NV):
         """Tokens and log probabilities `(B, W, K)` that may come next."""
+        # Take the K best tokens of each open hypothesis, without those that
+        # are forbidden or pruned, and make log probabilities of their scores.
         width, size = self.options.beam_width, scores_NV.shape[1]
         if size is None:
             raise ValueError(
@@ -351,7 +353,8 @@ class _Search:
         Returns:
             The new `Beams`, and the old slot `(B, W)` that each continues.
         """
-        # The best W of the W * K continuations of each sentence.
+        # Choose the best W of the W * K continuations of each sentence, and
+        # put them into the slots that finished hypotheses leave free.
         width, count = token_BWK.shape[1:]
         total_BWK = tf.where(
             beams.is_open()[..., tf.newaxis],

@@ -107,6 +107,8 @@ def _without_repeats(scores_NV, ids_NL, time, size_N):
     n - 1 tokens. They are compared from the last to the first: k places
     before p, and k - 1 places before `time`.
     """
+    # Start from all places, and strike out those where one of the n - 1 tokens
+    # before differs. What is left at the end are tokens that would repeat.
     place_L = tf.range(tf.shape(ids_NL)[1])
     size_N1 = size_N[:, tf.newaxis]
     repeats_NL = (place_L >= 1) & (place_L <= time) & (size_N1 > 0)

@@ -112,24 +112,19 @@ def sample(
     state, sampling, max_length_N = gather_rows(
         (state, sampling, max_length_B), sentence_N
     )
-    if memory is not None:
-        memory = (gather_rows(memory, sentence_N),)
-    if constraints is not None:
-        constraints = gather_rows(constraints, sentence_N)
+    memory, constraints = _of_outputs(sentence_N, memory, constraints)
 
     def advance(time, ids_NL, log_prob_NL, ended_N, state, alignments):
         """One more token for each output that has not ended."""
-        scores_NV, stepped = step(ids_NL[:, time], state, *(memory or ()))
+        scores_NV, stepped = step(ids_NL[:, time], state, *memory)
         scores_NV = tf.cast(scores_NV, tf.float32)
         allowed_NV = _without(scores_NV, forbidden_ids)
         if constraints is not None:
             allowed_NV = constrain(
                 allowed_NV, ids_NL, time, constraints, eos_id
             )
-        is_last_N1 = (time + 1 >= max_length_N)[:, tf.newaxis]
-        only_eos_NV = _only(scores_NV, eos_id)
-        allowed_NV = tf.where(is_last_N1, only_eos_NV, allowed_NV)
-
+        is_last_N = time + 1 >= max_length_N
+        allowed_NV = _only(allowed_NV, scores_NV, eos_id, is_last_N)
         uniform_N = uniforms(sampling.seeds, number_N, time)
         token_N = draw(allowed_NV, sampling, uniform_N)
         log_prob_N = _log_probs(allowed_NV, scores_NV, token_N)
@@ -222,6 +217,8 @@ def _left(scores_NV, heat_NV, top_k_N1, top_p_N1):
     The most probable tokens are sorted, no more of them than it takes: to
     sort a vocabulary is many times as dear as a step of a small model.
     """
+    # Sort the best tokens, 8 times as many again until each row has enough of
+    # them; then find the last one that is left, and keep all not below it.
     size = tf.shape(scores_NV)[1]
     total_N1 = tf.reduce_sum(heat_NV, axis=1, keepdims=True)
     needs_p_N1 = (top_p_N1 < 1.0) & (top_k_N1 <= 0)
@@ -293,9 +290,20 @@ def _without(scores_NV, forbidden_ids):
     return tf.where(is_forbidden_V, NEVER, scores_NV)
 
 
-def _only(scores_NV, token):
+def _only(allowed_NV, scores_NV, token, where_N):
+    """In some rows the score of one token alone, in others those allowed."""
     is_token_V = tf.range(tf.shape(scores_NV)[1]) == token
-    return tf.where(is_token_V, scores_NV, NEVER)
+    only_NV = tf.where(is_token_V, scores_NV, NEVER)
+    return tf.where(where_N[:, tf.newaxis], only_NV, allowed_NV)
+
+
+def _of_outputs(sentence_N, memory, constraints):
+    """Memory, as a tuple, and constraints of the sentence of each output."""
+    if memory is not None:
+        memory = (gather_rows(memory, sentence_N),)
+    if constraints is not None:
+        constraints = gather_rows(constraints, sentence_N)
+    return memory or (), constraints
 
 
 def _growing():

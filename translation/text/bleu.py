@@ -20,7 +20,7 @@ class BleuScore(NamedTuple):
     score: float
     # How it was measured, in sacreBLEU's own words.
     signature: str
-    # Share of matching n-grams in percent, for n from 1 to 4.
+    # Fraction of matching n-grams in percent, for n from 1 to 4.
     precisions: tuple
     # 1 when the hypotheses are as long as the references or longer.
     brevity_penalty: float

@@ -120,7 +120,7 @@ def scripts_of(tag):
 
 
 def script_share(text, scripts):
-    """Share of the letters of a text that belong to some scripts.
+    """Fraction of the letters of a text that belong to some scripts.
 
     Digits, signs, marks and letters of no script, such as mathematical ones,
     do not count.
@@ -143,7 +143,7 @@ def script_share(text, scripts):
     return sum(script in scripts for script in found) / len(found)
 
 
-def is_foreign(texts, scripts, share):
+def is_foreign(texts, scripts, fraction):
     """Whether too few of the letters of each text belong to some scripts.
 
     The same as comparing `script_share` of each text, but faster: it is called
@@ -152,7 +152,7 @@ def is_foreign(texts, scripts, share):
     Args:
         texts: list of N str.
         scripts: frozenset of str.
-        share: float between 0 and 1.
+        fraction: float between 0 and 1.
 
     Returns:
         bool array `(N,)`.
@@ -170,7 +170,7 @@ def is_foreign(texts, scripts, share):
         has_other = re.compile(f"[{re.escape(''.join(others))}]").search
         for i in places:
             if has_other(texts[i]):
-                is_foreign_N[i] = script_share(texts[i], scripts) < share
+                is_foreign_N[i] = script_share(texts[i], scripts) < fraction
     return is_foreign_N
 
 

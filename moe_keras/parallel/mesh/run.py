@@ -115,6 +115,8 @@ class ExchangeDispatcher:
     def __init__(self, layout, routing, plan):
         self._layout = layout
         self._num_experts = plan.counts.shape[0]
+        # Cut the batch into slices. Each device sorts the rows of its slice by
+        # the device of their experts, in as many places for every device.
         expert_NK = _expert_with_slot(routing, plan)
         mesh, num_parts = layout.mesh, layout.parts["experts"]
         self._num_tokens = tf.shape(expert_NK)[0]
@@ -239,6 +241,8 @@ def _run_on_devices(layout, experts, num_experts, run, *inputs):
     Raises:
         ValueError: If the experts call `add_loss`.
     """
+    # The layer runs once for each device, with the tensors of that device in
+    # a `LocalExperts`: shards of split weights come in with the inputs.
     weights = getattr(experts, "expert_weights", {})
     split = {
         name: weight
@@ -283,6 +287,8 @@ def _run_on_devices(layout, experts, num_experts, run, *inputs):
 
 def _lay_out_weight(layout, weight, dtype):
     """The shards of a weight, each on all devices that run its part."""
+    # Find the devices that run each shard's experts and hidden units, and
+    # copy the shard from the device that has the variable to all of them.
     mesh = layout.mesh
     hidden_parts = len(weight.shards) // layout.parts["experts"]
     users = [[] for _ in weight.shards]

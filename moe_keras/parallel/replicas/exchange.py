@@ -57,6 +57,8 @@ def _all_to_all(rows):
 
 def _between_devices(strategy, rows):
     """Copy the blocks between the devices of one process."""
+    # Cut the rows of each device into a block for every device; device r then
+    # puts together the r-th block of each.
     devices = strategy.extended.worker_devices
     parts = []
     for device, sent in zip(
@@ -135,5 +137,7 @@ def by_names(exchange, parts, order):
     Returns:
         Tensor `(R, ...)`, a part from each replica.
     """
+    # Bring the parts into the order of names, exchange, and bring what comes
+    # back into the order of replicas again.
     place = [order.index(replica) for replica in range(len(order))]
     return tf.gather(exchange(tf.gather(parts, order)), place)

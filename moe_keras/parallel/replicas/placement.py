@@ -1,7 +1,7 @@
 """Experts split over the replicas of `tf.distribute`.
 
     replica r has    E / R experts, whose weights are nowhere else
-                     its share of the batch, N / R tokens
+                     its rows of the batch, N / R tokens
 
     tokens (n, D) -> rows for each replica (R C, D) --all-to-all--> rows for
     the experts here -> experts -> rows --all-to-all--> back -> tokens (n, D')

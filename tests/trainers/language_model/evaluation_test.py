@@ -1,4 +1,4 @@
-"""Likelihoods of lines against one line at a time, figures by hand."""
+"""Likelihoods of lines against one line at a time, perplexities by hand."""
 
 import math
 
@@ -10,7 +10,7 @@ from language_model.batches import BatchOptions
 from language_model.config import LanguageModelConfig
 from language_model.model import LanguageModel
 from language_model.words import count_words
-from trainers.language_model.evaluation import LineLikelihoods, figures
+from trainers.language_model.evaluation import LineLikelihoods, perplexities
 
 LINES = ["a b", "", "c a b a", "b", "a a a a a a a", "c"]
 WORDS = count_words(LINES, 20)
@@ -70,7 +70,7 @@ def test_perplexities_by_hand():
     # Two lines, 3 words and 2 ends; nats 1 + 2, 3 + 1 + 1: 8 in all.
     lines = ["ab", "a b"]
     nll = [np.array([1.0, 2.0]), np.array([3.0, 1.0, 1.0])]
-    found = figures(lines, nll, labels=["x", "y"])
+    found = perplexities(lines, nll, labels=["x", "y"])
     assert found["perplexity"] == pytest.approx(math.exp(8 / 5))
     assert found["subword_perplexity"] == pytest.approx(math.exp(8 / 5))
     # 2 + 3 characters and 2 line feeds.

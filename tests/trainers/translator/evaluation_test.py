@@ -9,7 +9,7 @@ from small_runs import PAIRS, write_corpora
 
 from trainers.translator import evaluation
 from trainers.translator import task as translation_task
-from trainers.translator.evaluation import DevEvaluation, Measure
+from trainers.translator.evaluation import DevEvaluation, TranslationScores
 from trainers.translator.fields import score_identity
 from trainers.translator.folder import ModelFolder
 from trainers.translator.presets import NmtConfig
@@ -139,7 +139,7 @@ class TestDevEvaluation:
             evaluate(dev_sentences=0, dev_score="chrf")
 
 
-class TestMeasure:
+class TestTranslationScores:
     def test_target_language_chooses_the_tokenizer(self):
         for pair, tokenizer in (
             ("en-zh", "zh"),
@@ -147,7 +147,7 @@ class TestMeasure:
             ("zh-en", "13a"),
             ("en-ja", "ja-mecab"),
         ):
-            found = Measure(NmtConfig(pair=pair))(["a"], [["a"]])
+            found = TranslationScores(NmtConfig(pair=pair))(["a"], [["a"]])
             assert f"|tok:{tokenizer}" in found["signature"]
 
     def test_scores_of_another_tokenizer_are_not_compared(self):

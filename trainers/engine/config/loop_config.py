@@ -26,8 +26,8 @@ class LoopConfig:
     schedule: str = "inverse_sqrt"  # how the rate falls: see `schedules`
     warmup_steps: int = 100  # linear growth of the rate
     constant_steps: int = 10_000_000  # at the peak, before inverse_sqrt falls
-    decay_from: float = 0.0  # share of training before the others fall
-    final_rate: float = 0.0  # share of the peak that they fall to
+    decay_from: float = 0.0  # fraction of training before the others fall
+    final_rate: float = 0.0  # fraction of the peak that they fall to
     adam_beta_2: float = 0.98  # decay of Adam's second moment
     optimizer: str = "adam"  # or factored_adam: little memory for experts
     clip_norm: float = 5.0  # global norm of the gradient is cut to this

@@ -63,7 +63,7 @@ class MixedCorpus(JoinedCorpus):
         self.weights = [weight / sum(weights) for weight in weights]
 
     def sample(self, size, seed):
-        """As of `Corpus`, but each corpus has the share of its weight.
+        """As of `Corpus`, but corpora are mixed by their weights.
 
         One that has fewer sentences gives all of them.
         """

@@ -31,7 +31,7 @@ class FilterOptions:
     max_ratio: float = 0.0
     # Pairs whose two sides are the same.
     drop_identical: bool = False
-    # Share of the letters of each side that its language's scripts must
+    # Fraction of the letters of each side that its language's scripts must
     # have at least; 0: any.
     min_script_share: float = 0.0
     # Pairs that came before, also in an earlier corpus of several.
@@ -93,10 +93,12 @@ class PairFilters:
         if options.drop_identical:
             self._rules["two sides alike"] = _is_identical
         if options.min_script_share:
-            share = options.min_script_share
+            fraction = options.min_script_share
             scripts = [scripts_of(code) for code in parse_pair(pair)]
-            reason = f"under {share:.0%} of letters in the language's script"
-            self._rules[reason] = functools.partial(_is_foreign, share, scripts)
+            reason = f"under {fraction:.0%} of letters in the language's script"
+            self._rules[reason] = functools.partial(
+                _is_foreign, fraction, scripts
+            )
         self._seen = SeenPairs() if options.drop_duplicates else None
 
     def keep(self, pairs, report):
@@ -166,10 +168,10 @@ class FilterReport:
 
     def lines(self):
         """The report in lines of text."""
-        share = self.kept / max(self.pairs, 1)
+        fraction = self.kept / max(self.pairs, 1)
         yield (
             f"{self.name}: {self.kept:,} of {self.pairs:,} pairs are kept "
-            f"({share:.1%})."
+            f"({fraction:.1%})."
         )
         for reason, count in self.dropped.items():
             number, source, target = self.examples[reason][0]
@@ -224,8 +226,8 @@ def _is_identical(chunk):
     return np.fromiter(alike, bool, len(chunk.sources))
 
 
-def _is_foreign(share, scripts, chunk):
+def _is_foreign(fraction, scripts, chunk):
     of_source, of_target = scripts
-    return is_foreign(chunk.sources, of_source, share) | is_foreign(
-        chunk.targets, of_target, share
+    return is_foreign(chunk.sources, of_source, fraction) | is_foreign(
+        chunk.targets, of_target, fraction
     )

@@ -10,7 +10,7 @@ _WEIGHTED = re.compile(r"(?P<name>.+)(?<!\\)@(?P<weight>\d+\.?\d*|\.\d+)")
 _ESCAPED = re.compile(r"\\([,@])")
 
 
-class Part(NamedTuple):
+class CorpusSpec(NamedTuple):
     """One corpus of a spec."""
 
     name: str  # without the weight, and without backslashes before , and @
@@ -32,7 +32,7 @@ def parse_spec(spec):
         spec: str.
 
     Returns:
-        List of `Part`.
+        List of `CorpusSpec`.
 
     Raises:
         CorpusError: if it names no corpus.
@@ -59,7 +59,7 @@ def _parsed(written):
     name, weight = (
         (match["name"], match["weight"]) if match else (written, None)
     )
-    return Part(
+    return CorpusSpec(
         _ESCAPED.sub(r"\1", name),
         None if weight is None else float(weight),
         written,
@@ -70,8 +70,8 @@ def hints(part, parts):
     """What a spec may have meant where a corpus of it is not there.
 
     Args:
-        part: `Part`, the one that is not there.
-        parts: List of all `Part`s of the spec.
+        part: `CorpusSpec`, the one that is not there.
+        parts: List of all `CorpusSpec`s of the spec.
 
     Returns:
         str, empty or a blank and sentences.
@@ -96,7 +96,7 @@ def check_weights(parts, spec, split):
     """Refuses weights that say nothing, or not enough.
 
     Args:
-        parts: List of `Part`.
+        parts: List of `CorpusSpec`.
         spec: str, what they are from.
         split: str.
 

@@ -45,7 +45,7 @@ def train_tokenizer(
         model_type: `"unigram"` or `"bpe"`.
         input_sentence_size: int. At most so many sentences are kept in
             memory and learned from, drawn evenly from all.
-        character_coverage: float. Share of the characters in the text that
+        character_coverage: float. Fraction of the characters in the text that
             get an entry of their own; rarer ones are spelled in bytes.
         seed: int. Seed of that draw.
         normalization: str. `NFC` or `NFKC`, the normal form of Unicode that

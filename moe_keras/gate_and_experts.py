@@ -84,22 +84,22 @@ would have one router. Give each a gate of its own, such as \
     _OWNER_OF_GATE[gate] = weakref.ref(layer)
 
 
-def serialize_part(part):
+def serialize_layer(layer):
     """Config of a gate or of experts, by which files know shared objects.
 
     Keras gives a file's configs of one object one number, and `load_model`
     makes one object of them, but not where the configs are within others.
 
     Args:
-        part: Keras layer, or None.
+        layer: Gate or experts, or None.
 
     Returns:
         Serialized config, or None.
     """
-    config = keras.saving.serialize_keras_object(part)
+    config = keras.saving.serialize_keras_object(layer)
     is_saving = global_state.get_global_attribute(_SCOPE) is not None
-    if part is not None and is_saving:
-        config["shared_object_id"] = id(part)
+    if layer is not None and is_saving:
+        config["shared_object_id"] = id(layer)
     return config
 
 
@@ -165,8 +165,8 @@ def experts_layer(
     return expert
 
 
-def _check_number(name, part, num_experts):
-    theirs = part.num_experts
+def _check_number(name, layer, num_experts):
+    theirs = layer.num_experts
     if theirs != num_experts:
         raise ValueError(
             f"`{name}` must have as many experts as the layer. "
