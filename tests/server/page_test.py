@@ -39,7 +39,7 @@ class Page:
             viewport=SIZES[size], color_scheme=scheme
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.faults, self.hosts = [], set()
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
