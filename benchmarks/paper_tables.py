@@ -31,6 +31,7 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as trainers do
 
+import tensorflow as tf  # noqa: E402
 from tensorboard.backend.event_processing import (  # noqa: E402
     event_accumulator,
 )
@@ -134,7 +135,7 @@ def _curve(folder, config, ids_per_word):
         return []
     words = config.batches.tokens_per_batch / ids_per_word
     return [
-        (event.step * words, float(event.tensor_proto.float_val[0]))
+        (event.step * words, float(tf.make_ndarray(event.tensor_proto)))
         for event in events.Tensors("perplexity")
     ]
 

@@ -25,7 +25,7 @@ _CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class BatchOptions:
-    """How lines become batches.
+    """Options of the pipeline from lines to batches.
 
     Raises:
         ValueError: if a size is below 1.
@@ -155,11 +155,18 @@ def line_batches(lines, tokenizer, options, shuffled=False):
         bucket_batch_sizes=[*sizes, 1],  # nothing is longer than the last
         padding_values=PAD_ID,
     )
-    return batches.map(_with_inputs).prefetch(4)
+    return batches.map(with_inputs).prefetch(4)
 
 
-def _with_inputs(targets):
-    """Adds what the model reads: the targets one step later, after bos."""
+def with_inputs(targets):
+    """Adds what the model reads: the targets one step later, after bos.
+
+    Args:
+        targets: int32 tensor `(B, T)`, each row ending in eos, then padded.
+
+    Returns:
+        dict of `ids`, `targets` and `begins`, as of `line_batches`.
+    """
     is_word = (targets != PAD_ID) & (targets != EOS_ID)
     shifted = tf.where(is_word, targets, PAD_ID)[:, :-1]
     begin = tf.where(targets[:, :1] == PAD_ID, PAD_ID, BOS_ID)

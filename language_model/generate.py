@@ -21,7 +21,7 @@ _CHUNK = 512  # tokens whose logits are in memory at once
 
 @dataclasses.dataclass(frozen=True)
 class GenerateOptions:
-    """How texts are continued.
+    """Options of the continuation of texts.
 
     Raises:
         ValueError: when a field is out of range, naming it.
@@ -57,6 +57,25 @@ class GenerateOptions:
                     f"`{name}` must be {ranges[name]}. "
                     f"Received: {name}={getattr(self, name)}"
                 )
+
+
+def sampling_of(options, seeds):
+    """How options say to draw.
+
+    Args:
+        options: `GenerateOptions`.
+        seeds: Integer tensor `(B, 2)`, for each text.
+
+    Returns:
+        `translation.search.sampling.Sampling`.
+    """
+    size = tf.shape(seeds)[:1]
+    return Sampling(
+        temperature=tf.fill(size, tf.constant(options.temperature, tf.float32)),
+        top_k=tf.fill(size, options.top_k),
+        top_p=tf.fill(size, tf.constant(options.top_p, tf.float32)),
+        seeds=tf.cast(seeds, tf.int64),
+    )
 
 
 def continue_prompts(model, prompt_ids, max_tokens, sampling, count=1):
@@ -133,7 +152,7 @@ class TextGenerator:
             autograph=False,
         )
 
-    def __call__(self, prompts, count=1, first=0):
+    def __call__(self, prompts, count=1, first=0, seeds=None):
         """Continues prompts.
 
         Args:
@@ -141,6 +160,8 @@ class TextGenerator:
             count: int. Continuations of each.
             first: int. Number of the first prompt: a prompt of another number
                 is continued otherwise.
+            seeds: List of an int for each prompt, in place of the seed of the
+                options and the numbers.
 
         Returns:
             List of lists of `count` str, prompts included.
@@ -149,13 +170,12 @@ class TextGenerator:
         ids = tf.ragged.constant(
             self._vocabulary.encode(prompts), dtype=tf.int32, ragged_rank=1
         ).to_tensor(PAD_ID)
-        numbers = tf.range(first, first + size)
-        sampling = Sampling(
-            temperature=tf.fill([size], float(options.temperature)),
-            top_k=tf.fill([size], options.top_k),
-            top_p=tf.fill([size], float(options.top_p)),
-            seeds=tf.stack([tf.fill([size], options.seed), numbers], 1),
-        )
+        if seeds is None:
+            pairs = [(options.seed, first + n) for n in range(size)]
+        else:
+            pairs = [(seed, 0) for seed in seeds]
+        pairs = tf.reshape(tf.constant(pairs, tf.int64), [size, 2])
+        sampling = sampling_of(options, pairs)
         longest = tf.fill([size], options.max_tokens)
         found = self._continue(ids, longest, sampling, count).numpy()
         prompt_ids = self._vocabulary.encode(prompts)

@@ -76,7 +76,7 @@ class LanguageModel(keras.Model):
         return self.softmax.logits(outputs)
 
     def features(self, ids, state=None, training=False):
-        """What the softmax reads, for those who score few of V subwords.
+        """Compute what the softmax reads, for callers that score few subwords.
 
         Args:
             ids, state, training: As in the call.
@@ -96,10 +96,11 @@ class LanguageModel(keras.Model):
             chunk: int or None. So many tokens at a time, see `full_nll`.
 
         Returns:
-            Tensor `(N,)`, in nats.
+            Tensor `(N,)`, float32 (or float64 under that policy), in nats.
         """
         kernel = ops.cast(self.softmax.table, outputs.dtype)
-        bias = ops.convert_to_tensor(self.softmax.bias)
+        wide = "float64" if self.compute_dtype == "float64" else "float32"
+        bias = ops.cast(self.softmax.bias, wide)
         return full_nll(outputs, targets, kernel, bias, chunk)
 
     def initial_state(self, batch_size):

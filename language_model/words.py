@@ -1,19 +1,31 @@
 """A vocabulary of words: text to ids and back, in Python and in the graph.
 
-Words are what stands between spaces. It is the vocabulary of the paper's
-language models, 793,471 words of the 1-billion-word benchmark; words beyond
-it are `<unk>`.
+Words are what stands between ASCII white space, in Python as in the graph. It
+is the vocabulary of the paper's language models, 793,471 words of the
+1-billion-word benchmark. Words beyond it are `<unk>`, and so is a word of the
+text that looks like a special mark, as `</s>`.
 """
 
 import collections
 import hashlib
 import pathlib
+import re
 
 import tensorflow as tf
 
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
+_WORD = re.compile(r"[^ \t\n\v\f\r]+")  # as `tf.strings.split` has it
+
+
+def split_words(text):
+    """The words of a str.
+
+    >>> split_words(" l'eau\\u00a0! ")
+    ["l'eau\\xa0!"]
+    """
+    return _WORD.findall(text)
 
 
 class WordVocabulary(tf.Module):
@@ -45,7 +57,7 @@ class WordVocabulary(tf.Module):
         super().__init__(name="word_vocabulary")
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         wrong = [word for word, _ in ordered if word in _SPECIAL or not word]
-        wrong += [word for word, _ in ordered if len(word.split()) > 1]
+        wrong += [word for word, _ in ordered if split_words(word) != [word]]
         if wrong or not ordered:
             raise ValueError(
                 "`counts` must be of words without spaces, not of "
@@ -54,11 +66,12 @@ class WordVocabulary(tf.Module):
         self._counts = dict(ordered)
         self._words = [*_SPECIAL, *self._counts]
         self.vocab_size = len(self._words)
-        self._ids = {word: n for n, word in enumerate(self._words)}
+        first = len(_SPECIAL)
+        self._ids = {word: n for n, word in enumerate(self._counts, first)}
         words = tf.constant(self._words)
         self._table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
-                words, tf.range(self.vocab_size, dtype=tf.int32)
+                words[first:], tf.range(first, self.vocab_size)
             ),
             default_value=UNK_ID,
         )
@@ -71,7 +84,7 @@ class WordVocabulary(tf.Module):
 
     @property
     def sha256(self):
-        """Of words and counts: str of 64 hexadecimal digits."""
+        """SHA-256 of words and counts: str of 64 hexadecimal digits."""
         return hashlib.sha256(self._as_text().encode()).hexdigest()
 
     @property
@@ -83,7 +96,7 @@ class WordVocabulary(tf.Module):
         """Ids of each sentence, without bos and eos, in plain Python."""
         find = self._ids.get
         return [
-            [find(word, UNK_ID) for word in sentence.split()]
+            [find(word, UNK_ID) for word in split_words(sentence)]
             for sentence in sentences
         ]
 
@@ -140,10 +153,11 @@ class WordVocabulary(tf.Module):
         """
         counts = {}
         text = pathlib.Path(path).read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), 1):
-            word, _, count = line.strip().rpartition("\t")
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+            line = line.strip(" \t\r")  # other white space may be a word's
+            word, _, count = line.rpartition("\t")
             if not word:
-                word, _, count = line.strip().rpartition(" ")
+                word, _, count = line.rpartition(" ")
             if not word or not count.isdecimal():
                 raise ValueError(
                     f"{path}, line {number}: there must be a word and its "
@@ -178,7 +192,7 @@ def count_words(lines, vocab_size, at_least=1):
     """
     counts = collections.Counter()
     for line in lines:
-        counts.update(line.split())
+        counts.update(split_words(line))
     for word in _SPECIAL:
         counts.pop(word, None)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

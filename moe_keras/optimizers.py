@@ -3,12 +3,21 @@
 E: experts    D: depth    H: hidden size
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
 from moe_keras.bias import wide
 from moe_keras.gating import GATES
 from moe_keras.placement.shards import Shard, device_of, mark, shard_of
+from moe_keras.slices import ExpertSlices, without_repeats
+from moe_keras.xla import is_compiled_by_xla
+
+DECAYS = ("steps", "uses")
+# Numbers of a weight that are updated at a time: 1 MiB in float32, for the
+# gradient and each of the two or three tensors that are made of it.
+_FEW = 2**18
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
@@ -36,10 +45,18 @@ class FactoredAdam(keras.optimizers.Optimizer):
     matrices, are updated by plain Adam with both moments, as in the paper.
 
     *Idle experts.* An expert without a token has a gradient of zero, and its
-    kernels stay. Its averages decay meanwhile, so that the first step after a
-    long pause is large: after 1,000 idle steps about 16 learning rates a
-    weight (Adam about 2), with the default `beta_2`. Adam, which has the
-    biases here, moves idle experts on for about 50 steps, by its first moment.
+    kernels stay. With `decay_by="steps"` its averages decay meanwhile, so that
+    the first step after a long pause is large: after 1,000 idle steps about 16
+    learning rates a weight (Adam about 2), with the default `beta_2`. With
+    `decay_by="uses"` they rest as well, and an expert takes the steps that it
+    would take without the pauses. Adam, which has the biases here, moves idle
+    experts on for about 50 steps, by its first moment.
+
+    *Sparse gradients.* Experts with `sparse_gradients=True` hand over slices
+    of the busy ones. With `lazy=True` the idle ones are then not visited at
+    all: the decay that they have missed is made up when they are used again,
+    `beta_2` to the power of the steps. The numbers are the same, and a step
+    costs what its busy experts cost. Without it slices are made whole.
 
     *Clipping.* A stack of experts is one variable: `clipnorm` bounds the norm
     over all of its experts together, not that of each.
@@ -53,13 +70,19 @@ class FactoredAdam(keras.optimizers.Optimizer):
             not factored.
         beta_2: float in [0, 1). Decay of the second moment, or its factors.
         epsilon: float. Added to the root of the second moment.
+        decay_by: str. "steps": averages of an expert decay in every step;
+            "uses": in those alone in which its gradient is not zero.
+        lazy: bool. Leave experts alone that are not among the slices of a
+            gradient. It takes a counter for each expert of each weight, and
+            so another checkpoint.
         name: str.
         **kwargs: As for all Keras optimizers: `weight_decay`, `clipnorm`, ...
             Weight decay leaves alone what it would spoil: the `no_decay`
             weights of gates, such as the thresholds of `BatchwiseGate`.
 
     Raises:
-        ValueError: If a decay is not in [0, 1).
+        ValueError: If a decay is not in [0, 1), or `decay_by` is neither of
+            the two.
 
     Example:
 
@@ -79,6 +102,8 @@ class FactoredAdam(keras.optimizers.Optimizer):
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-7,
+        decay_by="steps",
+        lazy=False,
         name="factored_adam",
         **kwargs,
     ):
@@ -92,6 +117,14 @@ class FactoredAdam(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        if decay_by not in DECAYS:
+            raise ValueError(
+                f"`decay_by` must be one of {', '.join(DECAYS)}. "
+                f"Received: decay_by={decay_by!r}"
+            )
+        self.decay_by = decay_by
+        self.lazy = lazy
+        self._factor = None
         self.exclude_from_weight_decay()
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
@@ -121,24 +154,52 @@ class FactoredAdam(keras.optimizers.Optimizer):
                 self.add_variable_from_reference(variable, n) for n in names
             ]
         *stack, rows, columns = variable.shape
-        return [
+        moments = [
             self._add_average(variable, (*stack, rows), "row"),
             self._add_average(variable, (*stack, columns), "column"),
         ]
+        if self._has_clocks:
+            clock = self._add_average(variable, stack[:1], "clock", "int64")
+            moments.append(clock)
+        return moments
 
-    def _add_average(self, variable, shape, name):
+    @property
+    def _has_clocks(self):
+        """Whether each expert has a clock.
+
+        That is the last step in which its averages moved, or how often they
+        did, with `decay_by="uses"`.
+        """
+        return self.lazy or self.decay_by == "uses"
+
+    def _add_average(self, variable, shape, name, dtype=None):
         beside = getattr(variable, "value", variable)
         strategy = tf.distribute.get_strategy()
         with strategy.extended.colocate_vars_with(beside):
             average = self.add_variable(
                 shape=shape,
-                dtype=wide(variable.dtype).name,
+                dtype=dtype or wide(variable.dtype).name,
                 name=f"{variable.path.replace('/', '_')}_{name}",
             )
         shard = shard_of(variable)
         if shard is not None:
             mark(average, _shard_of_average(shard, shape, name))
         return average
+
+    def apply(self, grads, trainable_variables=None, factor=None):
+        """Updates variables by their gradients.
+
+        Args:
+            grads: List of tensors or `tf.IndexedSlices`.
+            trainable_variables: List of variables, as of every optimizer.
+            factor: Scalar tensor or None. The gradients are multiplied by it,
+                as for clipping, without a pass over memory of its own.
+        """
+        self._factor = factor
+        try:
+            return super().apply(grads, trainable_variables)
+        finally:
+            self._factor = None
 
     def update_step(self, gradient, variable, learning_rate):
         with device_of(variable):
@@ -147,40 +208,137 @@ class FactoredAdam(keras.optimizers.Optimizer):
     def _update(self, gradient, variable, learning_rate):
         moments = self._moments[self._get_variable_index(variable)]
         if not is_factored(variable.shape):
+            gradient = tf.convert_to_tensor(gradient)
+            if self._factor is not None:
+                gradient *= tf.cast(self._factor, gradient.dtype)
             fused_adam(self, gradient, variable, moments, learning_rate)
             return
-        dtype = wide(variable.dtype)
-        gradient = tf.cast(tf.convert_to_tensor(gradient), dtype)
-        step = tf.cast(self.iterations + 1, dtype)
-        # As in Adam: the averages start at zero, and this corrects them.
-        rate = tf.cast(learning_rate, dtype)
-        rate *= tf.sqrt(1.0 - tf.constant(self.beta_2, dtype) ** step)
-        root = self._factored_root(gradient, *(m.value for m in moments))
-        update = rate * gradient / (root + self.epsilon)
+        if not (self.lazy and isinstance(gradient, tf.IndexedSlices)):
+            gradient = tf.convert_to_tensor(gradient)
+        if is_compiled_by_xla():
+            gradient = tf.convert_to_tensor(gradient)
+            self._update_whole(gradient, variable, moments, learning_rate)
+            return
+        if not isinstance(gradient, tf.IndexedSlices):
+            gradient = ExpertSlices(
+                gradient, tf.range(variable.shape[0]), variable.shape
+            )
+        self._update_slices(gradient, variable, moments, learning_rate)
+
+    def _update_whole(self, gradient, variable, moments, learning_rate):
+        """Updates all experts at once."""
+        values = [tf.convert_to_tensor(m.value) for m in moments]
+        update, values = self._step(gradient, values, learning_rate)
+        for moment, value in zip(moments, values, strict=True):
+            tf.raw_ops.AssignVariableOp(
+                resource=moment.value.handle, value=value
+            )
         tf.raw_ops.AssignSubVariableOp(
             resource=variable.handle,  # Keras hands over the tf.Variable
             value=tf.cast(update, variable.dtype),
         )
 
-    def _factored_root(self, gradient, row, column):
-        """Root of the second moment, after this gradient has been averaged."""
+    def _update_slices(self, gradient, variable, moments, learning_rate):
+        """Updates the experts of some slices, a few at a time.
+
+        Everything that is computed for a few experts stays in the cache of the
+        processor; from memory come their gradients and weights, once each.
+        """
+        gradient = without_repeats(gradient)
+        count = tf.size(gradient.indices)
+        few = max(1, _FEW // math.prod(variable.shape[1:]))
+
+        def update_few(first):
+            last = tf.minimum(first + few, count)
+            index = gradient.indices[first:last]
+            values = [
+                tf.raw_ops.ResourceGather(
+                    resource=m.value.handle, indices=index, dtype=m.value.dtype
+                )
+                for m in moments
+            ]
+            update, values = self._step(
+                gradient.values[first:last], values, learning_rate
+            )
+            for moment, value in zip(moments, values, strict=True):
+                tf.raw_ops.ResourceScatterUpdate(
+                    resource=moment.value.handle, indices=index, updates=value
+                )
+            tf.raw_ops.ResourceScatterSub(
+                resource=variable.handle,
+                indices=index,
+                updates=tf.cast(update, variable.dtype),
+            )
+            return (last,)
+
+        loop = tf.while_loop(
+            lambda first: first < count, update_few, (tf.constant(0),)
+        )
+        with tf.control_dependencies(loop):
+            read_in_place(variable, *(m.value for m in moments))
+
+    def _step(self, gradient, moments, learning_rate):
+        """The update of some experts, and what their moments become.
+
+        Factors that are the same for a whole matrix go into its row and its
+        column: what is as large as the gradient is read as seldom as may be.
+        """
+        dtype = moments[0].dtype
+        gradient = tf.cast(gradient, dtype)
+        factor = tf.cast(1 if self._factor is None else self._factor, dtype)
+        row, column, *clock = moments
         # Only the means of the squares over rows and over columns are kept.
         # Their product over the mean of all stands in for each square.
         square = tf.square(gradient)
-        row = self._move(row, tf.reduce_mean(square, axis=-1))
-        column = self._move(column, tf.reduce_mean(square, axis=-2))
+        row_now = factor**2 * tf.reduce_mean(square, axis=-1)
+        column_now = factor**2 * tf.reduce_mean(square, axis=-2)
+        decay, weight, moves, clock = self._decays(row, row_now, clock)
+        row = decay * row + weight * row_now
+        column = decay * column + weight * column_now
+        # As in Adam: the averages start at zero, and this corrects them.
+        beta_2 = tf.constant(self.beta_2, dtype)
+        correction = tf.sqrt(1 - beta_2 ** tf.cast(moves, dtype))
+        rate = tf.cast(learning_rate, dtype) * factor * correction
+        update = gradient / self._divisor(row, column, rate)
+        return update, [row, column, *clock]
+
+    def _decays(self, row, row_now, clock):
+        """How the averages of each expert move in this step.
+
+        Returns:
+            The decay and the weight of what is new, numbers or one for each
+            expert; how often the averages have moved; and the new clock.
+        """
+        decay = tf.constant(self.beta_2, row.dtype)
+        weight, steps = 1 - decay, tf.cast(self.iterations, "int64") + 1
+        if self.decay_by == "uses":
+            is_used = tf.reduce_any(
+                row_now > 0, axis=[*range(1, row.shape.rank)]
+            )
+            uses = clock[0] + tf.cast(is_used, "int64")
+            decay = _beside(tf.where(is_used, decay, 1), row)
+            weight = _beside(tf.where(is_used, weight, 0), row)
+            return decay, weight, uses, [uses]
+        if clock:
+            missed = tf.cast(steps - clock[0], row.dtype)  # 1: this one alone
+            decay = _beside(decay**missed, row)
+            clock = [tf.fill(tf.shape(clock[0]), steps)]
+        return decay, weight, steps, clock
+
+    def _divisor(self, row, column, rate):
+        """`(sqrt(v) + epsilon) / rate`, of the averages of rows and columns.
+
+        A rate of zero makes it infinite, so that nothing moves.
+        """
         # An expert that never had a token has averages of zero, and so is
         # their mean.
         fraction = tf.math.divide_no_nan(
             row, tf.reduce_mean(row, axis=-1, keepdims=True)
         )
-        return tf.sqrt(fraction)[..., None] * tf.sqrt(column)[..., None, :]
-
-    def _move(self, average, value):
-        """Moves an average towards a value, and returns the new average."""
-        moved = self.beta_2 * average + (1.0 - self.beta_2) * value
-        tf.raw_ops.AssignVariableOp(resource=average.handle, value=moved)
-        return moved
+        root = tf.math.divide_no_nan(tf.sqrt(fraction), _beside(rate, row))
+        least = tf.where(rate > 0, self.epsilon / rate, float("inf"))
+        outer = root[..., None] * tf.sqrt(column)[..., None, :]
+        return outer + _beside(least, outer)
 
     def get_config(self):
         return {
@@ -188,7 +346,16 @@ class FactoredAdam(keras.optimizers.Optimizer):
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
+            "decay_by": self.decay_by,
+            "lazy": self.lazy,
         }
+
+
+def _beside(numbers, tensor):
+    """A number for each expert, in a shape that multiplies a tensor."""
+    if numbers.shape.rank == 0:
+        return numbers
+    return tf.reshape(numbers, [-1] + [1] * (tensor.shape.rank - 1))
 
 
 def fused_adam(optimizer, gradient, variable, moments, learning_rate):
@@ -239,6 +406,61 @@ def fused_adam(optimizer, gradient, variable, moments, learning_rate):
     )
 
 
+def lazy_adam(optimizer, gradient, variable, moments, learning_rate):
+    """Adam's update of some rows of a variable; the others rest.
+
+    Args:
+        gradient: `tf.IndexedSlices`.
+        optimizer, variable, moments, learning_rate: As of `fused_adam`.
+    """
+    gradient = without_repeats(gradient)
+    dtype = wide(variable.dtype)
+    values = tf.cast(gradient.values, dtype)
+    step = tf.cast(optimizer.iterations + 1, dtype)
+    beta_1 = tf.constant(optimizer.beta_1, dtype)
+    beta_2 = tf.constant(optimizer.beta_2, dtype)
+    first, second = (
+        tf.cast(
+            tf.raw_ops.ResourceGather(
+                resource=m.value.handle,
+                indices=gradient.indices,
+                dtype=m.value.dtype,
+            ),
+            dtype,
+        )
+        for m in moments
+    )
+    first = beta_1 * first + (1 - beta_1) * values
+    second = beta_2 * second + (1 - beta_2) * values**2
+    rate = tf.cast(learning_rate, dtype)
+    rate *= tf.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    update = rate * first / (tf.sqrt(second) + optimizer.epsilon)
+    targets = [m.value for m in moments]
+    for target, value in zip(targets, (first, second), strict=True):
+        tf.raw_ops.ResourceScatterUpdate(
+            resource=target.handle,
+            indices=gradient.indices,
+            updates=tf.cast(value, target.dtype),
+        )
+    moved = tf.raw_ops.ResourceScatterSub(
+        resource=variable.handle,
+        indices=gradient.indices,
+        updates=tf.cast(update, variable.dtype),
+    )
+    with tf.control_dependencies([moved] if moved is not None else []):
+        read_in_place(variable, *targets)
+
+
+def read_in_place(*variables):
+    """Lets variables be read without a copy again.
+
+    A variable that was gathered from or scattered to is copied by everyone
+    who reads it whole, until it is told that this is over.
+    """
+    for variable in variables:
+        tf.raw_ops.DisableCopyOnRead(resource=variable.handle)
+
+
 def is_factored(shape):
     """Whether `FactoredAdam` factors weights of this shape.
 
@@ -251,7 +473,7 @@ def is_factored(shape):
 
 
 def _shard_of_average(shard, shape, name):
-    """What of the whole's averages those of a shard are: its experts'."""
+    """The slice of the full average that a shard's average holds."""
     if shard.part_shape[1:] != tuple(shard.shape[1:]):
         raise ValueError(
             "`FactoredAdam` needs experts whose kernels are whole, and the "

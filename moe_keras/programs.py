@@ -19,8 +19,11 @@ PRESETS = (
     *("gpt_oss_20b", "gpt_oss_120b"),
     *(f"glam_{size}" for size in ("64b_64e", "8b_64e", "1.7b_64e")),
     *(f"switch_{size}" for size in ("base", "large", "xxl", "c")),
+    *("lstm_2048_512", "4xlstm_512", "moe_1_wide", "moe_1_deep"),
     *(f"moe_{size}" for size in ("4", "32", "256")),
     *(f"moe_{size}" for size in ("256_h", "1024_h", "4096_h", "34m", "143m")),
+    "news_4xlstm_512",
+    *(f"news_moe_{size}" for size in ("32", "256_h", "1024_h", "4096_h")),
     *(f"moe_{size}" for size in ("16384_h", "65536_h", "131072_h")),
     *(f"translation_{size}" for size in ("moe_32", "moe_512", "moe_2048")),
     "translation_multilingual",
@@ -56,6 +59,24 @@ def plan_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--optimizer", choices=OPTIMIZERS)
     parser.add_argument("--precision", choices=PRECISIONS)
+    speed = parser.add_argument_group(
+        "speed of each device, to tell the time of a step"
+    )
+    speed.add_argument(
+        "--teraflops",
+        type=float,
+        help="of matrix products, a multiply-add counted as two",
+    )
+    speed.add_argument(
+        "--network_gb_s",
+        type=float,
+        help="GB a second that it sends, while it receives as much",
+    )
+    speed.add_argument(
+        "--memory_gb_s",
+        type=float,
+        help="GB a second that it reads or writes in its memory",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -112,6 +112,16 @@ def test_python_blocks_of_pages_run(path, tmp_path, monkeypatch):
     _run_page(ROOT / path)
 
 
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_files_that_pages_name_exist(path):
+    folders = (*PACKAGES, "tests", "benchmarks")
+    named = re.findall(
+        rf"`((?:{'|'.join(folders)})/[\w./]*\w\.\w+)`",
+        (ROOT / path).read_text(),
+    )
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
 def test_blocks_share_names_and_no_run_is_skipped(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(

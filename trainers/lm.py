@@ -20,6 +20,7 @@ Run the same command again and it resumes where it was stopped or killed. Then:
   python -m trainers.lm --model_dir=runs/lm --mode=score --rerank=0.3 n_best.txt
   echo 'The cat' | python -m trainers.lm --model_dir=runs/lm --mode=generate \\
     --set temperature=0.8 --set top_p=0.9
+  python -m trainers.lm --model_dir=runs/lm --mode=export
 
 Any field of the configuration that is printed at the start can be changed:
 
@@ -54,12 +55,14 @@ def define_flags(values=flags.FLAGS):
         "writes log probability, subwords and their log probabilities for "
         "each line, with tabs between. generate continues each line. average "
         "writes the mean of checkpoints to MODEL_DIR/averaged, a folder for "
-        "the other modes. experts shows what the experts do with --test.",
+        "the other modes. export writes a new version of the SavedModel. "
+        "experts shows what the experts do with --test.",
         flag_values=values,
     )
     define_config_flags(values, usage.PRESETS, "runs/lm-PRESET")
     _define_corpus_flags(values)
     _define_text_flags(values)
+    _define_export_flags(values)
     define_average_flag(values)
     define_worker_flags(values)
     define_threads_flag(values)
@@ -110,6 +113,24 @@ def _define_text_flags(values):
         "Continuations of each line, written as LINE ||| TEXT; 0 for one "
         "alone.",
         lower_bound=0,
+        flag_values=values,
+    )
+
+
+def _define_export_flags(values):
+    flags.DEFINE_enum(
+        "export_precision",
+        "float32",
+        usage.PRECISIONS,
+        "Weights and products of the exported model.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_length",
+        1024,
+        "Subwords of a text that the exported model reads: the last of a "
+        "prompt, the first of a text to be scored.",
+        lower_bound=2,
         flag_values=values,
     )
 

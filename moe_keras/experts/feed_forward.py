@@ -57,8 +57,8 @@ class FeedForwardExperts(StackedExperts):
             own, whether it has tokens or not. Not under a layout that splits
             the experts.
         seed: int. Seed of dropout.
-        **kwargs: `lora_rank` and `lora_alpha`, see `StackedExperts`, and
-            arguments of every Keras layer.
+        **kwargs: `lora_rank`, `lora_alpha` and `sparse_gradients`, see
+            `StackedExperts`, and arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -99,7 +99,7 @@ class FeedForwardExperts(StackedExperts):
         bias_regularizer=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)  # `lora_rank` and `lora_alpha` as well
+        super().__init__(**kwargs)
         check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
         check_sizes(**given(output_dim=output_dim))
         check_fraction(dropout=dropout)
@@ -159,6 +159,7 @@ class FeedForwardExperts(StackedExperts):
             self._activation(local, training),
             recompute=self.recompute,
             training=training,
+            sparse_gradients=self.sparse_gradients,
         )
 
     def _activation(self, local, training):
@@ -205,7 +206,13 @@ class FeedForwardExperts(StackedExperts):
 
 
 def feed_forward(
-    inputs, counts, weights, activation, recompute=False, training=False
+    inputs,
+    counts,
+    weights,
+    activation,
+    recompute=False,
+    training=False,
+    sparse_gradients=False,
 ):
     """Runs experts of two layers on batches or, with `counts`, on segments.
 
@@ -217,6 +224,8 @@ def feed_forward(
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass.
         training: bool.
+        sparse_gradients: bool. As of `StackedExperts`; batches and XLA give
+            whole ones.
 
     Returns:
         Tensor `(E, C, D')`, or `(S, D')`.
@@ -233,16 +242,11 @@ def feed_forward(
     if inputs.shape.rank == 2:
         # Keep nothing at inference: no gradient is expected, and a gradient
         # in a SavedModel cannot capture the list of what is kept.
-        run = feed_forward_segments
+        recompute = recompute or not training
+        arguments = (inputs, counts, weights, activation, recompute)
         if is_compiled_by_xla():  # XLA needs static shapes
-            run = feed_forward_blocks
-        return run(
-            inputs,
-            counts,
-            weights,
-            activation,
-            recompute=recompute or not training,
-        )
+            return feed_forward_blocks(*arguments)
+        return feed_forward_segments(*arguments, sparse_gradients)
 
     def run(inputs_ECD, *weights):
         return _feed_forward_batches(inputs_ECD, weights, activation)

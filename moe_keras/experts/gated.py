@@ -175,6 +175,7 @@ class GatedFeedForwardExperts(StackedExperts):
             Activation(self._gate_hidden),
             recompute=self.recompute,
             training=training,
+            sparse_gradients=self.sparse_gradients,
         )
 
     def _gate_hidden(self, hidden, expert):

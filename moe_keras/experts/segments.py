@@ -9,8 +9,9 @@ and for 2,000.
 
 The gradient is written by hand. TensorFlow's gradient of the loop would copy
 all weights into lists, slice by slice. Here they are read in place, and each
-weight gradient is stacked once. A gradient by hand can also recompute the
-hidden activations (appendix D of arXiv:1701.06538).
+weight gradient is written once: zeros for idle experts as well, or the slices
+of busy experts alone, as an `ExpertSlices`. A gradient by hand can also
+recompute the hidden activations (appendix D of arXiv:1701.06538).
 
 S: rows of all experts    B: rows of one    D: depth    H: hidden size
 E: experts
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 from moe_keras.bias import bias_gradient
 from moe_keras.custom_gradient import custom_gradient
+from moe_keras.slices import ExpertSlices
 from moe_keras.xla import is_compiled_by_xla
 
 # Iterations do not depend on each other, so several run at once. There are
@@ -27,7 +29,14 @@ from moe_keras.xla import is_compiled_by_xla
 _PARALLEL_EXPERTS = 8
 
 
-def feed_forward_segments(rows, counts, weights, activation, recompute=False):
+def feed_forward_segments(
+    rows,
+    counts,
+    weights,
+    activation,
+    recompute=False,
+    sparse_gradients=False,
+):
     """Computes `activation(x W_in + b_in) W_out + b_out` for each expert.
 
     Args:
@@ -42,6 +51,8 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass
             instead of keeping it.
+        sparse_gradients: bool. Give the gradients of the weights as
+            `ExpertSlices` of the experts that have rows.
 
     Returns:
         Tensor `(S, D')`.
@@ -73,20 +84,24 @@ def feed_forward_segments(rows, counts, weights, activation, recompute=False):
         outputs, kept = _forward(segments, *inputs, inside, recompute)
 
         def backward(d_outputs):
-            return _backward(segments, rows, weights, inside, kept, d_outputs)
+            gradients = _WeightGradients(segments, weights, sparse_gradients)
+            return _backward(
+                segments, rows, weights, inside, kept, d_outputs, gradients
+            )
 
         return outputs, backward
 
     return run(rows, *weights)
 
 
-def multiply_segments(rows, counts, kernel):
+def multiply_segments(rows, counts, kernel, sparse_gradients=False):
     """Computes `x W` for each expert's rows.
 
     Args:
         rows: Tensor `(S, D)`, sorted by expert as for `feed_forward_segments`.
         counts: int32 tensor `(E,)`.
         kernel: Tensor `(E, D, H)`.
+        sparse_gradients: bool. As of `feed_forward_segments`.
 
     Returns:
         Tensor `(S, H)`; zeros for rows of no expert.
@@ -106,7 +121,10 @@ def multiply_segments(rows, counts, kernel):
             return (products.write(turn, product),)
 
         def backward(d_products):
-            return _backward_of_product(segments, rows, kernel, d_products)
+            gradients = _WeightGradients(segments, [kernel], sparse_gradients)
+            return _backward_of_product(
+                segments, rows, kernel, d_products, gradients
+            )
 
         (products,) = segments.for_each(
             forward, segments.empty_list(rows, kernel.shape[-1])
@@ -181,10 +199,10 @@ def _forward(segments, rows, weights, inside, recompute):
     return segments.join(outputs, rows), None if recompute else kept
 
 
-def _backward(segments, rows, weights, inside, kept, d_outputs):
+def _backward(segments, rows, weights, inside, kept, d_outputs, gradients):
     # For each busy expert: recompute or read its hidden layer, then take the
     # gradient of its output back to its rows and to its own weights.
-    def run_expert(turn, expert, d_rows, *d_weights):
+    def run_expert(turn, expert, d_rows, *written):
         inputs = segments.take(expert, rows)
         if kept is None:
             before = inside.hidden(inputs, expert, weights)
@@ -192,50 +210,89 @@ def _backward(segments, rows, weights, inside, kept, d_outputs):
             saved = inside.activation.to_keep(before, after)
         else:
             saved = kept.read(turn)
-        d_inputs, gradients = inside.gradients(
+        d_inputs, d_weights = inside.gradients(
             inputs,
             inside.activation.replay(saved, expert),
             segments.take(expert, d_outputs),
             expert,
             weights,
         )
-        return (
-            d_rows.write(turn, d_inputs),
-            *(
-                d_weight.write(expert, gradient)
-                for d_weight, gradient in zip(d_weights, gradients, strict=True)
-            ),
-        )
+        written = gradients.write(turn, expert, written, d_weights)
+        return d_rows.write(turn, d_inputs), *written
 
-    d_rows, *d_weights = segments.for_each(
+    d_rows, *written = segments.for_each(
         run_expert,
         segments.empty_list(rows, rows.shape[-1]),
-        *(
-            tf.TensorArray(w.dtype, w.shape[0], element_shape=w.shape[1:])
-            for w in weights
-        ),
+        *gradients.empty(),
     )
-    # `stack` gives zeros for idle experts, which have written nothing.
-    return segments.join(d_rows, rows), *(w.stack() for w in d_weights)
+    return segments.join(d_rows, rows), *gradients.finish(written)
 
 
-def _backward_of_product(segments, rows, kernel, d_products):
-    def run_expert(turn, expert, d_rows, d_kernel):
+def _backward_of_product(segments, rows, kernel, d_products, gradients):
+    def run_expert(turn, expert, d_rows, *written):
         d_product = segments.take(expert, d_products)
         d_row = tf.matmul(d_product, kernel[expert], transpose_b=True)
-        gradient = tf.matmul(
+        d_kernel = tf.matmul(
             segments.take(expert, rows), d_product, transpose_a=True
         )
-        return d_rows.write(turn, d_row), d_kernel.write(expert, gradient)
+        written = gradients.write(turn, expert, written, [d_kernel])
+        return d_rows.write(turn, d_row), *written
 
-    d_rows, d_kernel = segments.for_each(
+    d_rows, *written = segments.for_each(
         run_expert,
         segments.empty_list(rows, rows.shape[-1]),
-        tf.TensorArray(
-            kernel.dtype, kernel.shape[0], element_shape=kernel.shape[1:]
-        ),
+        *gradients.empty(),
     )
-    return segments.join(d_rows, rows), d_kernel.stack()
+    return segments.join(d_rows, rows), *gradients.finish(written)
+
+
+class _WeightGradients:
+    """Where the loop over the busy experts puts the gradients of weights.
+
+    Either a list with a place for every expert, stacked at the end, where
+    idle experts have written nothing and get zeros; or a buffer with a place
+    for each busy one, which is written in place and never copied.
+    """
+
+    def __init__(self, segments, weights, sparse):
+        self._segments = segments
+        self._weights = weights
+        self._sparse = sparse
+
+    def empty(self):
+        """The loop's variables at its start, one for each weight."""
+        if not self._sparse:
+            return [
+                tf.TensorArray(w.dtype, w.shape[0], element_shape=w.shape[1:])
+                for w in self._weights
+            ]
+        return [
+            tf.raw_ops.Empty(
+                shape=[self._segments.num_busy, *w.shape[1:]], dtype=w.dtype
+            )
+            for w in self._weights
+        ]
+
+    def write(self, turn, expert, written, gradients):
+        """The loop's variables after the turn of an expert."""
+        pairs = zip(written, gradients, strict=True)
+        if not self._sparse:
+            return [store.write(expert, gradient) for store, gradient in pairs]
+        return [
+            tf.raw_ops.InplaceUpdate(x=store, i=[turn], v=gradient[None])
+            for store, gradient in pairs
+        ]
+
+    def finish(self, written):
+        """The gradients of the weights, of the loop's variables at its end."""
+        if not self._sparse:
+            return [store.stack() for store in written]
+        # Copied into the graph of the gradient, whose result it is.
+        busy = tf.identity(self._segments.busy)
+        return [
+            ExpertSlices(store, busy, tf.shape(weight))
+            for store, weight in zip(written, self._weights, strict=True)
+        ]
 
 
 def weight_of(expert, weights):
@@ -263,7 +320,7 @@ def weight_of(expert, weights):
 
 
 class Inside:
-    """What an expert computes, forward and backward, of rows of its own.
+    """The mathematics of one expert, forward and backward, on its own rows.
 
     Make it by `Inside.of`. Its methods take the flat list of weights which
     that returns.

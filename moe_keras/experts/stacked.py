@@ -12,13 +12,14 @@ from moe_keras.checks import FixedArguments
 from moe_keras.experts.low_rank import LowRankPairs, names_of_pair
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
+from moe_keras.slices import SparseGradients
 
 # Both are odd, so that no two numbers have the same seed modulo 2^32.
 _STRIDE = 2654435761
 _SECOND_STRIDE = 2246822519
 
 
-class StackedExperts(FixedArguments, keras.layers.Layer):
+class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
     """Layer whose weights have a dimension for the experts, the first one.
 
     A subclass makes its weights with `add_expert_weight` in `build`, takes
@@ -41,6 +42,12 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
         lora_rank: int. Rank of the pairs that are made with the layer, as
             `enable_lora` makes them later; None for none.
         lora_alpha: float. See `enable_lora`.
+        sparse_gradients: bool. Hand over the gradients of weights as
+            `tf.IndexedSlices` of the experts that have tokens, as an
+            `Embedding` does, where experts run on segments. With thousands of
+            experts an optimizer that takes slices, such as
+            `FactoredAdam(lazy=True)`, then pays for the busy ones alone. It
+            may be set at any time before a step is traced.
         **kwargs: Arguments of every Keras layer.
 
     Example:
@@ -68,8 +75,15 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
     _kernels = ()  # name, side_by_side and pairs of dims, of weights of rank 3
     _placement = None  # that of its weights
 
-    def __init__(self, lora_rank=None, lora_alpha=None, **kwargs):
+    def __init__(
+        self,
+        lora_rank=None,
+        lora_alpha=None,
+        sparse_gradients=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.sparse_gradients = sparse_gradients
         self._pairs = None
         if lora_rank is not None:
             self._pairs = LowRankPairs(lora_rank, lora_alpha)
@@ -296,6 +310,7 @@ class StackedExperts(FixedArguments, keras.layers.Layer):
             **super().get_config(),
             "lora_rank": self.lora_rank,
             "lora_alpha": self.lora_alpha,
+            "sparse_gradients": self.sparse_gradients,
         }
 
 

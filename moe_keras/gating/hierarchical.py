@@ -5,6 +5,8 @@ E: experts, G x M    K: experts per token, those of all its groups
 S: choices of a group, sorted by group
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -19,10 +21,11 @@ from moe_keras.gating.noisy_top_k import (
 from moe_keras.gating.router import Router
 from moe_keras.gating.sizes import GateCost
 from moe_keras.placement.replicas import sum_over_replicas
+from moe_keras.slices import SparseGradients
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class HierarchicalGate(Router):
+class HierarchicalGate(SparseGradients, Router):
     """Noisy top-k at two levels: `k[0]` groups, `k[1]` experts of each.
 
         tokens (N, D) -> primary gate: k[0] of G groups
@@ -63,6 +66,8 @@ class HierarchicalGate(Router):
             levels.
         seed: int. Seed of the noise; see `NoisyTopKGate` for what equal seeds
             promise.
+        sparse_gradients: bool. As of `StackedExperts`: gradients of the
+            kernels as slices of the groups that have tokens.
         **kwargs: `kernel_regularizer` and `use_bias` of both levels, and
             arguments of every Keras layer.
 
@@ -91,7 +96,13 @@ class HierarchicalGate(Router):
     config_name = "hierarchical"
     has_loss = False
     uses_groups = True
-    not_options = ("num_groups", "experts_per_group", "k", "kernel_initializer")
+    not_options = (
+        "num_groups",
+        "experts_per_group",
+        "k",
+        "kernel_initializer",
+        "sparse_gradients",
+    )
     metric_names = NoisyTopKGate.metric_names
     balance_knobs = NoisyTopKGate.balance_knobs
     noise_knob = NoisyTopKGate.noise_knob
@@ -103,6 +114,7 @@ class HierarchicalGate(Router):
         k=(2, 2),
         noise_epsilon=1e-2,
         seed=None,
+        sparse_gradients=False,
         **kwargs,
     ):
         check_sizes(num_groups=num_groups, experts_per_group=experts_per_group)
@@ -124,6 +136,7 @@ class HierarchicalGate(Router):
         self.k = k
         self.noise_epsilon = noise_epsilon
         self.seed = seed
+        self.sparse_gradients = sparse_gradients
         self.primary = NoisyTopKGate(
             num_groups,
             k=k[0],
@@ -165,12 +178,18 @@ class HierarchicalGate(Router):
         return routing._replace(metrics=primary.metrics)
 
     def _choose_in_groups(self, rows_SD, counts_G, group_S, training):
-        clean_SM = multiply_segments(rows_SD, counts_G, self.gate_kernel)
+        multiply = functools.partial(
+            multiply_segments,
+            rows_SD,
+            counts_G,
+            sparse_gradients=self.sparse_gradients,
+        )
+        clean_SM = multiply(self.gate_kernel)
         if self.use_bias:
             clean_SM += tf.gather(self.gate_bias, tf.maximum(group_S, 0))
         spread_SM = None
         if training:
-            spread_SM = multiply_segments(rows_SD, counts_G, self.noise_kernel)
+            spread_SM = multiply(self.noise_kernel)
         return noisy_top_k(
             clean_SM,
             spread_SM,
@@ -227,6 +246,7 @@ class HierarchicalGate(Router):
             "k": self.k,
             "noise_epsilon": self.noise_epsilon,
             "seed": self.seed,
+            "sparse_gradients": self.sparse_gradients,
         }
 
     @classmethod

@@ -13,6 +13,7 @@ from moe_keras.plan.memory import Memory, Training, memory
 from moe_keras.plan.model import LayerCost, Model, MoE
 from moe_keras.plan.planner import Plan, devices_needed, plan
 from moe_keras.plan.presets import PRESETS
+from moe_keras.plan.step_time import Speed, StepTime, step_time
 from moe_keras.plan.traffic import Traffic, traffic
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "MoE",
     "Model",
     "Plan",
+    "Speed",
+    "StepTime",
     "Traffic",
     "Training",
     "devices_needed",
@@ -30,5 +33,6 @@ __all__ = [
     "memory",
     "plan",
     "read_model",
+    "step_time",
     "traffic",
 ]

@@ -75,6 +75,8 @@ def layouts(model: Model, devices: int) -> list[Layout]:
         )
     if devices == 1:
         return [Layout("one device", "", 1, is_mirrored=True)]
+    if not model.moe:  # there are no experts to be split
+        return [next(_of_replicas(devices))]
     return [
         layout
         for layout in (*_of_replicas(devices), *_of_meshes(devices))

@@ -245,6 +245,11 @@ class MoE:
         return self.k * sum(map(math.prod, self.kernel_shapes))
 
     @property
+    def recomputed_ops(self):
+        """Multiply-adds of the backward pass that repeat the forward pass."""
+        return self.k * math.prod(self.kernel_shapes[0]) * self.recompute
+
+    @property
     def factored_parameters(self):
         """Parameters beside the experts that `FactoredAdam` factors.
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from moe_keras.plan.layouts import Layout, layouts
 from moe_keras.plan.memory import Memory, Training, memory
 from moe_keras.plan.model import Model
+from moe_keras.plan.step_time import Speed, StepTime, step_time
 from moe_keras.plan.traffic import Traffic, traffic
 
 _MOST_DEVICES = 2**17
@@ -21,6 +22,7 @@ class Row(NamedTuple):
         other: `Memory` of each other device.
         traffic: `Traffic`.
         fits: bool. Whether the first device has that much memory.
+        time: `StepTime`, or None where no speed is given.
     """
 
     layout: Layout
@@ -28,6 +30,7 @@ class Row(NamedTuple):
     other: Memory
     traffic: Traffic
     fits: bool
+    time: StepTime | None = None
 
 
 class Plan(NamedTuple):
@@ -58,6 +61,7 @@ def plan(
     devices: int,
     training: Training | None = None,
     memory_bytes: int | None = None,
+    speed: Speed | None = None,
 ) -> Plan:
     """Counts all layouts and orders them.
 
@@ -70,6 +74,7 @@ def plan(
         devices: int. R.
         training: `Training`; by default Adam in float32.
         memory_bytes: int or None. What each device has; None for enough.
+        speed: `Speed` or None. Of each device, to tell the time of a step.
 
     Returns:
         `Plan`.
@@ -85,18 +90,25 @@ def plan(
     """
     training = training or Training()
     rows = [
-        Row(
-            layout,
-            memory(model, layout, training),
-            memory(model, layout, training, device=1),
-            traffic(model, layout, training),
-            _fits(model, layout, training, memory_bytes),
-        )
+        _row(model, layout, training, memory_bytes, speed)
         for layout in layouts(model, devices)
         if _is_possible(layout, training)
     ]
     rows.sort(key=lambda row: _order(model, row))
     return Plan(model, training, devices, memory_bytes, rows)
+
+
+def _row(model, layout, training, memory_bytes, speed):
+    held = memory(model, layout, training)
+    sent = traffic(model, layout, training)
+    return Row(
+        layout,
+        held,
+        memory(model, layout, training, device=1),
+        sent,
+        _fits(model, layout, training, memory_bytes),
+        speed and step_time(model, layout, training, held, sent, speed),
+    )
 
 
 def devices_needed(

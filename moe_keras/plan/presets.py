@@ -23,6 +23,8 @@ from moe_keras.plan.transformers import TRANSFORMERS
 _WORDS = 793_471  # vocabulary of the billion words
 _NEWS_WORDS = 100_000  # of the hundred billion
 _CANDIDATES = 8192
+_BILLION_RUN = {"tokens": 300_000, "devices": 16}
+_NEWS_RUN = {"tokens": 2_500_000, "devices": 32}
 
 
 def language_model(
@@ -66,6 +68,24 @@ def language_model(
     return Model(name, dense, (moe,), tokens, devices)
 
 
+def _baseline(name, layers, moe=(), vocabulary=_WORDS, **run):
+    """Counts a dense model of the language models' ops (appendix C)."""
+    ends = table(512, vocabulary), softmax(512, vocabulary, _CANDIDATES)
+    dense = total([*ends, *layers])
+    return Model(name, dense, moe, **{**_BILLION_RUN, **run})
+
+
+def _dense_expert(name, hidden, more_layers=0):
+    """Counts MoE-1-Wide and MoE-1-Deep: one expert, and no gate to ask.
+
+    More hidden layers of the expert are counted with the dense ones.
+    """
+    deeper = more_layers * [linear(hidden, hidden)]
+    layers = [*2 * [lstm(512, 512, 512, bias=False)], around_moe(512), *deeper]
+    expert = linear(512, hidden), linear(hidden, 512)
+    return _baseline(name, [*layers, *expert])
+
+
 def translator(
     name, experts, groups=1, k=4, hidden=2048, tokens=64 * 16_000, devices=64
 ):
@@ -107,7 +127,7 @@ def _large(name, experts, groups, devices=32):
         experts,
         groups,
         vocabulary=_NEWS_WORDS,
-        tokens=2_500_000,
+        tokens=_NEWS_RUN["tokens"],
         devices=devices,
     )
 
@@ -116,6 +136,10 @@ PRESETS = {
     model.name: model
     for model in (
         *TRANSFORMERS,
+        _baseline("lstm_2048_512", [lstm(512, 2048, 512, bias=False)]),
+        _baseline("4xlstm_512", 4 * [lstm(512, 512, 512, bias=False)]),
+        _dense_expert("moe_1_wide", 4096),
+        _dense_expert("moe_1_deep", 1024, more_layers=3),
         language_model("moe_4", 4),
         language_model("moe_32", 32),
         language_model("moe_256", 256),
@@ -126,6 +150,16 @@ PRESETS = {
             "moe_34m", 1024, 32, 1024, 1024, hidden=2048, devices=32
         ),
         language_model("moe_143m", 256, 32, 1024, 4096, 8192, devices=32),
+        _baseline(
+            "news_4xlstm_512",
+            4 * [lstm(512, 512, 512, bias=False)],
+            vocabulary=_NEWS_WORDS,
+            **_NEWS_RUN,
+        ),
+        _large("news_moe_32", 32, 1),
+        _large("news_moe_256_h", 256, 32),
+        _large("news_moe_1024_h", 1024, 32),
+        _large("news_moe_4096_h", 4096, 64),
         _large("moe_16384_h", 16_384, 128),
         _large("moe_65536_h", 65_536, 256, devices=64),
         _large("moe_131072_h", 131_072, 256, devices=128),

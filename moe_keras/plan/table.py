@@ -87,7 +87,9 @@ _HEAD = (
 def _rows(plan):
     names = [_HEAD[0], *(row.layout.name for row in plan.rows)]
     width = max(map(len, names)) + 1
-    yield f"{_HEAD[0]:{width}}" + "".join(f"{name:>10}" for name in _HEAD[1:])
+    is_timed = any(row.time for row in plan.rows)
+    head = _HEAD[1:] + (("step s", "TFLOPS") if is_timed else ())
+    yield f"{_HEAD[0]:{width}}" + "".join(f"{name:>10}" for name in head)
     for row in plan.rows:
         first = row.first
         weights = first.expert_weights + first.other_weights + first.average
@@ -103,6 +105,8 @@ def _rows(plan):
             _gb(row.traffic.reduce),
             f"{per_byte:,.0f}" if per_byte else "",
         ]
+        if row.time:
+            cells += [f"{row.time.total:.3g}", f"{row.time.teraflops:.2f}"]
         no = "" if row.fits else "  does not fit"
         name = f"{row.layout.name:{width}}"
         yield name + "".join(f"{cell:>10}" for cell in cells) + no
@@ -114,6 +118,8 @@ def _advice(plan):
         yield f"Take: {best.layout.name}"
         if best.layout.flags:
             yield f"  {best.layout.flags}"
+        if best.time:
+            yield _about_time(best.time)
         return
     have = f"{_gb(plan.memory_bytes)} GB"
     if plan.rows:
@@ -135,6 +141,14 @@ def _advice(plan):
         )
     if plan.training.optimizer == "adam":
         yield "--optimizer=factored_adam takes less (appendix D)."
+
+
+def _about_time(time):
+    return (
+        f"  A step takes {time.total:.3g} s if nothing overlaps: products "
+        f"{time.products:.3g}, exchange {time.exchange:.3g}, reduce "
+        f"{time.reduce:.3g}, passes over weights {time.weights:.3g}."
+    )
 
 
 def as_json(plan):
@@ -178,4 +192,6 @@ def _row_values(row):
         "expert_ops": row.traffic.ops,
         "ops_per_exchanged_byte": row.traffic.ops_per_byte,
         "fits": row.fits,
+        "step_seconds": row.time
+        and {**row.time._asdict(), "total": row.time.total},
     }

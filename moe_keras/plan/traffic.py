@@ -20,11 +20,14 @@ class Traffic(NamedTuple):
             forward and backward: the all-to-all.
         reduce: int. Bytes of gradients of weights that several devices hold.
         ops: int. Multiply-adds of the experts, forward and backward.
+        first_device: int. Bytes of the exchange that the first device sends,
+            and as many that it receives; no device sends more.
     """
 
     exchange: int
     reduce: int
     ops: int
+    first_device: int
 
     @property
     def ops_per_byte(self):
@@ -69,23 +72,38 @@ def traffic(model: Model, layout: Layout, training: Training) -> Traffic:
     2457600
     """
     tokens = training.tokens or model.tokens
-    visits = sum(layer.depth * _visits(layer, layout) for layer in model.moe)
+    from_first, among_all = (
+        round(4 * tokens * visits * training.activation_bytes)
+        for visits in _visits(model, layout)
+    )
     return Traffic(
-        exchange=round(4 * tokens * visits * training.activation_bytes),
+        exchange=from_first + among_all,
         reduce=_reduced(model, layout),
         ops=3 * tokens * model.expert_ops,
+        # Of what leaves the first device, as much comes back to it.
+        first_device=from_first // 2 + among_all // layout.devices,
     )
 
 
-def _visits(layer, layout):
-    """Returns how many other devices a token is sent to, on average."""
-    elsewhere = layer.k * layout.hidden * (1 - 1 / layout.experts)
-    if layout.is_mirrored:
-        return elsewhere
-    if layout.exchanges:
-        return (layout.devices - 1) / layout.batch + elsewhere
-    asked = min(layer.k, layout.experts) * layout.hidden
-    return asked * (1 - 1 / layout.devices)
+def _visits(model, layout):
+    """Counts the other devices that a token is sent to, on average.
+
+    Returns:
+        Those that the first device sends it to, and those that any device
+        does, times the depth of the layers.
+    """
+    from_first = among_all = 0.0
+    for layer in model.moe:
+        elsewhere = layer.k * layout.hidden * (1 - 1 / layout.experts)
+        if layout.is_mirrored:
+            among_all += layer.depth * elsewhere
+        elif layout.exchanges:
+            from_first += layer.depth * (layout.devices - 1) / layout.batch
+            among_all += layer.depth * elsewhere
+        else:
+            asked = min(layer.k, layout.experts) * layout.hidden
+            from_first += layer.depth * asked * (1 - 1 / layout.devices)
+    return from_first, among_all
 
 
 def _reduced(model, layout):

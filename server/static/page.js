@@ -70,6 +70,7 @@ const translates = () => offers("translate_nbest");
 function mainSignature() {
   const language = byId("target_language");
   if (language && language.value) return "translate_with_options";
+  if (offers("generate_with_options")) return "generate_with_options";
   return translates() && offers("routing") ? "routing" : "serving_default";
 }
 
@@ -129,14 +130,15 @@ async function answer(lines, signal) {
 const textInput = (name) =>
   "inputs" in state.about.signatures[name].inputs ? "inputs" : "sources";
 
-/** A continuation's subwords, asked for where the answer has none. */
+/** The subwords of a text and its continuation, which routing may show. */
 async function withProbabilities(found, lines, signal) {
-  if (found.tokens || found.target_tokens || !found.outputs) return found;
+  if (found.target_tokens || !found.outputs) return found;
   const whole = lines.map((line, i) => joined(line, found.outputs[i]));
   if (offers("routing")) {
     const input = textInput("routing");
-    return { ...(await predict("routing", { [input]: whole }, signal)), ...found };
+    return { ...found, ...(await predict("routing", { [input]: whole }, signal)) };
   }
+  if (found.tokens) return found;
   if (offers("score") && "inputs" in state.about.signatures.score.inputs)
     return { ...(await predict("score", { inputs: whole }, signal)), ...found };
   return found;
@@ -153,7 +155,8 @@ function say(text, isError = false) {
 
 const DEFAULTS = { // what stands for the default of the export
   beam_width: 0, length_penalty: -1, coverage_penalty: -1, temperature: -1,
-  top_k: -1, top_p: -1, min_length: -1, no_repeat_ngram_size: -1, seed: 0,
+  top_k: -1, top_p: -1, max_tokens: 0, min_length: -1, no_repeat_ngram_size: -1,
+  seed: 0,
 };
 
 function optionValues(name) {
@@ -178,7 +181,7 @@ function makeOptions() {
     box.append(make("label", {}, "Language", choice));
   }
   if (!translates()) {
-    const { inputs } = state.about.signatures.serving_default;
+    const { inputs } = state.about.signatures[mainSignature()];
     for (const [name, dtype] of Object.entries(inputs)) {
       if (name === "inputs" || dtype === "string") continue;
       const field = make("input", {

@@ -227,6 +227,127 @@ def test_comes_back_from_its_config_and_trains_in_fit():
     assert history["loss"][-1] < 0.9 * history["loss"][0]
 
 
+def _train_by_slices(optimizer, start, gradients):
+    """As `_train`, of the experts alone whose gradient is not zero."""
+    variable = keras.Variable(start)
+
+    @tf.function(autograph=False)
+    def step(values, indices):
+        slices = tf.IndexedSlices(values, indices, start.shape)
+        optimizer.apply([slices], [variable])
+
+    optimizer.build([variable])
+    for gradient in gradients:
+        (busy,) = np.nonzero(np.any(gradient != 0, axis=(1, 2)))
+        step.get_concrete_function(
+            tf.TensorSpec([None, *start.shape[1:]]),
+            tf.TensorSpec([None], "int64"),
+        )(tf.constant(gradient[busy]), tf.constant(busy, "int64"))
+    return variable.numpy()
+
+
+def _with_pauses(shape, steps):
+    """Gradients in which expert 0 is always busy, 3 never, others at times."""
+    start, *gradients = _gradients(shape, steps + 1)
+    idle = np.random.default_rng(5).random((steps, shape[0])) < 0.6
+    idle[:, 0], idle[:, 3] = False, True
+    for gradient, is_idle in zip(gradients, idle, strict=True):
+        gradient[is_idle] = 0.0
+    return start, gradients
+
+
+@pytest.mark.parametrize("decay_by", ["steps", "uses"])
+def test_lazy_updates_are_those_of_whole_gradients(decay_by):
+    start, gradients = _with_pauses((6, 3, 4), steps=20)
+    options = {"beta_2": 0.9, "decay_by": decay_by}
+    whole = _train(FactoredAdam(0.1, **options), start, gradients)
+    lazy = FactoredAdam(0.1, lazy=True, **options)
+    ours = _train_by_slices(lazy, start, gradients)
+    np.testing.assert_allclose(ours, whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(ours[3], start[3])  # not moved at all
+
+
+def test_lazy_and_whole_gradients_may_take_turns():
+    start, gradients = _with_pauses((6, 3, 4), steps=10)
+    whole = _train(FactoredAdam(0.1, beta_2=0.9), start, gradients)
+    variable = keras.Variable(start)
+    optimizer = FactoredAdam(0.1, beta_2=0.9, lazy=True)
+    for number, gradient in enumerate(gradients):
+        (busy,) = np.nonzero(np.any(gradient != 0, axis=(1, 2)))
+        slices = tf.IndexedSlices(gradient[busy], busy, start.shape)
+        is_whole = number % 3 == 0
+        optimizer.apply(
+            [tf.constant(gradient) if is_whole else slices], [variable]
+        )
+    np.testing.assert_allclose(variable.numpy(), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_decay_by_uses_forgets_no_expert_in_a_pause():
+    # Expert 1 rests for 50 steps between its uses: it moves as if they were
+    # not there, by the formula for its own gradients alone.
+    start, *used = _gradients((2, 3, 4), steps=5)
+    gradients = []
+    for gradient in used:
+        gradients.append(gradient)
+        pause = np.zeros_like(gradient)
+        pause[0] = gradient[0]
+        gradients += 50 * [pause]
+    ours = _train(
+        FactoredAdam(0.1, beta_2=0.9, decay_by="uses"), start, gradients
+    )
+    theirs = _by_the_formula(start[1], [g[1] for g in used], 0.1, 0.9)
+    np.testing.assert_allclose(ours[1], theirs, rtol=1e-4, atol=1e-5)
+    # By steps 0.9^50 of an average is left, 0.005, and 0.1 of the gradient's
+    # own square is all there is: a step is 1 / sqrt(0.1) = 3.2 times as long.
+    by_steps = _train(FactoredAdam(0.1, beta_2=0.9), start, gradients)
+    longer = np.abs(by_steps[1] - start[1]).mean()
+    assert longer > 2 * np.abs(ours[1] - start[1]).mean()
+
+
+def test_many_experts_are_updated_a_few_at_a_time(monkeypatch):
+    start, gradients = _with_pauses((7, 3, 4), steps=6)
+    whole = _train(FactoredAdam(0.1), start, gradients)
+    monkeypatch.setattr(moe_keras.optimizers, "_FEW", 24)  # two experts
+    for ours in (
+        _train(FactoredAdam(0.1), start, gradients),
+        _train_by_slices(FactoredAdam(0.1, lazy=True), start, gradients),
+    ):
+        np.testing.assert_allclose(ours, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_compiled_updates_are_those_of_slices():
+    start, gradients = _with_pauses((4, 3, 4), steps=6)
+    options = {"beta_2": 0.9, "decay_by": "uses"}
+    variable = keras.Variable(start)
+    optimizer = FactoredAdam(0.1, **options)
+    optimizer.build([variable])
+
+    @tf.function(jit_compile=True, autograph=False)
+    def step(gradient):
+        optimizer.update_step(gradient, variable.value, 0.1)
+        optimizer.iterations.assign_add(1)
+
+    for gradient in gradients:
+        step(tf.constant(gradient))
+    theirs = _train(FactoredAdam(0.1, **options), start, gradients)
+    np.testing.assert_allclose(variable.numpy(), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_factor_is_that_of_the_gradients():
+    start, *gradients = _gradients((3, 3, 4), steps=4)
+    theirs = _train(FactoredAdam(0.1), start, [0.25 * g for g in gradients])
+    variable = keras.Variable(start)
+    optimizer = FactoredAdam(0.1)
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient)], [variable], factor=0.25)
+    np.testing.assert_allclose(variable.numpy(), theirs, rtol=1e-5)
+
+
+def test_an_unknown_decay_is_refused():
+    with pytest.raises(ValueError, match="`decay_by` must be one of steps"):
+        FactoredAdam(decay_by="tokens")
+
+
 @pytest.mark.parametrize("name", ["beta_1", "beta_2"])
 def test_decays_out_of_range_are_refused(name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 0"):

@@ -6,9 +6,10 @@ import types
 
 import pytest
 
+from trainers.engine import served_copy
 from trainers.language_model.modes import MODES, run
 from trainers.language_model.usage import MODES as NAMES
-from trainers.language_model.usage import USAGE
+from trainers.language_model.usage import PRECISIONS, USAGE
 
 
 def _run(*arguments):
@@ -29,6 +30,10 @@ def test_help_teaches_every_mode_and_flag_and_ends_well():
 
 def test_every_mode_has_a_function():
     assert {"train_and_evaluate", *MODES} == {*NAMES}
+
+
+def test_program_knows_the_precisions_of_an_export():
+    assert PRECISIONS == served_copy.PRECISIONS
 
 
 @pytest.mark.parametrize(

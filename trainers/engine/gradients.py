@@ -8,6 +8,7 @@ times. Everything here takes such a gradient and a tensor alike.
 import tensorflow as tf
 
 from moe_keras.placement.shards import device_of
+from moe_keras.slices import ExpertSlices
 
 
 def with_values(gradient, function):
@@ -26,31 +27,9 @@ def with_values(gradient, function):
     """
     if not isinstance(gradient, tf.IndexedSlices):
         return function(gradient)
-    return tf.IndexedSlices(
+    return type(gradient)(
         function(gradient.values), gradient.indices, gradient.dense_shape
     )
-
-
-def without_repeats(gradient):
-    """Sums repeated rows, so that every row comes once.
-
-    The norm of slices is that of the gradient only if no row is repeated, and
-    optimizers differ in what they make of repeated ones.
-
-    Example:
-
-    >>> slices = tf.IndexedSlices(tf.ones((3, 1)), [4, 1, 4], [5, 1])
-    >>> once = without_repeats(slices)
-    >>> once.indices.numpy().tolist(), once.values.numpy().tolist()
-    ([4, 1], [[2.0], [1.0]])
-    """
-    if not isinstance(gradient, tf.IndexedSlices):
-        return gradient
-    indices, row_of_slice = tf.unique(gradient.indices)
-    values = tf.math.unsorted_segment_sum(
-        gradient.values, row_of_slice, tf.size(indices)
-    )
-    return tf.IndexedSlices(values, indices, gradient.dense_shape)
 
 
 class GradientSum:
@@ -131,7 +110,7 @@ class GradientSum:
                     indices=rows,
                     updates=tf.zeros_like(values),
                 )
-            return tf.IndexedSlices(values, rows, self._variable.shape)
+            return ExpertSlices(values, rows, self._variable.shape)
 
 
 def _all_rows(gradient):

@@ -1,10 +1,13 @@
 """The optimizers: Adam in one pass over memory, and a factored one."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from moe_keras import FactoredAdam
-from moe_keras.optimizers import fused_adam
+from moe_keras.optimizers import fused_adam, lazy_adam
+from trainers.engine.gradients import with_values
 
 
 @keras.saving.register_keras_serializable(package="trainers")
@@ -16,6 +19,14 @@ class FusedAdam(keras.optimizers.Adam):
     few operations for each, so that Adam can cost more than the model; the
     fused kernel reads and writes everything once. The numbers are Adam's.
 
+    With `lazy=True` a gradient of slices, as of an embedding, moves these rows
+    alone, weights and moments. That is another optimizer: Adam's moments of a
+    row decay also while the row has no gradient, and go on moving it.
+
+    Args:
+        lazy: bool.
+        **kwargs: As of `keras.optimizers.Adam`.
+
     Example:
 
     >>> optimizer = FusedAdam(learning_rate=0.001)
@@ -25,35 +36,76 @@ class FusedAdam(keras.optimizers.Adam):
     [0.999, 2.001]
     """
 
+    def __init__(self, *args, lazy=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
     def update_step(self, gradient, variable, learning_rate):
         if self.amsgrad:
             raise ValueError("`amsgrad` is not supported. Received: True")
         index = self._get_variable_index(variable)
         moments = self._momentums[index], self._velocities[index]
-        fused_adam(self, gradient, variable, moments, learning_rate)
+        is_slices = isinstance(gradient, tf.IndexedSlices)
+        update = lazy_adam if self.lazy and is_slices else fused_adam
+        update(self, gradient, variable, moments, learning_rate)
+
+    def get_config(self):
+        return {**super().get_config(), "lazy": self.lazy}
 
 
-# By the name of `LoopConfig.optimizer`.
-OPTIMIZERS = {"adam": FusedAdam, "factored_adam": FactoredAdam}
+# By the name of `LoopConfig.optimizer`. What is lazy takes the gradients of
+# busy experts and of the rows of tables that were read, and visits no others.
+OPTIMIZERS = {
+    "adam": FusedAdam,
+    "lazy_adam": functools.partial(FusedAdam, lazy=True),
+    "factored_adam": FactoredAdam,
+    "lazy_factored_adam": functools.partial(FactoredAdam, lazy=True),
+}
 
 
-def apply_on_replica(optimizer, gradients, variables):
+def apply_scaled(optimizer, gradients, variables, factor):
+    """Applies gradients times a factor, which is mostly that of clipping.
+
+    Args:
+        optimizer: Keras optimizer. `FactoredAdam` multiplies as it goes, and
+            saves a pass over memory.
+        gradients: List of tensors or `tf.IndexedSlices`.
+        variables: List of Keras variables.
+        factor: Scalar tensor.
+    """
+    if isinstance(optimizer, FactoredAdam):
+        optimizer.apply(gradients, variables, factor)
+    else:
+        optimizer.apply(_scaled(gradients, factor), variables)
+
+
+def _scaled(gradients, factor):
+    return [
+        with_values(g, lambda values: values * tf.cast(factor, values.dtype))
+        for g in gradients
+    ]
+
+
+def apply_on_replica(optimizer, gradients, variables, factor):
     """`optimizer.apply` for gradients that are summed over replicas already.
 
-    Each replica updates copies of its own, and they stay equal, because the
-    gradients are. `apply` would sum once more, and cannot stand in a branch
-    of the graph: there replicas must not talk to each other. Under a layout,
-    where shards have their gradients beside them, it would take the sum of
-    all of them, over one replica, on the device of the moment.
+    Each replica updates its own copies, and they stay equal, because the
+    gradients are equal. `apply` would sum the gradients once more, and it
+    cannot run in a branch of the graph, where replicas must not communicate.
+    Under a layout each shard has its gradient on its own device; `apply` would
+    sum all of them, over one replica, on the current device.
 
     Args:
         optimizer: One of `OPTIMIZERS`, whose updates are operations on the
             handles of variables: within replicas those of their copies.
         gradients: List of tensors, the same on all replicas.
         variables: List of Keras variables, those it was built with.
+        factor: Scalar tensor. The gradients are multiplied by it.
     """
     rate = optimizer._get_current_learning_rate()
-    for gradient, variable in zip(gradients, variables, strict=True):
+    for gradient, variable in zip(
+        _scaled(gradients, factor), variables, strict=True
+    ):
         optimizer.update_step(gradient, variable.value, rate)
     tf.raw_ops.AssignAddVariableOp(
         resource=optimizer.iterations.value.handle,

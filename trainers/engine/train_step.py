@@ -1,6 +1,5 @@
 """One update of the weights, from one batch or from several."""
 
-import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -12,12 +11,9 @@ from moe_keras.placement.replicas import (
     sum_over_replicas,
 )
 from moe_keras.placement.shards import device_of
-from trainers.engine.gradients import (
-    GradientSum,
-    with_values,
-    without_repeats,
-)
-from trainers.engine.optimizer import apply_on_replica
+from moe_keras.slices import without_repeats
+from trainers.engine.gradients import GradientSum, with_values
+from trainers.engine.optimizer import apply_on_replica, apply_scaled
 
 
 class StepResult(NamedTuple):
@@ -55,7 +51,9 @@ class TrainStep:
     latter, all k batches would have to be in memory at once. Layers that move
     something by themselves once an update, as the bias of `BiasBalancedGate`,
     are told of k: it is set as their `batches_per_update`, where they have
-    that attribute.
+    that attribute. Layers that can hand over the gradients of their busy
+    experts alone do so if the optimizer is lazy: their `sparse_gradients` is
+    set.
 
     A step whose loss or gradient is not finite updates nothing: neither
     weights nor the state of the optimizer. Weights without a gradient, which
@@ -130,9 +128,12 @@ class TrainStep:
         self._loss_scale = loss_scale
         self._rows_of_replica = rows_of_replica
         self._strategy = model.distribute_strategy
+        is_lazy = getattr(optimizer, "lazy", False)
         for layer in model._flatten_layers():
             if hasattr(layer, "batches_per_update"):
                 layer.batches_per_update = accumulate_steps
+            if is_lazy and hasattr(layer, "sparse_gradients"):
+                layer.sparse_gradients = True
         self._states = model.non_trainable_weights
         if accumulate_steps > 1:
             self._add_sums()
@@ -243,16 +244,17 @@ class TrainStep:
         variables = self._model.trainable_variables
         gradients, norm = _sum_gradients(gradients, variables)
         loss = means.pop("loss")
-        cut, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
         is_finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-        update = self._optimizer.apply
+        # The global norm is clipped by one factor for all gradients.
+        factor = self._clip_norm / tf.maximum(norm, self._clip_norm)
+        update = apply_scaled
         if num_replicas() > 1 or any(map(is_split, variables)):
-            update = functools.partial(apply_on_replica, self._optimizer)
+            update = apply_on_replica
 
         def apply():
             if self._on_gradients:
                 self._on_gradients(gradients, variables)
-            update(cut, variables)
+            update(self._optimizer, gradients, variables, factor)
             return True
 
         def restore():
@@ -338,9 +340,10 @@ def _check_all_are_there(gradients, variables):
 def _sum_gradients(gradients, variables):
     """Sums gradients over replicas, and takes their global norm.
 
-    A weight of which replicas have different parts has a gradient that is
-    summed already, and only part of it is here: its norm is what is summed.
-    Replicas sum the others as tensors, since each has slices of its own rows.
+    If replicas have different parts of a weight, its gradient is already
+    summed, and only a part of it is here: then only the norm is summed over
+    replicas. Gradients of other weights are summed as tensors, because each
+    replica has those of its own rows.
     """
     if num_replicas() == 1:
         return gradients, tf.linalg.global_norm(gradients)

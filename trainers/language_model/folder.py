@@ -49,7 +49,7 @@ class LmFolder(RunFolder):
         self.export_path = self.path / "export"
 
     def vocabulary_path(self, kind):
-        """Where the vocabulary is, of the kind `LmConfig.vocabulary_kind`."""
+        """Returns the path of a vocabulary of this kind."""
         return self.path / VOCABULARIES[kind][1]
 
     def save_vocabulary(self, config, vocabulary):
@@ -81,11 +81,24 @@ class LmFolder(RunFolder):
 
 
 def build_model(config):
-    """A language model with fresh weights, of the configured precision."""
+    """Builds a language model with fresh weights, as an `LmConfig` says."""
+    return build_language_model(config.model, config.precision)
+
+
+def build_language_model(config, precision):
+    """Builds a language model with fresh weights.
+
+    Args:
+        config: `LanguageModelConfig`.
+        precision: str, name of a dtype policy of Keras.
+
+    Returns:
+        A built `LanguageModel`.
+    """
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
+    keras.config.set_dtype_policy(precision)
     try:
-        model = LanguageModel(config.model, name="language_model")
+        model = LanguageModel(config, name="language_model")
     finally:
         keras.config.set_dtype_policy(before)
     with uncounted(model):  # under a strategy only replicas can count

@@ -59,6 +59,13 @@ def _generate(model_dir, paths, flags):
     write_groups(continue_lines, groups)
 
 
+def _export(model_dir, _, flags):
+    path = task.export(
+        model_dir, flags.set, flags.export_precision, flags.max_length
+    )
+    say(path)
+
+
 def _experts(model_dir, _, flags):
     study_experts(model_dir, flags.test, flags.labels, say)
 
@@ -68,6 +75,7 @@ MODES = {
     "evaluate": _evaluate,
     "score": _score,
     "generate": _generate,
+    "export": _export,
     "average": average_mode(LmFolder),
     "experts": _experts,
 }

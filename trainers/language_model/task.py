@@ -1,4 +1,4 @@
-"""What there is to do with a language model: train and evaluate.
+"""Trains, evaluates and exports a language model.
 
 Every function takes a configuration or a folder; flags are the business of
 `trainers.lm` alone.
@@ -12,6 +12,7 @@ import tensorflow as tf
 from language_model.batches import line_batches, running_batches
 from language_model.corpora import open_lines
 from language_model.generate import TextGenerator
+from language_model.serving.served import MAX_LENGTH
 from language_model.softmax import SampledSoftmax
 from trainers.engine import job
 from trainers.engine.batches import SharedBatches
@@ -27,6 +28,11 @@ from trainers.language_model.evaluation import (
 )
 from trainers.language_model.fields import identity, score_identity
 from trainers.language_model.folder import LmFolder
+from trainers.language_model.serving import (
+    check_export,
+    export_model,
+    sample_seeds,
+)
 from trainers.language_model.vocabulary import (
     make_vocabulary,
     with_vocabulary,
@@ -38,7 +44,7 @@ _SAMPLES = 5  # texts that are shown at the end
 
 
 def train_and_evaluate(config, model_dir, log=print, options=None):
-    """Trains a language model, or goes on with one, and evaluates it.
+    """Trains a language model, or goes on with one, and exports it.
 
     Args:
         config: `LmConfig`.
@@ -59,7 +65,7 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
 
 
 class LanguageModelJob(job.Job):
-    """What a language model does at each point of a run; see `Job`."""
+    """The training run of a language model, step by step; see `Job`."""
 
     def read_corpora(self, log):
         del log
@@ -113,12 +119,21 @@ class LanguageModelJob(job.Job):
         config, test = self.config, self.corpora["test"]
         found = _evaluate_model(config, model, vocabulary, test, None, log)
         generate = TextGenerator(model, vocabulary, config.generate)
-        found["samples"] = generate([""], count=_SAMPLES)[0]
+        texts = generate(_SAMPLES * [""], seeds=sample_seeds(config, _SAMPLES))
+        found["samples"] = [text for [text] in texts]
         found["tokens"] = steps * config.batches.tokens_per_batch
         return found
 
+    def export(self, model, vocabulary, results):
+        return export_model(
+            self.config, self.folder, model, vocabulary, results
+        )
+
     def show_results(self, results, log):
         report.show_results(results, log)
+
+    def check_export(self, path, results, log):
+        check_export(path, self.config, results, log)
 
     def show_next_commands(self, log):
         report.show_next_commands(self.folder, log)
@@ -143,6 +158,27 @@ def evaluate(model_dir, test=None, labels=None, log=print):
     found = _evaluate_model(config, model, vocabulary, corpus, labels, log)
     report.show_results(found, log)
     return found
+
+
+def export(model_dir, changes=(), precision="float32", max_length=MAX_LENGTH):
+    """Writes a new version of the SavedModel.
+
+    Args:
+        model_dir: str or path of a folder with a trained model.
+        changes: List of `"field=value"`, for the fields of `generate`.
+        precision: str. `float32` or `bfloat16`, of weights and products.
+        max_length: int. Subwords of a text that are read.
+
+    Returns:
+        Path of the version's folder.
+    """
+    folder = LmFolder(model_dir)
+    config = folder.load_config(changes)
+    results = folder.load_results(folder.load_config())
+    model, vocabulary = folder.load_model(config)
+    return export_model(
+        config, folder, model, vocabulary, results, precision, max_length
+    )
 
 
 def training_loss(model, batch, sampled=None, carried=None):

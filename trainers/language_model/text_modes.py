@@ -11,8 +11,8 @@ best first:
 
     0 ||| translation ||| -1.25
 
-`--mode=generate` writes a continuation of each line, the line in front, or
-with --samples=N so many, as `LINE ||| TEXT`, lines counted from 0.
+`--mode=generate` writes each line with a continuation. With --samples=N it
+writes N continuations as `LINE ||| TEXT`, with LINE from 0.
 
 Log probabilities are natural ones.
 """

@@ -6,19 +6,25 @@ Importing it imports no TensorFlow: a wrong flag is refused at once.
 from trainers.engine.program.usage import TRAINING, WORKER_FLAGS, Usage
 
 _TEXT_MODES = ("score", "generate")
-MODES = (TRAINING, "evaluate", *_TEXT_MODES, "average", "experts")
+_READERS = (*_TEXT_MODES, "export")
+MODES = (TRAINING, "evaluate", *_READERS, "average", "experts")
 USAGE = Usage(
     modes_of_flag={
         **dict.fromkeys(("train", "dev", *WORKER_FLAGS), (TRAINING,)),
         "test": (TRAINING, "evaluate", "experts"),
-        "set": (TRAINING, "generate"),
+        "set": (TRAINING, "generate", "export"),
         "rerank": ("score",),
         "samples": ("generate",),
         "labels": ("evaluate", "experts"),
         "average_of": ("average",),
+        "export_precision": ("export",),
+        "max_length": ("export",),
     },
     modes_of_paths=_TEXT_MODES,
 )
+
+# As `trainers.engine.served_copy` has it, which a test compares.
+PRECISIONS = ("float32", "bfloat16")
 
 # Names of presets, which trainers/language_model/presets.py has: a test
 # compares them.

@@ -1,4 +1,4 @@
-"""What there is to do with a translator: train, evaluate, export.
+"""Trains, evaluates and exports a translator.
 
 Every function takes a configuration or a model folder; flags are the business
 of `trainers.nmt` alone.
@@ -71,7 +71,7 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
 
 
 class TranslationJob(job.Job):
-    """What a translator does at each point of a run; see `Job`."""
+    """The training run of a translator, step by step; see `Job`."""
 
     def check(self):
         config, folder = self.config, self.folder

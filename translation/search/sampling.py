@@ -212,7 +212,7 @@ def draw(scores, sampling, uniform):
 
 
 def _left(scores_NV, heat_NV, top_k_N1, top_p_N1):
-    """Whether top-k and top-p leave a token; of equal ones the lower ids.
+    """Whether top-k and top-p keep a token; of equal ones the lower ids.
 
     The most probable tokens are sorted, no more of them than it takes: to
     sort a vocabulary is many times as dear as a step of a small model.
@@ -291,7 +291,7 @@ def _without(scores_NV, forbidden_ids):
 
 
 def _only(allowed_NV, scores_NV, token, where_N):
-    """In some rows the score of one token alone, in others those allowed."""
+    """Allow one token alone in some rows, and all allowed ones elsewhere."""
     is_token_V = tf.range(tf.shape(scores_NV)[1]) == token
     only_NV = tf.where(is_token_V, scores_NV, NEVER)
     return tf.where(where_N[:, tf.newaxis], only_NV, allowed_NV)
@@ -307,7 +307,7 @@ def _of_outputs(sentence_N, memory, constraints):
 
 
 def _growing():
-    """For the attention `(N, S)` of each step."""
+    """Make an empty list for the attention `(N, S)` of each step."""
     return tf.TensorArray(
         tf.float32, 0, dynamic_size=True, element_shape=[None, None]
     )

@@ -254,17 +254,20 @@ class ServedTranslator(ServedModel):
             min_length=min_length,
             no_repeat_ngram_size=no_repeat_ngram_size,
         )
+
+        def usual(size):
+            return sampling_of(self.options, tf.zeros([size], tf.int64))
+
         sampling = sampling_options(
-            self.options, size, temperature, top_k, top_p, seed
+            usual(size), temperature, top_k, top_p, seed
         )
-        no_number = tf.zeros([missing], tf.int64)
         found = self._best(
             self.source_ids(inputs),
             prefix_ids=self._prefix_ids(tf.broadcast_to(prefix, [size])),
             sentence_options=joined(
                 sentences, same_for_all(self.options, missing)
             ),
-            sampling=joined(sampling, sampling_of(self.options, no_number)),
+            sampling=joined(sampling, usual(missing)),
         )
         found = self._if_known(
             target_language, self._texts(found, inputs, size)

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from translation.search.beam_options import SentenceOptions, same_for_all
 from translation.search.sampling import Sampling
-from translation.search.translate import sampling_of
 
 # Penalties beyond it are cut to it. They are below 2 in practice.
 MAX_PENALTY = 10.0
@@ -52,12 +51,11 @@ def sentence_options(options, size, **wanted):
     )
 
 
-def sampling_options(options, size, temperature, top_k, top_p, seed):
-    """Reads how to draw translations.
+def sampling_options(default, temperature, top_k, top_p, seed):
+    """Reads how to draw outputs.
 
     Args:
-        options: `BeamOptions` of the export.
-        size: int32 scalar, B.
+        default: `Sampling` of B strings, for what is not wanted.
         temperature, top_k, top_p, seed: Tensors.
 
     Returns:
@@ -66,15 +64,15 @@ def sampling_options(options, size, temperature, top_k, top_p, seed):
 
     Example:
 
-    >>> from translation.search.beam_options import BeamOptions
+    >>> default = Sampling([1.0, 1.0], [0, 0], [0.9, 0.9], [[1, 0], [1, 0]])
     >>> sampling = sampling_options(
-    ...     BeamOptions(), 2, tf.constant([-1.0, 0.5]), tf.constant([7]),
+    ...     default, tf.constant([-1.0, 0.5]), tf.constant([7]),
     ...     tf.constant([2.0, float("nan")]), tf.constant([3])
     ... )
-    >>> [x.numpy().tolist() for x in sampling]
-    [[1.0, 0.5], [7, 7], [1.0, 1.0], [[3, 0], [3, 0]]]
+    >>> [x.numpy().round(1).tolist() for x in sampling]
+    [[1.0, 0.5], [7, 7], [1.0, 0.9], [[3, 0], [3, 0]]]
     """
-    default = sampling_of(options, tf.zeros([size], tf.int64))
+    size = tf.size(default.temperature)
     seed_B = tf.broadcast_to(tf.cast(seed, tf.int64), [size])
     share_B = tf.where(top_p > 0.0, tf.minimum(top_p, 1.0), default.top_p)
     return Sampling(

@@ -186,6 +186,7 @@ def _differentiate_on(device, function, tensors):
                 gradients = tape.gradient(
                     tf.nest.flatten(outputs), sources, list(d_outputs)
                 )
+                gradients = [_whole(gradient) for gradient in gradients]
             d_tensors = gradients[: len(tensors)]
             if not variables:
                 return d_tensors
@@ -194,3 +195,9 @@ def _differentiate_on(device, function, tensors):
         return outputs, backward
 
     return run(*tensors)
+
+
+def _whole(gradient):
+    """A gradient without slices, which no verb of a mesh takes."""
+    is_slices = isinstance(gradient, tf.IndexedSlices)
+    return tf.convert_to_tensor(gradient) if is_slices else gradient

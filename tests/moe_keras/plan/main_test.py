@@ -48,6 +48,28 @@ def test_program_says_when_no_number_of_devices_is_enough(capsys):
     assert "No number of devices is enough" in printed
 
 
+def test_program_tells_the_time_of_a_step(capsys):
+    speed = "--teraflops=1.6", "--network_gb_s=1.25", "--memory_gb_s=200"
+    code, printed = _run(
+        capsys, "--preset=moe_65536_h", "--optimizer=factored_adam", *speed
+    )
+    assert code == 0
+    assert "step s    TFLOPS" in printed and "A step takes 4." in printed
+    _, printed = _run(capsys, "--preset=moe_4", *speed, "--json")
+    [first, *_] = json.loads(printed)["layouts"]
+    seconds = first["step_seconds"]
+    parts = ("products", "exchange", "reduce", "weights")
+    assert seconds["total"] == pytest.approx(sum(seconds[x] for x in parts))
+    with pytest.raises(SystemExit, match="needs all of --teraflops"):
+        main(["--preset=moe_4", "--teraflops=1"])
+
+
+def test_dense_model_has_one_layout(capsys):
+    code, printed = _run(capsys, "--preset=4xlstm_512")
+    assert code == 0 and "Take: replicas\n" in printed
+    assert "mesh" not in printed and "shared out" not in printed
+
+
 def test_json_has_all_layouts_in_bytes(capsys, tmp_path):
     path = tmp_path / "sizes.json"
     layer = {"depth": 4, "hidden_dim": 8, "num_experts": 6, "k": 2}

@@ -33,7 +33,7 @@ def test_trains_logs_and_evaluates_on_time(tmp_path):
 @pytest.mark.parametrize(
     "field, message",
     [
-        ({"optimizer": "sgd"}, "`optimizer` must be one of adam, f"),
+        ({"optimizer": "sgd"}, "`optimizer` must be one of adam, l"),
         ({"patience": -1}, "`patience` must not be negative"),
         ({"average_decay": 1.0}, "`average_decay` must be at least 0"),
     ],

@@ -1,9 +1,11 @@
 """Training a small language model: what it leaves, and exact resume."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from language_model.batches import BatchOptions
 from language_model.config import LanguageModelConfig
@@ -58,6 +60,35 @@ def test_run_leaves_figures_and_a_model(config, tmp_path):
     assert words.vocab_size == model.config.vocab_size == 4 + 10
     assert len(routing_layers(model)) == 1
     assert any(line.startswith("Perplexity") for line in lines)
+    # What was exported writes what the trained model has written.
+    said = [line for line in lines if line.startswith("SavedModel")]
+    assert said and "writes 5 of 5 of these texts to the letter" in said[0]
+    card = json.loads(
+        (tmp_path / "run/export/1/assets.extra/card.json").read_text()
+    )
+    assert card["figures"]["perplexity"] == results["perplexity"]
+    assert card["data"]["train"] == "train.txt"
+    assert str(tmp_path) not in json.dumps(card)
+
+
+@pytest.mark.slow
+def test_export_takes_another_precision_and_other_options(config, tmp_path):
+    task.train_and_evaluate(config, tmp_path / "run", lambda line: None)
+    half = task.export(tmp_path / "run", ["temperature=0"], "bfloat16", 5)
+    assert half == tmp_path / "run/export/2"
+    card = json.loads((half / "assets.extra/card.json").read_text())
+    assert card["generate"]["temperature"] == 0
+    assert card["sizes"]["max_subwords"] == 5
+    assert card["sizes"]["weights_dtypes"] == ["bfloat16", "float32"]
+    lines = tf.constant(LINES)
+    whole = tf.saved_model.load(str(tmp_path / "run/export/1"))
+    found, expected = (
+        loaded.signatures["score"](inputs=lines)["token_log_probs"].numpy()
+        for loaded in (tf.saved_model.load(str(half)), whole)
+    )
+    # Eight bits of a mantissa are steps of 0.4 %, through five layers.
+    np.testing.assert_allclose(found, expected, rtol=0.03, atol=0.01)
+    assert np.any(found != expected)
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ class LoopConfig:
     decay_from: float = 0.0  # fraction of training before the others fall
     final_rate: float = 0.0  # fraction of the peak that they fall to
     adam_beta_2: float = 0.98  # decay of Adam's second moment
-    optimizer: str = "adam"  # or factored_adam: little memory for experts
+    optimizer: str = "adam"  # factored_adam: less memory; lazy_: only the busy
     clip_norm: float = 5.0  # global norm of the gradient is cut to this
     accumulate_steps: int = 1  # batches whose gradients make one update
     loss_scale: float = 0.0  # first factor of the loss, for float16; 0: none

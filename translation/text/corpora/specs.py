@@ -1,4 +1,4 @@
-"""What people write for corpora: `NAME`, `NAME@WEIGHT`, joined by commas."""
+"""Parses the text that names corpora: `NAME@WEIGHT`, joined by commas."""
 
 import re
 from typing import NamedTuple
@@ -7,6 +7,7 @@ from translation.text.text_files import CorpusError
 
 _COMMA = re.compile(r"(?<!\\),")
 _WEIGHTED = re.compile(r"(?P<name>.+)(?<!\\)@(?P<weight>\d+\.?\d*|\.\d+)")
+_LAST_SLASH = re.compile(r"/+(?=@[\d.]+$|$)")
 _ESCAPED = re.compile(r"\\([,@])")
 
 
@@ -67,7 +68,7 @@ def _parsed(written):
 
 
 def hints(part, parts):
-    """What a spec may have meant where a corpus of it is not there.
+    """Say what a spec may have meant if a corpus of it is not there.
 
     Args:
         part: `CorpusSpec`, the one that is not there.
@@ -87,7 +88,7 @@ def hints(part, parts):
 
 
 def escaped(part):
-    """How to write a part whose `@` belongs to its name, in words."""
+    """Say how to write a part whose `@` belongs to its name."""
     name, _, number = part.written.rpartition("@")
     return f"if it belongs to the name, write '{name}\\@{number}'"
 
@@ -132,8 +133,11 @@ def without_folders(spec):
 
     >>> without_folders("/home/me/a@2,~/b.tsv@1,tfds:wmt14_translate/fr-en@1")
     'a@2,b.tsv@1,tfds:wmt14_translate/fr-en@1'
+    >>> without_folders("/home/me/news/@1,/home/me/more/")
+    'news@1,more'
     """
+    parts = (_LAST_SLASH.sub("", part.strip()) for part in _COMMA.split(spec))
     return ",".join(
         part if part.startswith("tfds:") else part.rpartition("/")[2]
-        for part in (part.strip() for part in _COMMA.split(spec))
+        for part in parts
     )

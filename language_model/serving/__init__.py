@@ -1,0 +1,1 @@
+"""The SavedModel of a language model, for servers."""
