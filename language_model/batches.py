@@ -25,7 +25,7 @@ _CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class BatchOptions:
-    """How lines become batches.
+    """Options of the pipeline from lines to batches.
 
     Raises:
         ValueError: if a size is below 1.

@@ -87,7 +87,7 @@ class FileLines:
         return JoinedLines(parts)
 
     def contents(self):
-        """What tells these files from others: names, sizes, digests."""
+        """Describe these files so that others differ: names, sizes, digests."""
         return [
             {
                 "file": path.name,
@@ -154,7 +154,7 @@ class MadeLines:
         return MadeLines(self._lines[index::count], self.name)
 
     def contents(self):
-        """What tells these lines from others."""
+        """Describe these lines so that others differ."""
         text = "\n".join(self._lines).encode()
         return [{"name": self.name, "sha256": hashlib.sha256(text).hexdigest()}]
 
@@ -201,7 +201,7 @@ class TfdsLines:
         return _Shard(self, index, count)
 
     def contents(self):
-        """What tells this split from others."""
+        """Describe this split so that others differ."""
         return [{"name": self.name, "lines": self._info.num_examples}]
 
 
@@ -271,7 +271,7 @@ class JoinedLines:
         return JoinedLines(parts, self.weights)
 
     def contents(self):
-        """What tells these lines from others."""
+        """Describe these lines so that others differ."""
         return [one for part in self._parts for one in part.contents()]
 
 

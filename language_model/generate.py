@@ -21,7 +21,7 @@ _CHUNK = 512  # tokens whose logits are in memory at once
 
 @dataclasses.dataclass(frozen=True)
 class GenerateOptions:
-    """How texts are continued.
+    """Options of the continuation of texts.
 
     Raises:
         ValueError: when a field is out of range, naming it.

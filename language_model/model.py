@@ -76,7 +76,7 @@ class LanguageModel(keras.Model):
         return self.softmax.logits(outputs)
 
     def features(self, ids, state=None, training=False):
-        """What the softmax reads, for those who score few of V subwords.
+        """Compute what the softmax reads, for callers that score few subwords.
 
         Args:
             ids, state, training: As in the call.

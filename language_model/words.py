@@ -84,7 +84,7 @@ class WordVocabulary(tf.Module):
 
     @property
     def sha256(self):
-        """Of words and counts: str of 64 hexadecimal digits."""
+        """SHA-256 of words and counts: str of 64 hexadecimal digits."""
         return hashlib.sha256(self._as_text().encode()).hexdigest()
 
     @property

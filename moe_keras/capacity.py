@@ -129,8 +129,8 @@ def room_on_replica(expert_index, num_experts, capacity, mask=None):
     until_RKE = tf.cumsum(load_RKE, axis=1)
     before_RKE = until_RKE - load_RKE
     index = replica_index()
-    # Ahead of my j-th choices are those of replicas before me up to their
-    # j-th, of those behind me up to the one before.
+    # These choices come before my j-th ones: all up to the j-th of replicas
+    # before me, and all up to the (j-1)-th of replicas behind me.
     ahead_KE = tf.reduce_sum(until_RKE[:index], 0)
     ahead_KE += tf.reduce_sum(before_RKE[index + 1 :], 0)
     last_KE = tf.minimum(until_RKE[index], capacity - ahead_KE)
@@ -138,7 +138,7 @@ def room_on_replica(expert_index, num_experts, capacity, mask=None):
 
 
 def _load_by_choice(expert_KN, num_experts):
-    """How many j-th choices fell on each expert: `(K, E)`."""
+    """Count the j-th choices of each expert: `(K, E)`."""
     most = expert_KN.shape[0]
     if most is None:
         most = num_experts  # a token has none of them twice

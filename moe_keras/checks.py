@@ -11,7 +11,7 @@ import numbers
 
 
 def given(**arguments):
-    """Those that are not None, for arguments that may be left out.
+    """Return the arguments that are not None.
 
     Example:
 

@@ -473,7 +473,7 @@ def is_factored(shape):
 
 
 def _shard_of_average(shard, shape, name):
-    """What of the whole's averages those of a shard are: its experts'."""
+    """The slice of the full average that a shard's average holds."""
     if shard.part_shape[1:] != tuple(shard.shape[1:]):
         raise ValueError(
             "`FactoredAdam` needs experts whose kernels are whole, and the "

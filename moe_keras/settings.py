@@ -38,8 +38,8 @@ def read_value(name, text, kinds):
         name: str, for the error: what takes the value.
         text: str.
         kinds: Sequence of the types that it takes: one of int, float (finite),
-            bool, str and tuple (of whole numbers); `NoneType` beside it where
-            None is a value as well.
+            bool, str and tuple (of whole numbers), and `NoneType` if None is a
+            value as well.
 
     Returns:
         A value of one of these types.

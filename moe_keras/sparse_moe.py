@@ -103,7 +103,7 @@ class SparseMoE(FixedArguments, keras.layers.Layer):
         seed: int. Seed of the gate's noise; only without `gate`.
         shared_expert: Keras layer `(N, D) -> (N, D')` that every token visits,
             or stacked experts such as `GatedFeedForwardExperts(1, hidden_dim)`,
-            all of which every token visits. None for none.
+            and every token visits all of them. None for none.
         shared_gate: "sigmoid" for a gate of the shared expert with a kernel of
             its own, or None.
         log_figures: bool. Whether `fit` and `evaluate` have the figures in

@@ -1,4 +1,4 @@
-"""What happens to the hidden layer of experts whose weights are stacked.
+"""The activation between the two layers of stacked experts.
 
 C: rows    H: hidden size
 """
@@ -23,7 +23,7 @@ _BACKWARD_OF_OUTPUT = {
 
 
 class Activation(NamedTuple):
-    """What happens to the hidden layer.
+    """The activation of the hidden layer, forward and backward.
 
     Attributes:
         apply: Function `(tensor (C, H), expert index) -> (C, H)`, which
@@ -47,7 +47,7 @@ class Activation(NamedTuple):
     backward: Any = None
 
     def to_keep(self, before, after):
-        """What `replay` needs, of the hidden layer before and after."""
+        """Choose what `replay` needs: the hidden layer before or after."""
         return after if self.backward else before
 
     def replay(self, kept, expert):

@@ -78,7 +78,7 @@ def feed_forward_blocks(rows, counts, weights, activation, recompute=False):
 
 
 class _Blocks:
-    """Where the blocks of a segmented tensor begin and end, and whose they are.
+    """The place and the expert of each block of a segmented tensor.
 
     Args:
         rows: Tensor `(S, D)`.
@@ -150,8 +150,8 @@ class _Blocks:
     def seed(self, block):
         """A number for the activation, such as the seed of its dropout.
 
-        That of an expert's first block is the expert itself, and all blocks
-        have numbers of their own.
+        The first block of an expert has the number of the expert, and no two
+        blocks have the same number.
         """
         place = tf.gather(self.place_M, block)
         return tf.gather(self.expert_M, block) + self.num_experts * place

@@ -12,7 +12,7 @@ from moe_keras.custom_gradient import custom_gradient
 from moe_keras.placement.placement import current_placement
 from moe_keras.xla import is_compiled_by_xla
 
-# Layers of which each row of results depends on one row of inputs.
+# Layers whose results depend, row by row, on one row of inputs.
 _PLAIN = (
     keras.Sequential,
     keras.layers.InputLayer,
@@ -44,8 +44,8 @@ class ExpertList(FixedArguments, keras.layers.Layer):
     with empty slots, which make no difference to them: that is faster.)
 
     *Within XLA* (`jit_compile=True`) shapes are static, so there every expert
-    is called with all its C slots, in which zeros stand where no token is.
-    Their results are dropped, and the gradient of those is zero. This is
+    is called with all its C slots; slots without a token hold zeros. Their
+    results are dropped, and the gradient of these results is zero. This is
     right for experts that treat each row by itself. Experts with statistics
     or other variables that are not trained do more, and in training are
     refused there.

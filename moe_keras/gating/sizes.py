@@ -1,4 +1,4 @@
-"""What programs know of an MoE layer, and what they want to know of its gate.
+"""The sizes that determine a gate, and what the gate costs.
 
 D: depth    E: experts    K: experts per token    G: groups of experts
 """

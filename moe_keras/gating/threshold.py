@@ -27,7 +27,7 @@ class ThresholdGate(Router):
     """Takes experts until their probability reaches a mass, at most `k_max`.
 
     With `p = softmax(x W_gate)` over all experts, a token takes its most
-    probable expert, and then the next as long as the p of those that it has
+    probable expert, and then the next ones as long as the p of its experts
     sum to less than `mass`. Where the router is sure, one expert is enough;
     where it is in doubt, it takes several.
 

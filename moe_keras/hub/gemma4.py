@@ -1,7 +1,7 @@
 """Gemma 4, the mixture of 26 B parameters.
 
 Its router is a layer beside the experts and stays as it is: it gives the
-experts a weight for each token and expert, k of which are not 0.
+experts a weight for each token and expert, and k of these are not 0.
 
 N: tokens    D: depth    E: experts    K: experts per token
 """
@@ -53,5 +53,8 @@ GEMMA4 = Family(
         ".Gemma4TextDecoderBlock"
     ),
     call=_call,
+    bank=lambda decoder: decoder.moe_expert_bank,
+    kernels=("gate_proj", "up_proj", "down_proj"),
+    routers=lambda decoder: (decoder.moe_router,),
     replaces=lambda decoder: getattr(decoder, "moe_expert_bank", None),
 )

@@ -1,10 +1,10 @@
 """The padding of a prompt, while `generate` reads it.
 
-keras-hub's `generate` reads a prompt with all the room for the answer behind
-it, and tells most decoders nothing of what is padding: causal attention needs
-no word of it. Experts do, or they compute the whole room for nothing. Blocks
-are called through layers that have no argument for it, so that it is handed
-down in a context, which each thread has for itself.
+keras-hub's `generate` reads a prompt together with the empty room for the
+answer, and does not tell most decoders which places are padding: causal
+attention does not need to know. Experts do, or they compute the whole room for
+nothing. The layers that call the blocks have no argument for a mask, so a
+context variable hands it down; each thread has its own.
 
 B: batch    T: time
 """

@@ -1,4 +1,4 @@
-"""How much of the gradient reaches the gates."""
+"""The norm of the gradient that reaches the gates."""
 
 import tensorflow as tf
 

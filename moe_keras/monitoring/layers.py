@@ -43,7 +43,7 @@ def routing_layers(model: keras.Layer) -> list[keras.Layer]:
 
 
 def observed_layers(model):
-    """Those of the `routing_layers` that have `observers`."""
+    """Return the `routing_layers` that have `observers`."""
     return [x for x in routing_layers(model) if hasattr(x, "observers")]
 
 

@@ -28,11 +28,11 @@ def plan_devices(expert_index, experts_each, num_devices, places):
 
     Args:
         expert_index: int32 `(n, K)`; -1 is no expert.
-        experts_each: int. Experts of a device: the first so many are on the
-            first device, and so on.
+        experts_each: int. Experts of each device, in their order: the first
+            device has the first `experts_each`.
         num_devices: int. R.
-        places: int or scalar int32 tensor. C, of which all devices must have
-            the same number: at least as many as any of them needs.
+        places: int or scalar int32 tensor. C, the same on all devices: at
+            least as many as any of them needs.
 
     Returns:
         `DispatchPlan` of R batches of C places.

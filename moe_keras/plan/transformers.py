@@ -50,8 +50,8 @@ def latent_attention(depth, heads, q_rank, kv_rank, nope, rope, value):
     Args:
         depth: int. D.
         heads: int.
-        q_rank, kv_rank: int. Widths of what queries, and keys and values, are
-            pressed into.
+        q_rank, kv_rank: int. Widths of the compressed queries, and of the
+            compressed keys and values.
         nope, rope: int. Widths of a key without and with positions.
         value: int. Width of a value.
 

@@ -341,7 +341,7 @@ class Loop:
             self._is_saved = True
 
     def _is_due(self, every):
-        """Whether it is time for something done every so many steps."""
+        """Whether it is time for something that happens every so many steps."""
         step = int(self.step)
         return self._is_over() or (step and step % every == 0)
 

@@ -12,13 +12,13 @@ _LARGEST = 2.0**24
 class LossScale(tf.Module):
     """Factor that finds its own size (arXiv:1710.03740, section 3.2).
 
-    float16 knows nothing between 0 and 6e-8, and nothing above 65504. The
-    loss is multiplied by the factor, so that gradients fall between the two,
-    and the finished gradients, in float32, are divided by it. Where one of
-    them became infinite on the way, the step is left out and the factor
-    halved; after `GROW_EVERY` finite steps it is doubled.
+    float16 has no number between 0 and 6e-8, and none above 65504. The loss
+    is multiplied by the factor, so that gradients fall between the two, and
+    the finished gradients, in float32, are divided by it. If a gradient became
+    infinite, the step is skipped and the factor halved. After `GROW_EVERY`
+    finite steps the factor is doubled.
 
-    Both variables are to be kept in checkpoints.
+    Checkpoints keep both variables.
 
     Args:
         initial: float. The first factor; a power of two rounds nothing.

@@ -89,11 +89,11 @@ def _scaled(gradients, factor):
 def apply_on_replica(optimizer, gradients, variables, factor):
     """`optimizer.apply` for gradients that are summed over replicas already.
 
-    Each replica updates copies of its own, and they stay equal, because the
-    gradients are. `apply` would sum once more, and cannot stand in a branch
-    of the graph: there replicas must not talk to each other. Under a layout,
-    where shards have their gradients beside them, it would take the sum of
-    all of them, over one replica, on the device of the moment.
+    Each replica updates its own copies, and they stay equal, because the
+    gradients are equal. `apply` would sum the gradients once more, and it
+    cannot run in a branch of the graph, where replicas must not communicate.
+    Under a layout each shard has its gradient on its own device; `apply` would
+    sum all of them, over one replica, on the current device.
 
     Args:
         optimizer: One of `OPTIMIZERS`, whose updates are operations on the

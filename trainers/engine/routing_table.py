@@ -1,4 +1,4 @@
-"""How evenly the experts of a model were used, as figures and as a table."""
+"""Figures that show how evenly a model used its experts, and their table."""
 
 import math
 

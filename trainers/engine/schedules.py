@@ -23,10 +23,10 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     The first is the paper's (appendix E: 2000 steps of warm-up, 8000
     constant). The last three need to know when training ends, which may be
-    a matter of minutes and not of steps. So they fall with the variable
-    `used`, the fraction of training that is behind, from 0 to 1: whoever trains
-    assigns it before each step. They stay at the peak until `decay_from` of
-    training is used, and reach `final_rate` when all is.
+    set in minutes and not in steps. So they fall with the variable `used`, the
+    fraction of training that is done, from 0 to 1; the training loop assigns
+    it before each step. They stay at the peak until `decay_from` of training
+    is done, and reach `final_rate` at the end.
 
     Args:
         kind: str, one of `SCHEDULES`.

@@ -1,4 +1,4 @@
-"""What the training loop is to train."""
+"""The task that the training loop gets: model, loss, batches, evaluation."""
 
 import dataclasses
 from collections.abc import Callable

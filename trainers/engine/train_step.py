@@ -340,9 +340,10 @@ def _check_all_are_there(gradients, variables):
 def _sum_gradients(gradients, variables):
     """Sums gradients over replicas, and takes their global norm.
 
-    A weight of which replicas have different parts has a gradient that is
-    summed already, and only part of it is here: its norm is what is summed.
-    Replicas sum the others as tensors, since each has slices of its own rows.
+    If replicas have different parts of a weight, its gradient is already
+    summed, and only a part of it is here: then only the norm is summed over
+    replicas. Gradients of other weights are summed as tensors, because each
+    replica has those of its own rows.
     """
     if num_replicas() == 1:
         return gradients, tf.linalg.global_norm(gradients)

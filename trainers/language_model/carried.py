@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 class CarriedState(tf.Module):
-    """What the rows of the last batch left, for those that go on with them.
+    """The state that each row carries from one batch to the next.
 
     It stands in checkpoints, so that a resumed run has it too. What is not
     finite is not kept: the step that made it is left out.

@@ -1,4 +1,4 @@
-"""How well a language model tells a text: perplexity, whole and by label.
+"""Evaluates a language model: perplexity of a text, whole and by label.
 
 B: rows    T: time steps    N: tokens of a batch    D: depth
 """
@@ -16,7 +16,7 @@ from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 
 class LineLikelihoods:
-    """Negative log likelihood of every token of lines, by the full softmax.
+    """Computes the negative log likelihood of every token of lines.
 
     Args:
         model: `LanguageModel`.
@@ -79,7 +79,7 @@ class LineLikelihoods:
         return self._vocabulary.encode(list(lines))
 
     def _running(self, ids):
-        """Numbers of consecutive lines, of about equally many ids for a row."""
+        """Groups consecutive lines so that rows have about equally many ids."""
         lengths = np.cumsum([len(row) for row in ids])
         rows = max(1, min(self._rows, len(ids)))
         ends = np.searchsorted(
@@ -92,7 +92,7 @@ class LineLikelihoods:
         ]
 
     def _alone(self, ids):
-        """Lines of about one length beside each other, each a text."""
+        """Groups lines of about one length, each a text of its own."""
         order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
         return [
             [[n] for n in order[begin : begin + self._rows]]
@@ -136,7 +136,7 @@ class LineLikelihoods:
 
 
 def perplexities(lines, nll, labels=None):
-    """Perplexities of lines, by the field's conventions.
+    """Computes perplexities of lines, by the field's conventions.
 
     Args:
         lines: List of str.
@@ -181,12 +181,12 @@ def _of_label(lines, nll, labels, label):
 
 
 def perplexity(total, count):
-    """Perplexity of so many nats over so many words; infinity is cut."""
+    """Computes the perplexity of nats over words; e^50 at most."""
     return math.exp(min(total / max(count, 1), 50.0))
 
 
 class DevEvaluation:
-    """Perplexity of a model on a corpus, for the loop to call.
+    """Evaluates a model on the dev corpus by its perplexity.
 
     Args:
         config: `LmConfig`.

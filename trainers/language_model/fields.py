@@ -22,7 +22,7 @@ RULES = ConfigRules(LmConfig, fixed=_FIXED, open=("generate.",))
 
 
 def identity(config, vocabulary=None, train=None):
-    """What makes a run, for its checkpoints to know.
+    """Lists what makes a run, to be stored in its checkpoints.
 
     The places of corpus and vocabulary are left out, since they may move;
     what they hold counts.
@@ -46,5 +46,5 @@ def identity(config, vocabulary=None, train=None):
 
 
 def score_identity(config, dev):
-    """What the score depends on besides the weights: the dev corpus."""
+    """Lists what the score depends on besides the weights: the dev corpus."""
     return {**fields_of(config, ("dev_lines",)), "dev": dev.contents()}

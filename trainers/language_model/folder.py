@@ -49,7 +49,7 @@ class LmFolder(RunFolder):
         self.export_path = self.path / "export"
 
     def vocabulary_path(self, kind):
-        """Where the vocabulary is, of the kind `LmConfig.vocabulary_kind`."""
+        """Returns the path of a vocabulary of this kind."""
         return self.path / VOCABULARIES[kind][1]
 
     def save_vocabulary(self, config, vocabulary):
@@ -81,12 +81,12 @@ class LmFolder(RunFolder):
 
 
 def build_model(config):
-    """A language model with fresh weights, as an `LmConfig` says."""
+    """Builds a language model with fresh weights, as an `LmConfig` says."""
     return build_language_model(config.model, config.precision)
 
 
 def build_language_model(config, precision):
-    """A language model with fresh weights.
+    """Builds a language model with fresh weights.
 
     Args:
         config: `LanguageModelConfig`.

@@ -84,7 +84,7 @@ class LmConfig:
 
 
 def moe(experts, groups=1, k=4, **sizes):
-    """The model of the paper's appendix C with so many experts.
+    """Makes the model of the paper's appendix C with E experts.
 
     Args:
         experts: int. E.
@@ -105,7 +105,7 @@ def moe(experts, groups=1, k=4, **sizes):
 
 
 def _ladder(shape, ladder):
-    """Models of one ops per timestep, by the end of their names.
+    """Makes models of equal ops per timestep, by the end of their names.
 
     Args:
         shape: dict of sizes of an LSTM and of an expert.
@@ -191,7 +191,7 @@ _NEWS["news_4xlstm_512"] = dataclasses.replace(
 
 
 def _paper_run(name, model, tokens):
-    """A run of the paper (appendices C and D): Adam, a sampled softmax."""
+    """Makes a run of the paper (appendices C and D): Adam, sampled softmax."""
     dropout = _DROPOUT.get(name, 0.1 if model.vocab_size == _WORDS else 0.0)
     return LmConfig(
         train="train",
@@ -232,7 +232,7 @@ _SMALL_LADDER = {
 
 
 def _small_run(model):
-    """A run on some million words."""
+    """Makes a run on some million words."""
     return LmConfig(
         train="train.txt.gz",
         dev="valid.txt.gz",

@@ -1,4 +1,4 @@
-"""What a run of the language model tells the person who started it."""
+"""Shows a run of the language model to the person who started it."""
 
 import shlex
 
@@ -8,7 +8,7 @@ from trainers.engine.routing_table import show_routing
 
 
 def show_config(config, log):
-    """The effective configuration and the size of the model."""
+    """Shows the effective configuration and the size of the model."""
     show_fields(config, log)
     sizes = count_sizes(config.model)
     log(
@@ -22,7 +22,7 @@ def show_config(config, log):
 
 
 def show_results(results, log):
-    """Samples, experts and perplexities, by label where there are labels."""
+    """Shows samples, experts and perplexities, by label if there are labels."""
     log("")
     for sample in results.get("samples", ()):
         log(f"  {sample}")
@@ -48,7 +48,7 @@ def show_results(results, log):
 
 
 def show_next_commands(folder, log):
-    """Commands to go on with."""
+    """Shows commands to go on with."""
     path = shlex.quote(str(folder.path))
     program = f"python -m trainers.lm --model_dir={path}"
     log("")

@@ -1,4 +1,4 @@
-"""What there is to do with a language model: train, evaluate, export.
+"""Trains, evaluates and exports a language model.
 
 Every function takes a configuration or a folder; flags are the business of
 `trainers.lm` alone.
@@ -67,7 +67,7 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
 
 
 class LanguageModelJob(job.Job):
-    """What a language model does at each point of a run; see `Job`."""
+    """The training run of a language model, step by step; see `Job`."""
 
     def read_corpora(self, log):
         del log

@@ -1,4 +1,4 @@
-"""A trained language model as a filter: lines in, lines out.
+"""Runs a trained language model on lines.
 
 `--mode=score` writes for each line, with tabs between:
 
@@ -11,8 +11,8 @@ best first:
 
     0 ||| translation ||| -1.25
 
-`--mode=generate` writes a continuation of each line, the line in front, or
-with --samples=N so many, as `LINE ||| TEXT`, lines counted from 0.
+`--mode=generate` writes each line with a continuation. With --samples=N it
+writes N continuations as `LINE ||| TEXT`, with LINE from 0.
 
 Log probabilities are natural ones.
 """

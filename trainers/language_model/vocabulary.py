@@ -1,4 +1,4 @@
-"""The vocabulary of a run: given, learned from its corpus, or there already."""
+"""Finds the vocabulary of a run: given, learned, or already in the folder."""
 
 import dataclasses
 import itertools
@@ -44,6 +44,6 @@ def _given(config):
 
 
 def with_vocabulary(config, vocabulary):
-    """The size of the softmax is that of the vocabulary that there is."""
+    """Takes the size of the vocabulary into the configuration."""
     model = dataclasses.replace(config.model, vocab_size=vocabulary.vocab_size)
     return dataclasses.replace(config, model=model)

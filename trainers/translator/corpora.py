@@ -1,4 +1,4 @@
-"""The corpora of a run: read before it begins, and known again later."""
+"""Reads the corpora of a run, and says what is wrong with them."""
 
 import dataclasses
 import itertools
@@ -12,7 +12,7 @@ from translation.text.input_pipeline import count_too_long
 from translation.text.text_files import CorpusError
 from translation.text.tokenizer.coverage import coverage
 
-# Pairs of a corpus that are looked at for characters, and characters shown.
+# Pairs of a corpus to search for characters, and characters to show.
 _LOOKED_AT = 100_000
 _SHOWN = 20
 
@@ -24,11 +24,11 @@ class RunCorpora:
     train: Corpus
     dev: Corpus
     test: Corpus
-    # What was read, by the names of the splits: see `Corpus.contents`.
+    # Contents of the corpora by split: see `Corpus.contents`.
     contents: dict[str, Any]
     # More references of the test corpus: lists of str.
     references: list
-    # Of the pairs that choose the best checkpoint: see `Corpus.digest`.
+    # Digest of the pairs that choose the best checkpoint: `Corpus.digest`.
     dev_sha256: str
 
 
@@ -50,7 +50,7 @@ def read_corpora(config, log):
     train = open_corpus(config.train, config.pair, filters=config.filters)
     dev = open_corpus(config.dev, config.pair, "dev")
     test = open_corpus(config.test, config.pair, "test")
-    # What takes longest comes last.
+    # The training corpus takes longest, so it comes last.
     contents = {"dev": dev.contents(), "test": test.contents()}
     references = read_references(config.references, test)
     contents["train"] = train.contents()

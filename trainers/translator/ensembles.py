@@ -1,4 +1,4 @@
-"""Which models translate together: model folders, or checkpoints of one."""
+"""Opens several models as one: model folders, or checkpoints of one folder."""
 
 from trainers.engine.checkpoints.average import choose_checkpoints
 from trainers.engine.checkpoints.contents import read_weights
@@ -10,7 +10,7 @@ from translation.search.ensemble import Ensemble
 
 
 def open_translator(folder, config, members=(), mean="probabilities"):
-    """The translator of a model folder, or an ensemble, and its tokenizer.
+    """Opens the translator of a model folder, or an ensemble.
 
     Args:
         folder: `ModelFolder`, whose vocabulary all members must have.
@@ -44,7 +44,7 @@ def open_translator(folder, config, members=(), mean="probabilities"):
 
 
 def _checkpoints(folder, config, tokenizer, which):
-    """A model for each of several checkpoints of a folder, and its name."""
+    """Loads several checkpoints of a folder: a model and a name for each."""
     there, chosen = choose_checkpoints(folder.path, which)
     for stored in chosen:
         there.verify(stored)
@@ -55,7 +55,7 @@ def _checkpoints(folder, config, tokenizer, which):
 
 
 def _best_of(path, folder, config):
-    """The best model of a folder that goes with another one."""
+    """Loads the best model of a folder that goes with another one."""
     member = ModelFolder(path)
     its_config = member.load_config()
     if its_config.pair != config.pair:

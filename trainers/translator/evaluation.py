@@ -1,4 +1,4 @@
-"""Figures of a translator: on the dev set as it is trained, and at the end."""
+"""Evaluates a translator: on the dev set while it trains, and at the end."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ _SIGNATURES = {"bleu": "signature", "chrf": "signature_chrf"}
 
 
 class DevEvaluation:
-    """Perplexity, BLEU and chrF of a model on a corpus, for the loop to call.
+    """Evaluates a model on the dev corpus: perplexity, BLEU and chrF.
 
     Args:
         config: `NmtConfig`.
@@ -51,7 +51,7 @@ class DevEvaluation:
         )
 
     def about_score(self):
-        """A line that says what the `score` of an evaluation is."""
+        """Makes the line that says what the `score` of an evaluation is."""
         if self._score == "perplexity":
             return "The score on the dev corpus is minus the perplexity."
         chosen = self._scores_of(["any"], [["any"]])
@@ -96,7 +96,7 @@ class DevEvaluation:
 
 
 def perplexity_of(nll):
-    """Perplexity of a mean negative log likelihood, which may be huge."""
+    """Computes the perplexity of a negative log likelihood; e^50 at most."""
     return math.exp(min(nll, 50.0))
 
 
@@ -106,13 +106,13 @@ def _first(items, count):
 
 
 class TranslationScores:
-    """BLEU and chrF as a configuration wants them.
+    """Computes BLEU and chrF as a configuration asks for.
 
     Args:
         config: `NmtConfig`.
 
     Attributes:
-        note: str. What there is to say of the tokenizer of BLEU, or nothing.
+        note: str. A remark on the tokenizer of BLEU, or nothing.
 
     Example:
 
@@ -129,7 +129,7 @@ class TranslationScores:
         )
 
     def __call__(self, hypotheses, references):
-        """Scores of translations and the signatures of these.
+        """Computes scores of translations, and their signatures.
 
         Args:
             hypotheses: List of str.
@@ -165,13 +165,13 @@ def _tell_long(sources, tokenizer, log):
 
 
 def _canonical(text, config):
-    """A reference as translations write the same text."""
+    """Brings a reference into the normal form of translations."""
     form = "none" if config.normalization == "none" else "NFC"
     return normalized(text, form)
 
 
 def evaluate_model(config, model, tokenizer, test, log, more=(), keep=None):
-    """Everything that is reported of a trained model.
+    """Evaluates a trained model on the test corpus.
 
     Args:
         config: `NmtConfig`.

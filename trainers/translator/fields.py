@@ -32,7 +32,7 @@ RULES = ConfigRules(
 
 
 def identity(config, tokenizer=None, train=None):
-    """What makes a run, for its checkpoints to know.
+    """Lists what makes a run, to be stored in its checkpoints.
 
     The places of the corpus and of a given vocabulary are left out, since they
     may move; what they hold counts.
@@ -57,7 +57,7 @@ def identity(config, tokenizer=None, train=None):
 
 
 def score_identity(config, dev_sha256):
-    """What the score of an evaluation depends on, besides the weights.
+    """Lists what the score of an evaluation depends on besides the weights.
 
     Args:
         config: `NmtConfig`.
@@ -71,7 +71,7 @@ def score_identity(config, dev_sha256):
 
 
 def batches_identity(config):
-    """What the place in the batches belongs to.
+    """Lists what the place in the batches depends on.
 
     These fields may change while a run goes on; its batches begin anew then.
     """

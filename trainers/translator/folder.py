@@ -101,7 +101,7 @@ class ModelFolder(RunFolder):
         replace_file(self.tokenizer_path, tokenizer.save)
 
     def load_tokenizer(self):
-        """The tokenizer of the run.
+        """Loads the tokenizer of the run.
 
         Raises:
             TokenizerError: if there is none.
@@ -134,12 +134,12 @@ class ModelFolder(RunFolder):
 
 
 def build_model(config):
-    """A translator with fresh weights."""
+    """Builds a translator with fresh weights."""
     return build_translator(config.model, config.precision)
 
 
 def build_translator(model_config, precision):
-    """A translator with fresh weights, of a dtype policy of Keras."""
+    """Builds a translator with fresh weights, under a dtype policy of Keras."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

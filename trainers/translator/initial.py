@@ -1,9 +1,9 @@
 """Starts a run from the weights of another one: fine-tuning, new domains.
 
-Weights, vocabulary, languages and sizes come from a model folder, of a run or
-of a mean of checkpoints. Optimizer, counters and the search for the best are
-fresh, and corpora are the run's own. Once it has begun the run has a copy of
-all that it has taken: the other folder may move, or go.
+Weights, vocabulary, languages and sizes come from a model folder: that of a
+run, or of a mean of checkpoints. Optimizer, counters and the search for the
+best start fresh, and the run has its own corpora. Once it has begun, the run
+has a copy of everything it took, so that the other folder may move or go.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ TAKEN = ("pair", "vocabulary_type", "normalization", "precision", "model")
 
 
 def started_from(config, init_from, model_dir=None):
-    """The configuration of a run that starts from another model.
+    """Makes the configuration of a run that starts from another model.
 
     Args:
         config: `NmtConfig` with all else, such as a preset.

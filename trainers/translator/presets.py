@@ -206,7 +206,7 @@ PRESETS = _with_twins(
 
 
 def preset(name):
-    """The preset called `name`.
+    """Returns the preset called `name`.
 
     Raises:
         ValueError: if there is none, listing those that there are.

@@ -1,4 +1,4 @@
-"""The line that tells how far a translation is."""
+"""Shows the progress of a long translation."""
 
 import time
 
@@ -6,7 +6,7 @@ from trainers.engine.progress import format_seconds
 
 
 class TranslationProgress:
-    """Says how far a translation is, at most once in so many seconds.
+    """Shows the progress of a translation, at most once in `interval` seconds.
 
     Args:
         log: Function of one line of text.

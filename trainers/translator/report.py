@@ -1,4 +1,4 @@
-"""What a run tells the person who started it."""
+"""Shows a run of the translator to the person who started it."""
 
 import shlex
 
@@ -8,7 +8,7 @@ from translation.model.sizes import count_ops, count_parameters
 
 
 def show_config(config, log):
-    """The effective configuration and the size of the model."""
+    """Shows the effective configuration and the size of the model."""
     show_fields(config, log)
     parameters, ops = count_parameters(config.model), count_ops(config.model)
     log(
@@ -24,7 +24,7 @@ def show_config(config, log):
 
 
 def show_results(results, log):
-    """Scores, translations and routing."""
+    """Shows scores, translations and routing."""
     log("")
     for example in results["examples"]:
         log(f"  source       {example['source']}")
@@ -45,7 +45,7 @@ def show_results(results, log):
 
 
 def show_next_commands(folder, log):
-    """Commands to go on with."""
+    """Shows commands to go on with."""
     path = shlex.quote(str(folder.path))
     program = f"python -m trainers.nmt --model_dir={path}"
     log("")

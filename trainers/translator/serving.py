@@ -1,4 +1,4 @@
-"""From a trained model to the SavedModel that a server loads."""
+"""Exports a trained model as a SavedModel for a server, and tries it."""
 
 import dataclasses
 import pathlib
@@ -64,6 +64,7 @@ def export_model(
         target_languages=[parse_pair(config.pair).target],
         about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],
+        in_8_bits=precision == "int8",
     )
 
 
@@ -87,7 +88,7 @@ def check_export(path, results, log):
 
 
 def served_model(model, precision="float32"):
-    """The same translator as a server should have it; see `served_copy`.
+    """Makes a copy of a translator for a server; see `served_copy`.
 
     Args:
         model: A built `Translator`, or an `Ensemble` of such.
@@ -106,14 +107,14 @@ def served_model(model, precision="float32"):
 
 
 def _about(config, folder, model, tokenizer, results):
-    """What a card says beyond the SavedModel itself.
+    """Collects what a card says beyond the SavedModel itself.
 
     A card goes with the model to others: it names files, and no folders of
     this machine.
     """
     figures, about = {}, {}
     if results:
-        # As it was measured, which need not be as it is served.
+        # As it was measured. It may be served with another search.
         measured = results.get("config") or dataclasses.asdict(config)
         figures = {n: results[n] for n in _FIGURES if n in results}
         for name in ("test", "precision", "search"):
@@ -141,7 +142,7 @@ def _about(config, folder, model, tokenizer, results):
 
 
 def _last_names(path):
-    """A member of an ensemble: its folder, or its checkpoint in its folder."""
+    """Names a member of an ensemble: its folder, or a checkpoint in it."""
     path = pathlib.Path(path)
     is_checkpoint = path.parent.name in ("best", "checkpoints")
     return "/".join(path.parts[-2:]) if is_checkpoint else path.name

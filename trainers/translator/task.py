@@ -1,4 +1,4 @@
-"""What there is to do with a translator: train, evaluate, export.
+"""Trains, evaluates and exports a translator.
 
 Every function takes a configuration or a model folder; flags are the business
 of `trainers.nmt` alone.
@@ -71,7 +71,7 @@ def train_and_evaluate(config, model_dir, log=print, options=None):
 
 
 class TranslationJob(job.Job):
-    """What a translator does at each point of a run; see `Job`."""
+    """The training run of a translator, step by step; see `Job`."""
 
     def check(self):
         config, folder = self.config, self.folder
@@ -243,7 +243,8 @@ def export(
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of the search.
         members, mean: An ensemble, see `ensembles.open_translator`.
-        precision: str. `float32` or `bfloat16`, of weights and products.
+        precision: str. `float32` or `bfloat16`, of weights and products, or
+            `int8`, of weights.
         max_source_length: int. Subwords of a source, end mark included, that
             are translated.
 

@@ -1,4 +1,4 @@
-"""What the text modes read: lines and pairs, from files and pipes."""
+"""Reads lines and pairs for the text modes, from files and pipes."""
 
 import itertools
 
@@ -52,7 +52,7 @@ def prefixed_groups(groups):
 
 
 def pair_groups(specs, pair, stdin):
-    """Pairs to be scored, in groups, as they come.
+    """Reads pairs to score, in groups, as they come.
 
     Args:
         specs: List of str: corpora, as `trainers.nmt` takes them, and pipes;

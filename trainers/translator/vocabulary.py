@@ -1,4 +1,4 @@
-"""The vocabulary of a run: given, learned from its corpus, or there already."""
+"""Finds the vocabulary of a run: given, learned, or already in the folder."""
 
 import dataclasses
 
@@ -11,10 +11,10 @@ from translation.text.tokenizer.training import train_tokenizer
 
 
 def given_tokenizer(config, folder):
-    """The vocabulary that the configuration names, if it is needed.
+    """Loads the vocabulary that the configuration names, if it is needed.
 
-    That is `tokenizer_model`, or the one of the model that the run starts
-    from. A run has a copy of its own: the file that it is from may move, or go.
+    That is `tokenizer_model`, or the vocabulary of the model that the run
+    starts from. A run has its own copy, so that the file may move or go.
 
     Raises:
         TokenizerError: if it cannot be used.
@@ -44,14 +44,14 @@ def given_tokenizer(config, folder):
 
 
 def _given_path(config):
-    """Path of the vocabulary that a configuration names, or an empty str."""
+    """Returns the path of the vocabulary that is named, or an empty str."""
     if config.init_from:
         return str(ModelFolder(config.init_from).tokenizer_path)
     return config.tokenizer_model
 
 
 def _wanted_form(config, folder):
-    """The normal form of the vocabulary, or None if none was named."""
+    """Returns the normal form of the vocabulary, or None if none is named."""
     if config.normalization != "auto":
         return config.normalization
     if folder.tokenizer_path.exists():
@@ -60,7 +60,7 @@ def _wanted_form(config, folder):
 
 
 def _is_gone(path, folder):
-    """Whether it is the file that a run had, and is not there any more."""
+    """Whether the run used this file, and the file is gone."""
     if not folder.has_config() or not folder.tokenizer_path.exists():
         return False
     is_same = _given_path(folder.load_config()) == path
@@ -86,7 +86,7 @@ def make_tokenizer(config, folder, corpus, given, log):
 
 
 def shared_tokenizer(folder):
-    """The tokenizer in the folder, which workers share."""
+    """Loads the tokenizer in the folder, which all workers use."""
     if not folder.tokenizer_path.exists():
         raise FolderError(
             f"There is no {folder.tokenizer_path}, though the chief has "
@@ -97,10 +97,10 @@ def shared_tokenizer(folder):
 
 
 def with_vocabulary(config, tokenizer):
-    """The configuration as the vocabulary that is there has it.
+    """Takes size and normal form of the vocabulary into the configuration.
 
-    A small corpus may bear fewer subwords than asked for; and the normal form
-    of text is that of the vocabulary, if none was named.
+    A small corpus may give fewer subwords than asked for. If no normal form of
+    text was named, it is that of the vocabulary.
 
     Raises:
         TokenizerError: if another normal form was named.

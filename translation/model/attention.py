@@ -1,4 +1,4 @@
-"""How a decoder reads the source: keys, scores, a weighted mean of values.
+"""Attention of a decoder to the source: keys, scores, a mean of values.
 
 B: batch    S: source length    D: depth of the values    P: size of the query
 A: attention size
@@ -39,7 +39,7 @@ def softmax_dtype(compute_dtype):
 
 
 class Attention(keras.layers.Layer):
-    """What the attentions share: the contract, not a layer of its own."""
+    """Base class of the attentions: the contract, not a layer of its own."""
 
     scoring = DotScoring()
 

@@ -1,4 +1,4 @@
-"""How a `TranslatorConfig` becomes the layers of encoder and decoder."""
+"""Makes the layers of encoder and decoder from a `TranslatorConfig`."""
 
 import keras
 

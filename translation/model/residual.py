@@ -52,7 +52,7 @@ class Residual(keras.layers.Layer):
         return inputs + self.finish(outputs, training)
 
     def finish(self, outputs, training=False):
-        """What the block adds: activation and dropout of a layer output."""
+        """Applies activation and dropout to the output of the layer."""
         return self.dropout(self.activation(outputs), training=training)
 
     def step(self, inputs, state, context=None):

@@ -1,4 +1,4 @@
-"""Which row of a step works for which slot of the beams.
+"""The rows of a step, and the slot of the beams that each works for.
 
 B: sentences    W: beam width, slots of a sentence    N: rows
 

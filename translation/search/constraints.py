@@ -1,4 +1,4 @@
-"""What an output must look like: its beginning, its length, no repetition.
+"""Constraints on outputs: how they begin, how long they are, no repetition.
 
 Each constraint takes tokens away from the next step by giving them a score of
 `-inf`. The scores of the others stay as they are, so an output that meets its

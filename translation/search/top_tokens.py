@@ -43,7 +43,7 @@ def top_tokens(scores, k):
 
 
 def log_normalizer(scores, highest):
-    """What to subtract from scores to make them log probabilities.
+    """Compute what turns scores into log probabilities when subtracted.
 
     It is `tf.reduce_logsumexp` for a caller that knows the highest scores.
 

@@ -1,4 +1,4 @@
-"""From source sentences to translations: a model and a search.
+"""Translates source sentences with a model and a search.
 
 B: sentences    S: source length    N: hypotheses in work
 V: vocabulary    n: translations wanted of each sentence

@@ -1,4 +1,4 @@
-"""From attention between subwords to links between words.
+"""Makes links between words from the attention between subwords.
 
 S: source subwords    T: target subwords, both with the end mark
 """

@@ -23,7 +23,7 @@ _CHUNK = 256
 
 @dataclasses.dataclass(frozen=True)
 class PipelineOptions:
-    """How text becomes batches.
+    """Options of the pipeline from text to batches.
 
     Example:
 

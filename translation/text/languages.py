@@ -42,7 +42,7 @@ _USUAL_REGIONS = {
 
 
 class LanguagePair(NamedTuple):
-    """From which language to which, as tags such as `en`, `pt-BR`, `zh-Hant`.
+    """Source and target language, as tags such as `en`, `pt-BR`, `zh-Hant`.
 
     Both may be the same: paraphrases, or another spelling.
     """
@@ -55,7 +55,7 @@ class LanguagePair(NamedTuple):
 
     @property
     def suffixes(self):
-        """What the files of the two sides end in."""
+        """Return the endings of the files of the two sides."""
         if self.source == self.target:
             return "source", "target"
         return self.source, self.target
@@ -157,7 +157,7 @@ def script_of(tag):
 
 
 def spellings(suffix):
-    """How a file may write a suffix: hyphens or underscores, large or small.
+    """List how a file may write a suffix: with hyphens or underscores.
 
     Args:
         suffix: str. A tag, or another word.

@@ -85,7 +85,7 @@ def lines_of_pipe(path, stdin):
 
 
 def name_of(path):
-    """What a pipe is called in messages."""
+    """Return the name of a pipe in messages."""
     return "Standard input" if str(path) in _STANDARD_INPUT else path
 
 

@@ -85,7 +85,7 @@ def find_language(prefix, language):
 
 
 def _of_file(path):
-    """What to give in place of a single file."""
+    """Say what to give in place of a single file."""
     ending = re.search(f"{_LANGUAGE}$", path.name)
     if ending:
         prefix = path.with_name(path.name[: ending.start()])
@@ -100,7 +100,7 @@ def _of_file(path):
 
 
 def _languages_beside(prefix):
-    """What files of this prefix end in, where it looks like a language."""
+    """List the endings of files with this prefix that look like languages."""
     beside = re.compile(re.escape(prefix.name) + _LANGUAGE)
     folder = prefix.parent
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []

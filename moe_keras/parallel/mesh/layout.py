@@ -84,7 +84,7 @@ class MeshLayout(Placement):
         return self.parts["experts"] * self.parts["hidden"] > 1
 
     def part_of(self, name, device):
-        """Which part of a dimension a device has.
+        """Return the part of a dimension that a device has.
 
         Args:
             name: str. `batch`, `experts` or `hidden`.

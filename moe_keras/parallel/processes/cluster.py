@@ -19,12 +19,12 @@ class Cluster:
 
     Attributes:
         addresses: Tuple of `"host:port"`, the same in all workers. The first
-            one is the *chief*, which writes what is to be kept.
+            one is the *chief*, which writes all files.
         index: int. Place of this process in it.
 
     Raises:
-        ClusterError: If an address is malformed or there twice, or the index
-            is none of theirs.
+        ClusterError: If an address is malformed or there twice, or no address
+            has this index.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""From what flags say to `tf.distribute`, or to a layout."""
+"""Strategies of `tf.distribute`, or layouts, made from flags."""
 
 import tensorflow as tf
 
@@ -32,10 +32,10 @@ def start_workers(
             "multi_worker" for several processes.
         devices: str. For "mirrored" and for a mesh: how many, or their names
             with commas between, as `GPU:0,GPU:2`. A number means GPUs, or
-            where there is none so many parts of the processor. By default all
-            GPUs; for a mesh as many as it has places.
-        cluster: `Cluster`, for "multi_worker"; for a mesh that of this
-            process and of those that lend it their devices.
+            parts of the processor if there is no GPU. By default all GPUs; for
+            a mesh as many as it has places.
+        cluster: `Cluster`, for "multi_worker"; for a mesh the addresses of
+            this process and of the workers that lend it devices.
         layout: str or None. "experts:replica" to give each replica a part of
             the experts; by default each has all of them. For a mesh its
             layout rules.

@@ -1,7 +1,7 @@
-"""What replicas hold in parts, brought together to be saved.
+"""Gathers what replicas hold in parts, so that it can be saved.
 
-Weights of experts of which each replica has some, and metrics of which each
-has a summand.
+These are the weights of experts, if each replica has some of the experts, and
+metrics, which are the sum of a term on each replica.
 
 E: experts    R: replicas
 """

@@ -13,7 +13,7 @@ from trainers.engine.checkpoints.files import (
 )
 from trainers.engine.checkpoints.identity import agree, check_identity
 
-# What manifests call what a score depends on, those of earlier versions too.
+# The key in manifests for what a score depends on; stored, so it stays.
 SCORE_IDENTITY = "measure"
 
 
@@ -102,8 +102,8 @@ def is_better(rank, other):
 class BestCheckpoints:
     """Keeps the weights of the best few evaluations in `MODEL_DIR/best/`.
 
-    What was kept by a score that cannot be compared, because what that score
-    depends on was other, is renamed to `step-N.earlier` and stays.
+    If what the score depends on has changed, earlier scores cannot be
+    compared: their checkpoints are renamed to `step-N.earlier` and stay.
 
     Args:
         model_dir: str or path.
@@ -187,8 +187,8 @@ class BestCheckpoints:
     def _rivals(self, step=None, new=(math.inf, math.inf)):
         """Lists the checkpoints with comparable scores, the best one last.
 
-        One of the same `step` that is no better than the rank of the `new`
-        one is to be replaced, since the step was reached once more.
+        A checkpoint of the same `step` whose rank is no better than `new` is
+        left out: the step was reached once more, and `new` replaces it.
         """
         return [
             stored

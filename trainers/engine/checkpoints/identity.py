@@ -42,8 +42,8 @@ def differences(there, here):
 def agree(fields, others):
     """Whether the shared fields agree; versions may add some.
 
-    Where both have the `.sha256` of what a field names, that counts, and the
-    name itself does not.
+    If both have the `.sha256` of what a field names, these are compared, and
+    the names are not.
 
     Example:
 

@@ -80,7 +80,7 @@ class Checkpoints:
     def save(self, step):
         """Saves the state of training; the oldest one beyond `keep` goes.
 
-        That of step 0, in which nothing is trained, goes at the first other.
+        The state of step 0 goes when the first other state is saved.
 
         Raises:
             CheckpointError: if the disk does not take it.

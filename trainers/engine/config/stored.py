@@ -7,7 +7,7 @@ from trainers.engine.config.overrides import field_paths, field_types
 
 @dataclasses.dataclass(frozen=True)
 class ConfigRules:
-    """What the engine has to know of one kind of configuration.
+    """Rules of one kind of configuration: which fields are fixed or open.
 
     Fields are named as `--set` names them, `model.depth`; a name that ends
     with a dot stands for all fields below it.

@@ -1,4 +1,4 @@
-"""What every program here does around its `main`: flags, help, streams.
+"""Runs a program's `main`: parses flags, shows help, prepares the streams.
 
 Importing this file imports no TensorFlow, so `--help` and `--version` answer
 at once.

@@ -1,4 +1,4 @@
-"""How a program ends: what it says on its way, and its exit code."""
+"""Exit codes of a program, and the line that it prints as it ends."""
 
 import contextlib
 import os

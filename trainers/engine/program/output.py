@@ -1,4 +1,4 @@
-"""What programs write for others to read."""
+"""Writes lines for other programs to read, as soon as there are any."""
 
 import sys
 

@@ -14,7 +14,7 @@ MARGIN = " \t\v\f"
 
 
 class CorpusSize(NamedTuple):
-    """What `check` found."""
+    """The result of `check`."""
 
     # Sentence pairs, those with a blank side included.
     pairs: int

@@ -155,7 +155,7 @@ class TsvCorpus(Corpus):
 
 
 def _way_round(path, columns):
-    """What to do about a file with more columns, as a sentence."""
+    """Say in a sentence what to do about a file with more columns."""
     if len(columns) < 3:
         return ""
     read = "zcat" if path.suffix == ".gz" else "cat"

@@ -16,7 +16,7 @@ _CHUNK = 4096
 
 
 class FilteredCorpus(Corpus):
-    """What filters leave of a corpus.
+    """A corpus without the pairs that filters drop.
 
     The filters run once, before the corpus is used. A byte for each pair
     remembers whether it is kept, so every epoch has the same pairs, also after
@@ -35,7 +35,7 @@ class FilteredCorpus(Corpus):
 
     @functools.cached_property
     def _result(self):
-        """Whether each pair is kept, a bool array, and the report."""
+        """Find which pairs are kept, a bool array, and make the report."""
         # Dropped here: its memory of seen pairs is large.
         filters, self._filters = self._filters, None
         report = FilterReport(self.name)

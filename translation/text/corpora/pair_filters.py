@@ -23,7 +23,7 @@ _SHOWN = 60
 
 @dataclasses.dataclass(frozen=True)
 class FilterOptions:
-    """Which pairs are left out of training; at first only empty ones."""
+    """Rules that leave pairs out of training; by default only empty ones."""
 
     # Characters on either side; 0: any number.
     max_characters: int = 0
@@ -132,7 +132,7 @@ class PairFilters:
 
 
 class FilterReport:
-    """What was dropped from one corpus.
+    """Counts of what was dropped from one corpus.
 
     Attributes:
         name: str. Of the corpus.

@@ -1,4 +1,4 @@
-"""Which pairs of a stream came before, in 8 bytes for each.
+"""Finds pairs of a stream that came before, with 8 bytes for each.
 
 N: pairs that are looked up at once
 """

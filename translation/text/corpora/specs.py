@@ -1,4 +1,4 @@
-"""What people write for corpora: `NAME`, `NAME@WEIGHT`, joined by commas."""
+"""Parses the text that names corpora: `NAME@WEIGHT`, joined by commas."""
 
 import re
 from typing import NamedTuple
@@ -68,7 +68,7 @@ def _parsed(written):
 
 
 def hints(part, parts):
-    """What a spec may have meant where a corpus of it is not there.
+    """Say what a spec may have meant if a corpus of it is not there.
 
     Args:
         part: `CorpusSpec`, the one that is not there.
@@ -88,7 +88,7 @@ def hints(part, parts):
 
 
 def escaped(part):
-    """How to write a part whose `@` belongs to its name, in words."""
+    """Say how to write a part whose `@` belongs to its name."""
     name, _, number = part.written.rpartition("@")
     return f"if it belongs to the name, write '{name}\\@{number}'"
 

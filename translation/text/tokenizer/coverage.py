@@ -1,4 +1,4 @@
-"""Which characters of a text a vocabulary lacks, and spells in bytes."""
+"""Finds the characters of a text that a vocabulary spells in bytes."""
 
 import collections
 import re
@@ -8,7 +8,7 @@ _BYTE = re.compile("<0x([0-9A-F]{2})>")
 
 
 class Coverage(NamedTuple):
-    """What `coverage` found."""
+    """The result of `coverage`."""
 
     characters: int  # of the texts, blanks included
     lacking: collections.Counter  # characters that the vocabulary lacks

@@ -87,7 +87,7 @@ class Tokenizer(tf.Module):
 
     @property
     def sha256(self):
-        """Of its model: str of 64 hexadecimal digits."""
+        """SHA-256 of its model: str of 64 hexadecimal digits."""
         return hashlib.sha256(self.model_proto).hexdigest()
 
     def normalized(self, normalization):

@@ -142,7 +142,7 @@ def _without_paths(model_proto):
 
 
 def _explain(error, vocab_size):
-    """What to change, in place of SentencePiece's own message."""
+    """Say what to change, in place of SentencePiece's own message."""
     too_small = re.search(r"required_chars\. \d+ vs (\d+)", str(error))
     if too_small:
         return (
