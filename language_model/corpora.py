@@ -248,6 +248,11 @@ class JoinedLines:
         for part in self._parts:
             yield from part.read()
 
+    def has_lines(self):
+        """Whether there is text to train on: with weights, of each corpus."""
+        found = (any(part.read()) for part in self._parts)
+        return any(found) if self.weights is None else all(found)
+
     def dataset(self):
         """The lines as a `tf.data.Dataset`, one corpus after the other."""
         first, *others = [part.dataset() for part in self._parts]

@@ -134,6 +134,17 @@ def test_each_worker_mixes_by_the_same_weights(folder):
     assert abs(sum(part) - 3000) < 120
 
 
+def test_worker_without_a_line_of_some_weighted_corpus_is_seen(folder):
+    _files(folder, 4, 1)
+    for spec, expected in (
+        ("part-0.txt,part-1.txt", [True, True]),
+        ("part-0.txt@1,part-1.txt@1", [True, False]),
+        ("part-1.txt", [True, False]),
+    ):
+        corpus = open_lines(spec)
+        assert [corpus.shard(n, 2).has_lines() for n in (0, 1)] == expected
+
+
 def test_many_files_plain_compressed_and_marked_are_read_as_python_does(
     folder,
 ):

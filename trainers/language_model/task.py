@@ -174,7 +174,8 @@ def export(model_dir, changes=(), precision="float32", max_length=MAX_LENGTH):
     Args:
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of `generate`.
-        precision: str. `float32` or `bfloat16`, of weights and products.
+        precision: str. `float32` or `bfloat16`, of weights and products, or
+            `int8`, of weights.
         max_length: int. Subwords of a text that are read.
 
     Returns:
@@ -232,11 +233,12 @@ def _training_batches(config, corpus, vocabulary, workers, folder, carried):
         corpus = corpus.shard(index, count)
         options = dataclasses.replace(options, rows=_own_rows(options, workers))
         seed += index
-        has_lines = workers.all_gather(any(corpus.read()))
+        has_lines = workers.all_gather(corpus.has_lines())
         if not all(has_lines):
             raise CorpusError(
                 f"{corpus.name} has no line for worker "
-                f"{has_lines.index(False)} of {count}: take fewer workers."
+                f"{has_lines.index(False)} of {count}, or with weights some "
+                "corpus of it has none: take fewer workers."
             )
     make = line_batches if options.by_lines else running_batches
     lines = corpus.training_dataset(seed)

@@ -24,7 +24,7 @@ USAGE = Usage(
 )
 
 # As `trainers.engine.served_copy` has it, which a test compares.
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Names of presets, which trainers/language_model/presets.py has: a test
 # compares them.

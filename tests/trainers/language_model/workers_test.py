@@ -146,6 +146,6 @@ def test_corpus_with_fewer_lines_than_workers_is_refused_by_all(tmp_path):
     assert codes == [1, 1]
     for index in range(2):
         assert (
-            "has no line for worker 1 of 2: take fewer workers"
+            "has no line for worker 1 of 2"
             in _output(folder, index).read_text()
         )
