@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from moe_keras.checks import FixedArguments
 from moe_keras.experts.low_rank import LowRankPairs, names_of_pair
+from moe_keras.gradients.slices import SparseGradients
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
-from moe_keras.slices import SparseGradients
 
 # Both are odd, so that no two numbers have the same seed modulo 2^32.
 _STRIDE = 2654435761
