@@ -1,1 +1,1 @@
-"""Gradients of our own: by hand, summed widely for biases, sparse for experts."""
+"""Gradients of our own: by hand, wide for biases, sparse for experts."""
