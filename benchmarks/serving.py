@@ -14,9 +14,17 @@ Prints failures, differences, sentences a second, processor time of a sentence
 (which other programs on the machine change little) and the latency's 50th and
 99th percentile, as a table and as one line of JSON. Ends with code 1 if there
 is any failure, or another text where a string is alone.
+
+    python benchmarks/serving.py runs/mine/export --url=http://127.0.0.1:8501
+
+puts a server on this machine through the scenarios of `serving_scenarios.py`,
+and calls the SavedModel directly in the same run, to compare. The server is
+`python -m trainers.serve` on copies of the version, started and ended here;
+with `--running` it is there already, and versions and restarts are left out.
 """
 
 import argparse
+import asyncio
 import collections
 import gzip
 import itertools
@@ -24,12 +32,21 @@ import json
 import pathlib
 import random
 import sys
+import tempfile
 import time
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the operations of the subwords
+from http_load import local_address
 from odd_strings import SENTENCES, odd_strings
+from serving_scenarios import (
+    NEED_OWN_SERVER,
+    SCENARIOS,
+    OwnServer,
+    Setting,
+    wait_until_ready,
+)
 
 BATCH_SIZES = (1, 8, 64)
 
@@ -214,6 +231,52 @@ def load(translate, texts, batch_size, seconds):
     }
 
 
+def run_scenarios(flags, path, loaded):
+    """Puts a server through scenarios; prints their figures as JSON.
+
+    Args:
+        flags: Those of `parse_flags`.
+        path: Path of a version.
+        loaded: The same version, loaded.
+
+    Returns:
+        1 if anything failed, else 0.
+    """
+    address = local_address(flags.url)
+    names = flags.scenarios.split(",")
+    texts = read_texts(flags.texts)
+    setting = Setting(
+        address, flags.name, texts, flags.requests, flags.odd, flags.repeats
+    )
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        if not flags.running:
+            setting.server = OwnServer(path, folder, address[1], flags.name)
+            setting.server.start()
+        try:
+            asyncio.run(wait_until_ready(setting))
+            for name in names:
+                if flags.running and name in NEED_OWN_SERVER:
+                    print(f"{name}: left out, the server is not our own")
+                    continue
+                figures = asyncio.run(SCENARIOS[name](setting))
+                failures += figures["failures"]
+                print(f"{name}: {json.dumps(figures)}", flush=True)
+                if name == "closed":
+                    _print_direct(loaded, texts, flags.seconds)
+        finally:
+            if setting.server is not None:
+                setting.server.close()
+    return failures > 0
+
+
+def _print_direct(loaded, texts, seconds):
+    """The same sentences without a server, for comparison."""
+    translate = loaded.signatures["serving_default"]
+    for size in BATCH_SIZES:
+        print(f"direct: {json.dumps(load(translate, texts, size, seconds))}")
+
+
 def newest_version(path):
     """The path of a version, or of the newest one in a folder of them."""
     path = pathlib.Path(path)
@@ -245,6 +308,17 @@ def parse_flags():
     parser.add_argument("--others", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--texts", help="ordinary sentences, one a line")
+    served = parser.add_argument_group("a server, with --url")
+    served.add_argument("--url", help="of this machine")
+    served.add_argument("--name", default="nmt", help="of the model")
+    served.add_argument(
+        "--running", action="store_true", help="the server is there already"
+    )
+    served.add_argument("--requests", type=int, default=100_000)
+    served.add_argument("--repeats", type=int, default=20)
+    served.add_argument(
+        "--scenarios", default=",".join(SCENARIOS), help="which, with commas"
+    )
     return parser.parse_args()
 
 
@@ -253,6 +327,8 @@ def main():
     flags = parse_flags()
     path = newest_version(flags.path)
     loaded = tf.saved_model.load(str(path))
+    if flags.url:
+        sys.exit(run_scenarios(flags, path, loaded))
     translate = loaded.signatures["serving_default"]
     strings = odd_strings(flags.odd)
     results, failures = send_odd(translate, strings)

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from server.errors import ServingError, from_tensorflow
 from server.saved_model import Cancellation
+from server.signature import LENGTHS
 
 # Strings up to so many bytes share a call; longer ones do with those that are
 # less than twice as long: every row of a call is padded to the longest.
@@ -109,7 +110,7 @@ class _Call:
 
     def _shared_out(self, found):
         """The outputs of each job."""
-        if len(self.jobs) == 1:
+        if not self.jobs[0].signature.is_joinable:
             return [found]
         ends = np.cumsum([job.rows for job in self.jobs])
         for name, array in found.items():
@@ -118,9 +119,20 @@ class _Call:
                     f"Output {name} has {len(array)} rows for {ends[-1]}."
                 )
         return [
-            {name: x[end - job.rows : end] for name, x in found.items()}
+            _without_padding(
+                job.signature,
+                {name: x[end - job.rows : end] for name, x in found.items()},
+            )
             for job, end in zip(self.jobs, ends, strict=True)
         ]
+
+
+def _without_padding(signature, rows):
+    """The outputs of a job, no wider than the longest of its own rows."""
+    if not signature.padded_outputs:
+        return rows
+    width = int(np.max(rows[LENGTHS], initial=0))
+    return rows | {n: rows[n][:, :width] for n in signature.padded_outputs}
 
 
 def _full(array, rows):

@@ -6,6 +6,8 @@ import dataclasses
 # what shares a call does not change what each of them gives.
 _FREE_OPTIONS = ("seed",)
 
+LENGTHS = "lengths"  # output: how much of each row is not padding
+
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
@@ -35,16 +37,26 @@ class Signature:
     outputs: dict
 
     @property
+    def padded_outputs(self):
+        """Names of the outputs that are as wide as the longest row's."""
+        return [n for n, t in self.outputs.items() if None in t.shape[1:]]
+
+    @property
     def is_joinable(self):
         """Whether several requests may share a call.
 
-        Every tensor must have a row for each example, and rows of outputs a
-        fixed shape: otherwise a row would be padded to the longest of its
-        call, and an answer would depend on what shared it.
+        Every tensor must have a row for each example. Rows of outputs must
+        have a fixed shape, or be padded along one dimension as the output
+        `lengths` says: else an answer would show what shared its call.
         """
         tensors = (*self.inputs.values(), *self.outputs.values())
-        return all(t.has_rows for t in tensors) and not any(
-            None in t.shape[1:] for t in self.outputs.values()
+        if not all(tensor.has_rows for tensor in tensors):
+            return False
+        padded = [self.outputs[name].shape for name in self.padded_outputs]
+        lengths = self.outputs.get(LENGTHS)
+        has_lengths = lengths is not None and lengths.shape == (None,)
+        return not padded or (
+            has_lengths and all(None not in shape[2:] for shape in padded)
         )
 
     @property

@@ -79,6 +79,20 @@ def foreground():
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for tests marked with `small_browser.NEEDS_CHROMIUM`."""
+    from playwright.sync_api import sync_playwright
+    from small_browser import CHROMIUM
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
 def pytest_collection_modifyitems(items):
     """Marks the tests of the files that `thorough.txt` lists."""
     folder = pathlib.Path(__file__).parent

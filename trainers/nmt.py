@@ -202,7 +202,7 @@ def _define_model_flags(values):
         "export_precision",
         "float32",
         usage.PRECISIONS,
-        "Of weights and products in the SavedModel.",
+        "Of weights and products in the SavedModel; int8 of weights alone.",
         flag_values=values,
     )
 

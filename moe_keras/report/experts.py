@@ -23,13 +23,21 @@ def _layer(study):
         [
             f"<h3>{html.escape(study.layer)}</h3>",
             f"<p>{html.escape(rows.summary(study))}</p>",
-            _table(rows.INFORMATION_HEADS, rows.information_rows(study)),
+            _table(
+                rows.INFORMATION_HEADS,
+                rows.information_rows(study),
+                f"what experts tell, {study.layer}",
+            ),
             f"<p>{html.escape(rows.baseline_note(study))}</p>",
-            plots.image(
-                plots.token_map(study), f"ways of tokens, {study.layer}"
+            plots.picture(
+                plots.token_map, study, f"ways of tokens, {study.layer}"
             ),
             f"<p>{html.escape(rows.EXPERT_NOTE)}</p>",
-            _table(rows.EXPERT_HEADS, rows.expert_rows(study)),
+            _table(
+                rows.EXPERT_HEADS,
+                rows.expert_rows(study),
+                f"experts, {study.layer}",
+            ),
             "<p>Contexts with the highest gates:</p>",
             *(_contexts(profile) for profile in rows.by_speciality(study)),
         ]
@@ -49,5 +57,5 @@ def _contexts(profile):
     )
 
 
-def _table(heads, body):
-    return table(heads, [list(map(html.escape, row)) for row in body])
+def _table(heads, body, name):
+    return table(heads, [list(map(html.escape, row)) for row in body], name)

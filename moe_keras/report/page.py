@@ -7,19 +7,7 @@ import pathlib
 from moe_keras.paths import local_path
 from moe_keras.report.experts import experts_section
 from moe_keras.report.routing import routing_section
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto;
-       padding: 0 1em; color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1em 0 }
-th, td { padding: .3em .8em; text-align: left; border-bottom: 1px solid #ddd }
-td.number { text-align: right }
-img { max-width: 100% }
-summary { cursor: pointer }
-.healthy { color: #1a7f37 } .drifting { color: #9a6700 }
-.collapsing { color: #bc4c00 } .collapsed { color: #cf222e }
-.healthy, .drifting, .collapsing, .collapsed { font-weight: bold }
-"""
+from moe_keras.report.style import STYLE
 
 # Functions of a model folder that return a title and HTML, or None where the
 # folder holds nothing for the section.
@@ -78,6 +66,8 @@ def _page(name, sections):
     )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
+        f'<main>\n<div class="report">\n<h1>{title}</h1>\n{body}\n</div>\n'
+        "</main>\n</body>\n</html>\n"
     )

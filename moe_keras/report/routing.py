@@ -6,7 +6,7 @@ from moe_keras.monitoring.verdicts import LEVELS
 from moe_keras.monitoring.windows import WindowFile
 from moe_keras.report.table import table
 
-COLUMNS = (
+FIGURES = (
     ("CV(load)", "cv_load"),
     ("CV(importance)", "cv_importance"),
     ("max/mean load", "max_over_mean_load"),
@@ -46,24 +46,30 @@ def _overview(layers):
                 _worst(judged),
             ]
         )
-    return table(["layer", "verdict", "because", "worst so far"], rows)
+    heads = ["layer", "verdict", "because", "worst so far"]
+    return table(heads, rows, "verdicts")
 
 
 def _last_figures(layers):
+    """A row for each figure: layers are fewer, and fit side by side."""
     last = {name: history[-1] for name, history in layers.items()}
     # Gates of several kinds tell different things of themselves.
     told = dict.fromkeys(
         metric for window in last.values() for metric in window.gate_metrics
     )
     rows = [
-        [html.escape(name)]
-        + [_number(getattr(window, field)) for _, field in COLUMNS]
-        + [_number(window.gate_metrics.get(metric)) for metric in told]
-        for name, window in last.items()
+        [head, *(_number(getattr(w, field)) for w in last.values())]
+        for head, field in FIGURES
     ]
-    heads = ["last window", *(head for head, _ in COLUMNS)]
-    heads += [metric.replace("_", " ") for metric in told]
-    return table(heads, rows, numbers=True)
+    rows += [
+        [
+            html.escape(metric.replace("_", " ")),
+            *(_number(w.gate_metrics.get(metric)) for w in last.values()),
+        ]
+        for metric in told
+    ]
+    heads = ["last window", *last]
+    return table(heads, rows, "figures of the last window", numbers=True)
 
 
 def _layer(name, history):
@@ -76,8 +82,8 @@ def _layer(name, history):
     ]
     return (
         f"<h3>{html.escape(name)}</h3>\n<ul>{''.join(changes)}</ul>\n"
-        + plots.image(plots.heat_map(history), f"load over time, {name}")
-        + plots.image(plots.curves(history), f"numbers over time, {name}")
+        + plots.picture(plots.heat_map, history, f"load over time, {name}")
+        + plots.picture(plots.curves, history, f"numbers over time, {name}")
     )
 
 

@@ -3,12 +3,13 @@
 import html
 
 
-def table(heads, rows, numbers=False):
-    """Writes a table as HTML.
+def table(heads, rows, name, numbers=False):
+    """Writes a table as HTML; where it is too wide, it scrolls by itself.
 
     Args:
         heads: List of str, plain text.
         rows: List of rows, each a list of str, HTML.
+        name: str. What it is a table of, for screen readers.
         numbers: bool. Whether all columns but the first hold numbers.
 
     Returns:
@@ -16,18 +17,27 @@ def table(heads, rows, numbers=False):
 
     Example:
 
-    >>> print(table(["a < b"], [["<b>yes</b>"]]))
+    >>> print(table(["a < b"], [["<b>yes</b>"]], "answers"))
+    <div class="scroll" role="region" tabindex="0" aria-label="answers">
     <table>
-    <tr><th>a &lt; b</th></tr>
+    <tr><th scope="col">a &lt; b</th></tr>
     <tr><td><b>yes</b></td></tr>
     </table>
+    </div>
     """
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
     kind = ' class="number"' if numbers else ""
+    head = "".join(
+        f'<th scope="col"{kind if place else ""}>{html.escape(text)}</th>'
+        for place, text in enumerate(heads)
+    )
     body = "".join(
         f"<tr><td>{row[0]}</td>"
         + "".join(f"<td{kind}>{cell}</td>" for cell in row[1:])
         + "</tr>\n"
         for row in rows
     )
-    return f"<table>\n<tr>{head}</tr>\n{body}</table>"
+    return (
+        '<div class="scroll" role="region" tabindex="0" '
+        f'aria-label="{html.escape(name)}">\n'
+        f"<table>\n<tr>{head}</tr>\n{body}</table>\n</div>"
+    )

@@ -503,7 +503,7 @@ async function showReport() {
       .map((style) => style.textContent).join("\n"));
     const shadow = box.attachShadow({ mode: "open" });
     shadow.adoptedStyleSheets = [sheet];
-    shadow.append(...page.body.childNodes);
+    shadow.append(page.querySelector(".report"));
     byId("report-status").textContent = "";
   } catch (error) {
     byId("report-status").textContent = error.message;

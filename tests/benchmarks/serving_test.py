@@ -18,7 +18,8 @@ def program():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
         yield importlib.import_module("serving")
-    del sys.modules["serving"], sys.modules["odd_strings"]
+    for name in ("serving", "serving_scenarios", "http_load", "odd_strings"):
+        del sys.modules[name]
 
 
 def say_length(inputs):

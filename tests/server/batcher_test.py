@@ -205,6 +205,46 @@ class TestJoining:
 
         run(body, threads=2)
 
+    def test_rows_of_a_shared_call_are_as_wide_as_alone(self):
+        signature = Signature(
+            "words",
+            {"inputs": TEXT},
+            {
+                "lengths": Tensor("lengths", "int32", (None,)),
+                "tokens": Tensor("tokens", "string", (None, None)),
+            },
+        )
+
+        class Words(Echo):
+            def call(self, name, columns, cancellation):
+                texts = super().call(name, columns, cancellation)["outputs"]
+                words = [text.split() for text in texts]
+                lengths = np.array([len(x) for x in words])
+                tokens = np.full([len(words), 5], b"", object)
+                for row, found in zip(tokens, words, strict=True):
+                    row[: len(found)] = found
+                return {"lengths": lengths, "tokens": tokens}
+
+        found = []
+
+        async def body(batcher, model):
+            model = Words()
+            asked = [["a"], ["b c d", "e"], ["f g"], [""]]
+            jobs = [job(model, *texts, signature=signature) for texts in asked]
+            tasks = await started(batcher, jobs)
+            model.may_go.set()
+            answers = await asyncio.gather(*tasks)
+            found.extend(answer["tokens"].tolist() for answer in answers)
+            assert len(model.calls) == 2
+
+        run(body, delay=0.0)
+        assert found == [
+            [[b"a"]],
+            [[b"b", b"c", b"d"], [b"e", b"", b""]],
+            [[b"f", b"g"]],
+            [[]],
+        ]
+
 
 class TestFailures:
     def test_a_bad_request_fails_alone(self):

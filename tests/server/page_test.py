@@ -6,22 +6,12 @@ Marked `browser`: it needs chromium, as of `apt-get install chromium`, and
 """
 
 import json
-import os
-import shutil
 
 import pytest
+from small_browser import NEEDS_CHROMIUM, SIZES, faults
 from small_served import EXPERTS, save_version, serving
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
-SIZES = {
-    "wide": {"width": 1100, "height": 900},
-    "phone": {"width": 360, "height": 740},
-}
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +31,6 @@ def run_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield browser
-        browser.close()
-
-
 class Page:
     """A page of the browser, and what went wrong on it."""
 
@@ -59,7 +39,7 @@ class Page:
             viewport=SIZES[size], color_scheme=scheme
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.faults, self.hosts = [], set()
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
@@ -192,13 +172,11 @@ class TestAccess:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("size", list(SIZES))
     def test_no_fault_that_axe_finds(self, browser, port, size, scheme):
-        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
         opened = Page(browser, port, size, scheme)
         type_text(opened)
         opened.page.click("#sides .chip")
         opened.page.hover("#target-words button")
-        found = axe.Axe().run(opened.page).response["violations"]
-        assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
+        assert faults(opened.page) == []
         opened.check()
         opened.context.close()
 

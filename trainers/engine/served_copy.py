@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from trainers.engine.checkpoints.contents import weights_by_path
 
-PRECISIONS = ("float32", "bfloat16")
+# int8 is how a SavedModel keeps the weights of a copy in float32.
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def served_copy(model, build, precision="float32"):
@@ -34,7 +35,7 @@ def served_copy(model, build, precision="float32"):
             f"Received: precision={precision!r}"
         )
     dropless = dataclasses.replace(model.config, capacity_factor=None)
-    served = build(dropless, precision)
+    served = build(dropless, "float32" if precision == "int8" else precision)
     trained = weights_by_path(model)
     for path, weight in weights_by_path(served).items():
         weight.assign(tf.cast(trained[path], weight.dtype))

@@ -64,6 +64,7 @@ def export_model(
         target_languages=[parse_pair(config.pair).target],
         about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],
+        in_8_bits=precision == "int8",
     )
 
 

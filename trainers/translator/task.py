@@ -243,7 +243,8 @@ def export(
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of the search.
         members, mean: An ensemble, see `ensembles.open_translator`.
-        precision: str. `float32` or `bfloat16`, of weights and products.
+        precision: str. `float32` or `bfloat16`, of weights and products, or
+            `int8`, of weights.
         max_source_length: int. Subwords of a source, end mark included, that
             are translated.
 

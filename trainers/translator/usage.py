@@ -39,7 +39,7 @@ USAGE = Usage(
 # compares them (tests/trainers/nmt_test.py).
 _PRESETS = ("phrasebook", "multi30k", "wmt14")
 PRESETS = (*_PRESETS, *(f"{name}_dense" for name in _PRESETS))
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 ALIGNMENTS = ("none", "hard", "soft")
 LONG_LINES = ("cut", "split", "refuse")
 MEANS = ("probabilities", "log_probabilities")

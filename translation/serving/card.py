@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_text
 
 import moe_keras
+from translation.serving.quantized import SCALES
 
 JSON_FILE = "assets.extra/card.json"
 MARKDOWN_FILE = "assets.extra/card.md"
@@ -26,7 +27,12 @@ def make_card(served, functions, folder, about=None):
         dict that JSON can hold.
     """
     files = [path for path in folder.rglob("*") if path.is_file()]
-    parameters = [x for x in served.weights if x.dtype.is_floating]
+    parameters = [
+        x
+        for x in served.weights
+        if x.dtype.is_floating or x.dtype == tf.int8
+        if x.name != f"{SCALES}:0"  # of weights in 8 bits
+    ]
     own = served.about()
     return {
         "kind": served.kind,

@@ -7,6 +7,7 @@ those of `served.py`.
 
 import tensorflow as tf
 
+from translation.search.ensemble import keras_models
 from translation.search.translate import MAX_SOURCE_LENGTH, Translation
 from translation.serving.served import ServedTranslator
 from translation.serving.versions import version_path, write_version
@@ -21,6 +22,7 @@ def export_translator(
     target_languages=(),
     about=None,
     warmup_texts=(),
+    in_8_bits=False,
 ):
     """Writes a new version of a translator to a folder; see `write_version`.
 
@@ -30,6 +32,8 @@ def export_translator(
         folder: str or path of all versions. Made when missing.
         about: dict or None. More for the card, see `translation.serving.card`.
         warmup_texts: Sequence of str, the usual kind of source.
+        in_8_bits: bool. Whether the matrices of the Keras model, or of all
+            members of an ensemble, are kept in 8 bits: see `quantized.py`.
 
     Returns:
         `pathlib.Path` of the version, `folder/<number>`.
@@ -39,6 +43,8 @@ def export_translator(
     served = ServedTranslator(
         translator, tokenizer, options, max_source_length, target_languages
     )
+    if in_8_bits:
+        served.quantize(keras_models(translator))
     return write_version(served, folder, about, warmup_texts)
 
 

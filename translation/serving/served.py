@@ -82,6 +82,7 @@ class ServedTranslator(ServedModel):
         )
         self._make_n_best = functools.partial(
             _searching,
+            self.in_scope,
             translator,
             self.options.searching(num_translations=self.options.beam_width),
         )
@@ -432,7 +433,7 @@ class ServedTranslator(ServedModel):
         return self.ended_ids(strings, self.max_source_length)
 
 
-def _searching(translator, options):
+def _searching(in_scope, translator, options):
     """Traces a search with options for each sentence."""
 
     def search(source_ids, prefix_ids, *sentences):
@@ -450,5 +451,7 @@ def _searching(translator, options):
         for values in same_for_all(options, 0)
     )
     return tf.function(
-        search, input_signature=[ids, ids, *sentences], autograph=False
+        in_scope(search),
+        input_signature=[ids, ids, *sentences],
+        autograph=False,
     ).get_concrete_function()

@@ -3,8 +3,12 @@
 B: strings    L: length of the longest in subwords
 """
 
+import contextlib
+import functools
+
 import tensorflow as tf
 
+from translation.serving.quantized import QuantizedWeights
 from translation.text.special_ids import EOS_ID, PAD_ID
 
 # Stands where there is no score. Finite, because JSON has no infinity.
@@ -45,6 +49,7 @@ class ServedModel(tf.Module):
     def __init__(self, tokenizer, name):
         super().__init__(name=name)
         self.weights = []
+        self.tracing_scope = contextlib.nullcontext
         self.tokenizer = tokenizer
 
     def about(self):
@@ -65,11 +70,21 @@ class ServedModel(tf.Module):
         """
         raise NotImplementedError
 
+    def quantize(self, models):
+        """Keeps the matrices of models in 8 bits from now on.
+
+        Args:
+            models: Sequence of the Keras models that the functions call.
+        """
+        self.tracing_scope = QuantizedWeights(models).scope
+
     def signatures(self):
         """Traces the functions to serve: a dict by signature name."""
         functions = {
             name: tf.function(
-                getattr(self, method), input_signature=specs, autograph=False
+                self.in_scope(getattr(self, method)),
+                input_signature=specs,
+                autograph=False,
             ).get_concrete_function()
             for name, (method, specs) in self.specs.items()
         }
@@ -77,6 +92,20 @@ class ServedModel(tf.Module):
         used = [x for f in functions.values() for x in f.graph.variables]
         self.weights = list({id(x): x for x in used}.values())
         return functions
+
+    def in_scope(self, function):
+        """The same function, to be traced: of weights in 8 bits, if they are.
+
+        A function that is traced by itself, apart from those that call it,
+        needs this for itself.
+        """
+
+        @functools.wraps(function)
+        def traced(*inputs):
+            with self.tracing_scope():
+                return function(*inputs)
+
+        return traced
 
     def tokenize(self, inputs):
         """Cuts each string into subwords, without eos, however many.

@@ -1,5 +1,6 @@
 """The report: one page that needs nothing else."""
 
+import base64
 import dataclasses
 import html.parser
 import re
@@ -32,6 +33,14 @@ def _write_windows(folder):
             file.append([dataclasses.replace(window, verdict=verdict)])
 
 
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """The page of `_write_windows`: its pictures take seconds to draw."""
+    folder = tmp_path_factory.mktemp("run")
+    _write_windows(folder)
+    return write_report(folder)
+
+
 class _Page(html.parser.HTMLParser):
     """Images, links and other things that a page would load."""
 
@@ -41,35 +50,35 @@ class _Page(html.parser.HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        self.sources += [v for k, v in attributes if k in ("src", "href")]
-        if tag not in ("meta", "img"):
+        self.sources += [
+            v for k, v in attributes if k in ("src", "srcset", "href")
+        ]
+        if tag not in ("meta", "img", "source"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
 
-def test_page_has_everything_in_itself(tmp_path):
-    _write_windows(tmp_path)
-    path = write_report(tmp_path)
-    assert path == tmp_path / "report.html"
+def test_page_has_everything_in_itself(path):
+    assert path.name == "report.html"
     page = _Page(path.read_text("utf-8"))
     assert not page.open  # every tag is closed
-    assert len(page.sources) == 4  # two pictures for each layer
+    # Two pictures for each layer, light and dark, wide and narrow.
+    assert len(page.sources) == 16
     assert all(s.startswith("data:image/png;base64,") for s in page.sources)
     assert not re.search(r"https?:|url\(|@import|<script", page.text)
 
 
-def test_verdicts_and_their_reasons_are_on_the_page(tmp_path):
-    _write_windows(tmp_path)
-    text = write_report(tmp_path).read_text("utf-8")
+def test_verdicts_and_their_reasons_are_on_the_page(path):
+    text = path.read_text("utf-8")
     assert "&lt;bad&gt;" in text and "<bad>" not in text
     assert '<span class="collapsed">collapsed</span> (step 50)' in text
     assert "spread of load 0.000, threshold 0.100. Try: " in text
     assert '<span class="healthy">healthy</span> (step 10)' in text
 
 
-def test_figures_that_gates_tell_have_columns_of_their_own(tmp_path):
+def test_figures_that_gates_tell_have_rows_of_their_own(tmp_path):
     # 512 of 2,000 tokens have no expert; the other gate tells its mass.
     for name, told in (
         ("chosen", {"tokens_without_expert": 512.0}),
@@ -78,14 +87,50 @@ def test_figures_that_gates_tell_have_columns_of_their_own(tmp_path):
         window = make_window(name, 10, 10, 2000, [1000] * 4, gate_metrics=told)
         WindowFile(tmp_path).append([window])
     text = write_report(tmp_path).read_text("utf-8")
-    assert "<th>tokens without expert</th><th>mass</th>" in text
-    cells = [
-        re.findall(r"<td class=\"number\">([^<]*)</td>", row)[-2:]
+    heads = re.findall(r"<th scope=[^>]*>([^<]*)</th>", text)
+    assert heads[-3:] == ["last window", "chosen", "massive"]
+    rows = {
+        row.split("</td>")[0]: re.findall(r"number\">([^<]*)</td>", row)
         for row in text.splitlines()
-        if row.startswith(("<tr><td>chosen", "<tr><td>massive"))
-        and "number" in row
-    ]
-    assert cells == [["0.256", "-"], ["-", "0.75"]]
+        if row.startswith("<tr><td>")
+    }
+    assert rows["<tr><td>tokens without expert"] == ["0.256", "-"]
+    assert rows["<tr><td>mass"] == ["-", "0.75"]
+    assert rows["<tr><td>max/mean load"] == ["1", "1"]
+
+
+def test_pictures_of_all_looks_are_unlike(path):
+    text = path.read_text("utf-8")
+    found = re.findall(r"<picture>.*?</picture>", text, re.DOTALL)
+    assert len(found) == 4
+    for picture in found:
+        media = re.findall(r'media="([^"]*)"', picture)
+        assert media == [
+            "(max-width: 40em) and (prefers-color-scheme: dark)",
+            "(max-width: 40em)",
+            "(prefers-color-scheme: dark)",
+        ]
+        data = re.findall(r"base64,([^\"]*)", picture)
+        assert len(set(data)) == 4
+    # The width in pixels is in bytes 16 to 20 of a PNG: 9 and 4.5 inches.
+    widths = [int.from_bytes(base64.b64decode(x)[16:20], "big") for x in data]
+    assert widths == [495, 495, 990, 990]
+
+
+def test_legends_cover_no_curve():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from moe_keras.report import plots
+
+    windows = [make_window("moe", s, 1, 8, [4, 4, 4, 4]) for s in (1, 2)]
+    for look in plots.LOOKS:
+        figure = plots.curves(windows, look)
+        FigureCanvasAgg(figure)
+        figure.canvas.draw()
+        for axes in figure.axes:
+            legend = axes.get_legend().get_window_extent()
+            assert legend.y0 >= axes.get_window_extent().y1
+            assert legend.x1 <= figure.bbox.x1
 
 
 def test_last_verdict_stays_where_the_last_window_is_too_short(tmp_path):
@@ -166,8 +211,7 @@ def test_experts_are_on_the_page(tmp_path):
     _write_studies(tmp_path)  # and no routing.jsonl
     page = _Page(write_report(tmp_path).read_text("utf-8"))
     assert not page.open
-    (picture,) = page.sources
-    assert picture.startswith("data:image/png;base64,")
+    assert len(page.sources) == 4  # one picture in four looks
     text = page.text
     assert "<h2>What the experts learnt: words &amp; more</h2>" in text
     assert "<h3>moe &lt;1&gt;</h3>" in text and "<a>" not in text
