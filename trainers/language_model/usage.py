@@ -16,6 +16,7 @@ USAGE = Usage(
         "rerank": ("score",),
         "samples": ("generate",),
         "labels": ("evaluate", "experts"),
+        "masked": ("experts",),
         "average_of": ("average",),
         "export_precision": ("export",),
         "max_length": ("export",),
