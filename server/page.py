@@ -1,4 +1,4 @@
-"""The page: three files of this package, what it shows, and the report."""
+"""The page: some files of this package, what it shows, and the report."""
 
 import asyncio
 import importlib.resources
@@ -15,10 +15,13 @@ _TYPES = {
     "index.html": "text/html",
     "page.css": "text/css",
     "page.js": "text/javascript",
+    "see.js": "text/javascript",
 }
 # Paths and files; all of them may be read without a token, since nothing of
 # the model is in them.
-FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+FILES = {"/": "index.html"} | {
+    f"/{name}": name for name in ("page.css", "page.js", "see.js")
+}
 _REPORTED = ("routing.jsonl", "experts.json")  # what a report is made of
 
 
