@@ -15,6 +15,7 @@ PAGE = pathlib.Path(__file__).with_name("api.md")
 # Modules whose `__all__` is public; of one without it, its own functions.
 MODULES = (
     "moe_keras",
+    "moe_keras.experts",
     "moe_keras.gating",
     "moe_keras.losses",
     "moe_keras.monitoring",
@@ -23,6 +24,7 @@ MODULES = (
     "moe_keras.analysis",
     "moe_keras.report",
     "moe_keras.hub",
+    "moe_keras.quantization",
 )
 HEAD = """\
 # API reference

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 
 import moe_keras
-from moe_keras.experts import ClampedGLU
+from moe_keras.experts import ClampedGLU, ExpertQuantization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -413,6 +413,20 @@ CONFIG_CASES = [
             bias_regularizer=keras.regularizers.L1(0.01),
             lora_rank=2,
             lora_alpha=4,
+        ),
+    ),
+    LayerCase(
+        "config_of_packed_FeedForwardExperts",
+        moe_keras.FeedForwardExperts,
+        lambda: dict(
+            num_experts=5, hidden_dim=7, quantization=ExpertQuantization(8)
+        ),
+    ),
+    LayerCase(
+        "config_of_packed_GatedFeedForwardExperts",
+        moe_keras.GatedFeedForwardExperts,
+        lambda: dict(
+            num_experts=5, hidden_dim=7, quantization=ExpertQuantization(3, 32)
         ),
     ),
     LayerCase(

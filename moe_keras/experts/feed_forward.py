@@ -16,6 +16,7 @@ from moe_keras.experts.activation import (
     plain_activation,
 )
 from moe_keras.experts.blocks import feed_forward_blocks
+from moe_keras.experts.packed import PackedKernels
 from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.experts.stacked import StackedExperts, each_alone
 from moe_keras.xla import is_compiled_by_xla
@@ -57,8 +58,9 @@ class FeedForwardExperts(StackedExperts):
             own, whether it has tokens or not. Not under a layout that splits
             the experts.
         seed: int. Seed of dropout.
-        **kwargs: `lora_rank`, `lora_alpha` and `sparse_gradients`, see
-            `StackedExperts`, and arguments of every Keras layer.
+        **kwargs: `lora_rank`, `lora_alpha`, `quantization` and
+            `sparse_gradients`, see `StackedExperts`, and arguments of every
+            Keras layer.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -145,8 +147,8 @@ class FeedForwardExperts(StackedExperts):
     def call(self, inputs, counts=None, local=None, training=False):
         inputs = tf.cast(inputs, self.compute_dtype)  # of integers as well
         weights = [
-            self.read("kernel_in", local),
-            self.read("kernel_out", local),
+            self.read("kernel_in", local, packed=True),
+            self.read("kernel_out", local, packed=True),
         ]
         if self.use_bias:
             # As they are: their gradients are summed in their own precision.
@@ -161,6 +163,10 @@ class FeedForwardExperts(StackedExperts):
             training=training,
             sparse_gradients=self.sparse_gradients,
         )
+
+    def join(self, hidden):
+        """The hidden layer `(N, H)` after its activation, without dropout."""
+        return self.activation(hidden)
 
     def _activation(self, local, training):
         if not (training and self.dropout):
@@ -220,7 +226,8 @@ def feed_forward(
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
         counts: int32 tensor `(E,)` or None.
         weights: List of `kernel_in`, `kernel_out` and, where there are any,
-            their biases, as for `feed_forward_segments`.
+            their biases, as for `feed_forward_segments`. Kernels may be
+            `PackedKernels`.
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass.
         training: bool.
@@ -239,6 +246,20 @@ def feed_forward(
     >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
     12.0
     """
+    is_packed = any(isinstance(each, PackedKernels) for each in weights)
+    if inputs.shape.rank == 3 and is_packed:
+        # As segments of C rows, so that one expert at a time is unpacked.
+        num_experts, capacity, _ = tf.unstack(tf.shape(inputs))
+        outputs = feed_forward(
+            tf.reshape(inputs, [-1, inputs.shape[-1]]),
+            tf.fill([inputs.shape[0] or num_experts], capacity),
+            weights,
+            activation,
+            recompute,
+            training,
+        )
+        shape = [num_experts, capacity, outputs.shape[-1]]
+        return tf.reshape(outputs, shape)
     if inputs.shape.rank == 2:
         # Keep nothing at inference: no gradient is expected, and a gradient
         # in a SavedModel cannot capture the list of what is kept.

@@ -61,8 +61,9 @@ class GatedFeedForwardExperts(StackedExperts):
             variables, such as `moe_keras.experts.ClampedGLU`; None for
             `activation(gate) * linear`. Register one of your own with
             `keras.saving.register_keras_serializable` to load what you save.
-        **kwargs: `lora_rank` and `lora_alpha`, see `StackedExperts`, and
-            arguments of every Keras layer.
+        **kwargs: `lora_rank`, `lora_alpha`, `quantization` and
+            `sparse_gradients`, see `StackedExperts`, and arguments of every
+            Keras layer.
 
     Call arguments:
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
@@ -103,7 +104,7 @@ class GatedFeedForwardExperts(StackedExperts):
         glu=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)  # `lora_rank` and `lora_alpha` as well
+        super().__init__(**kwargs)
         check_sizes(num_experts=num_experts, hidden_dim=hidden_dim)
         check_sizes(**given(output_dim=output_dim))
         self.num_experts = num_experts
@@ -161,8 +162,8 @@ class GatedFeedForwardExperts(StackedExperts):
 
     def call(self, inputs, counts=None, local=None, training=False):
         weights = [
-            self.read("kernel_in", local),
-            self.read("kernel_out", local),
+            self.read("kernel_in", local, packed=True),
+            self.read("kernel_out", local, packed=True),
         ]
         if self.use_bias:
             # As they are: their gradients are summed in their own precision.
@@ -172,13 +173,14 @@ class GatedFeedForwardExperts(StackedExperts):
             tf.cast(inputs, self.compute_dtype),  # of integers as well
             counts,
             weights,
-            Activation(self._gate_hidden),
+            Activation(lambda hidden, expert: self.join(hidden)),
             recompute=self.recompute,
             training=training,
             sparse_gradients=self.sparse_gradients,
         )
 
-    def _gate_hidden(self, hidden, expert):
+    def join(self, hidden):
+        """The hidden layer `(N, H)` of the products `(N, 2 H)`."""
         gate, linear = tf.split(hidden, 2, axis=-1)
         if self.glu is not None:
             return self.glu(gate, linear)

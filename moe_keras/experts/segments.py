@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from moe_keras.bias import bias_gradient
 from moe_keras.custom_gradient import custom_gradient
+from moe_keras.experts.packed import PackedKernels
 from moe_keras.slices import ExpertSlices
 from moe_keras.xla import is_compiled_by_xla
 
@@ -304,7 +305,7 @@ def weight_of(expert, weights):
 
     Args:
         expert: Scalar int32 tensor.
-        weights: Tensor `(E, ...)`.
+        weights: Tensor `(E, ...)`, or `PackedKernels`.
 
     Returns:
         Tensor `(...)`.
@@ -314,6 +315,8 @@ def weight_of(expert, weights):
     >>> weight_of(1, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist()
     [3.0, 4.0]
     """
+    if isinstance(weights, PackedKernels):
+        return weights.of_expert(expert)
     if is_compiled_by_xla():
         return tf.gather(weights, expert)
     return weights[expert]
@@ -323,7 +326,8 @@ class Inside:
     """The mathematics of one expert, forward and backward, on its own rows.
 
     Make it by `Inside.of`. Its methods take the flat list of weights which
-    that returns.
+    that returns. `PackedKernels` are not among them: they have no gradient,
+    and one expert's at a time are unpacked.
 
     Example:
 
@@ -333,9 +337,10 @@ class Inside:
     (3, 4)
     """
 
-    def __init__(self, num_kernels_in, activation):
+    def __init__(self, num_kernels_in, activation, packed=()):
         self.num_kernels_in = num_kernels_in
         self.activation = activation
+        self.packed = dict(packed)  # by their place among all weights
 
     @classmethod
     def of(cls, weights, activation):
@@ -347,12 +352,18 @@ class Inside:
             activation: `Activation`.
 
         Returns:
-            An `Inside`, and the weights as a flat list.
+            An `Inside`, and the weights with a gradient as a flat list.
         """
         kernels_in, *others = weights
         if not isinstance(kernels_in, tuple | list):
             kernels_in = (kernels_in,)
-        return cls(len(kernels_in), activation), [*kernels_in, *others]
+        packed, tensors = {}, []
+        for place, weight in enumerate([*kernels_in, *others]):
+            if isinstance(weight, PackedKernels):
+                packed[place] = weight
+            else:
+                tensors.append(weight)
+        return cls(len(kernels_in), activation, packed), tensors
 
     def widths(self, weights):
         """The width of the layer before its activation, and of the outputs."""
@@ -362,6 +373,9 @@ class Inside:
 
     def parts(self, weights):
         """Splits the weights: kernels in, kernel out, bias in, bias out."""
+        weights = list(weights)
+        for place, kernels in sorted(self.packed.items()):
+            weights.insert(place, kernels)
         kernels_in = weights[: self.num_kernels_in]
         kernel_out, *biases = weights[self.num_kernels_in :]
         return kernels_in, kernel_out, *(biases or (None, None))
@@ -406,11 +420,13 @@ class Inside:
                 )
             ]
         )
+        pairs = [(inputs_BD, d_product) for d_product in d_products]
+        pairs.append((hidden_BH, d_outputs_BD))
         d_weights = [
-            tf.matmul(inputs_BD, d_product, transpose_a=True)
-            for d_product in d_products
+            tf.matmul(rows, d_product, transpose_a=True)
+            for place, (rows, d_product) in enumerate(pairs)
+            if place not in self.packed
         ]
-        d_weights.append(tf.matmul(hidden_BH, d_outputs_BD, transpose_a=True))
         d_weights += [
             bias_gradient(d_rows, bias.dtype)
             for d_rows, bias in zip(

@@ -6,11 +6,13 @@ E: experts    C: slots of an expert    D: depth    S: slots of all experts
 import inspect
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from moe_keras.checks import FixedArguments
 from moe_keras.experts.low_rank import LowRankPairs, names_of_pair
-from moe_keras.placement.placement import current_placement
+from moe_keras.experts.packed import ExpertQuantization, PackedWeight
+from moe_keras.placement.placement import Placement, current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
 from moe_keras.slices import SparseGradients
 
@@ -42,6 +44,9 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
         lora_rank: int. Rank of the pairs that are made with the layer, as
             `enable_lora` makes them later; None for none.
         lora_alpha: float. See `enable_lora`.
+        quantization: `ExpertQuantization`, "int8" or "int4": its kernels are
+            kept in few bits from the beginning, and cannot train. `quantize`
+            does it later. None for kernels as they are.
         sparse_gradients: bool. Hand over the gradients of weights as
             `tf.IndexedSlices` of the experts that have tokens, as an
             `Embedding` does, where experts run on segments. With thousands of
@@ -79,12 +84,20 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
         self,
         lora_rank=None,
         lora_alpha=None,
+        quantization=None,
         sparse_gradients=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.sparse_gradients = sparse_gradients
         self._pairs = None
+        self._quantization = ExpertQuantization.of(quantization)
+        if None not in (lora_rank, self._quantization):
+            raise ValueError(
+                "`lora_rank` needs kernels as they are: low-rank pairs beside "
+                "kernels of few bits are not supported. Received: "
+                f"lora_rank={lora_rank}, quantization={quantization}"
+            )
         if lora_rank is not None:
             self._pairs = LowRankPairs(lora_rank, lora_alpha)
 
@@ -101,7 +114,12 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
     @property
     def is_altered(self):
         """Whether it has been changed since it was made."""
-        return self._pairs is not None
+        return self._pairs is not None or self._quantization is not None
+
+    @property
+    def quantization(self):
+        """`ExpertQuantization` of its kernels, or None."""
+        return self._quantization
 
     def add_expert_weight(
         self, name, draw, side_by_side=1, regularizer=None, **dims
@@ -120,12 +138,14 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
         """
         dims = {"experts": self.num_experts, **dims}
         self._placement = current_placement()
-        weight = self._placement.add_weight(
-            self, name, draw, dims, side_by_side
-        )
         if len(dims) == 3:
             kernel = (name, side_by_side, tuple(dims.items()))
             self._kernels = (*self._kernels, kernel)
+        if len(dims) == 3 and self._quantization is not None:
+            return self._add_packed(name, tuple(dims.values()))
+        weight = self._placement.add_weight(
+            self, name, draw, dims, side_by_side
+        )
         self._expert_weights = (*self._expert_weights, (name, weight))
         if regularizer is not None:
             if isinstance(weight, SplitWeight):
@@ -138,12 +158,26 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
             weight.regularizer = _of_each(regularizer, side_by_side)
         return weight
 
+    def _add_packed(self, name, shape):
+        if type(self._placement) is not Placement:
+            raise ValueError(
+                f"Kernels of few bits are not split over devices: {self.name} "
+                "is built under a layout or on replicas that share out the "
+                f"experts. Received: quantization={self._quantization}"
+            )
+        weight = PackedWeight(self, name, shape, self._quantization)
+        self._expert_weights = (*self._expert_weights, (name, weight))
+        return weight
+
     @property
     def expert_weights(self):
-        """dict of the weights by name: Keras variables, or `SplitWeight`s."""
+        """dict of the weights by name.
+
+        Keras variables, `SplitWeight`s, or `PackedWeight`s.
+        """
         return dict(self._expert_weights)
 
-    def read(self, name, local, once=False, cast=True):
+    def read(self, name, local, once=False, cast=True, packed=False):
         """Take the tensor of a weight.
 
         Args:
@@ -152,11 +186,19 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
             once: bool. Whether it is added after the sum over hidden units,
                 as an output bias: see `LocalExperts.only_once`.
             cast: bool. Whether to cast it to the dtype of the computation.
+            packed: bool. Whether kernels of few bits may stay as they are;
+                otherwise those of all experts are unpacked.
 
         Returns:
-            Tensor, for the experts of `local`.
+            Tensor, for the experts of `local`; `PackedKernels` with `packed`
+            and kernels of few bits.
         """
         weights = self.expert_weights if local is None else local.weights
+
+        if isinstance(weights[name], PackedWeight):
+            dtype = self.compute_dtype if cast else self.variable_dtype
+            kernels = weights[name].tensors(dtype)
+            return kernels if packed else kernels.whole()
 
         def take(name):
             return whole_tensor(weights[name])
@@ -199,6 +241,12 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
                 has no kernels; or if an argument is out of its range.
         """
         self._check_can_change("enable_lora")
+        if self._quantization is not None:
+            raise ValueError(
+                f"The kernels of {self.name} have few bits "
+                f"({self._quantization}), beside which low-rank pairs are not "
+                "supported: call `enable_lora` on the model of before."
+            )
         if self._pairs is not None:
             raise ValueError(
                 f"{self.name} has low-rank pairs already, of rank "
@@ -242,6 +290,87 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
         self._expert_weights = tuple(weights.items())
         self._pairs = None
 
+    def quantize(self, mode=None, type_check=True, config=None):
+        """Keep the kernels in few bits; `keras.Model.quantize` calls it.
+
+        "int8" keeps a scale for each column of each expert, "int4" a scale and
+        a zero point for each group of 128 rows, or of the `block_size` of a
+        `keras.quantizers.Int4QuantizationConfig`. Unlike those of Keras'
+        layers, inputs are not rounded. Biases stay as they are.
+
+        Args:
+            mode: "int8" or "int4", or an `ExpertQuantization` for other bits
+                and groups.
+            type_check: bool. Not used.
+            config: Keras quantization config of the mode, or None.
+
+        Raises:
+            ValueError: If the mode is another, the config has a quantizer of
+                weights, or the layer is not built, is quantized already, has
+                low-rank pairs, or is split over devices.
+        """
+        del type_check
+        self.set_kernels(_quantization_of(mode, config, self.name))
+
+    def set_kernels(self, quantization, rounded=None):
+        """Keep the kernels in few bits, rounded as given.
+
+        Args:
+            quantization: `ExpertQuantization`.
+            rounded: dict by name of a list of what `round_kernel` returns, for
+                each expert; None rounds each weight to the nearest number.
+
+        Raises:
+            ValueError: As `quantize`.
+        """
+        self.check_can_be_packed()
+        self._quantization = quantization
+        weights = self.expert_weights
+        was_locked = self._tracker.locked
+        self._tracker.unlock()
+        for name, _, dims in self._kernels:
+            old = weights[name]
+            new = PackedWeight(self, name, dict(dims).values(), quantization)
+            if rounded is None:
+                new.assign(old.numpy())
+            else:
+                new.assign_rounded(rounded[name])
+            self._untrack_variable(old)
+            weights[name] = new
+            for attribute, value in list(vars(self).items()):
+                if value is old:
+                    setattr(self, attribute, new)
+        self._expert_weights = tuple(weights.items())
+        if was_locked:
+            self._tracker.lock()
+
+    def check_can_be_packed(self):
+        """Raise a ValueError if `quantize` would."""
+        self._check_can_change("quantize")
+        if self._quantization is not None:
+            raise ValueError(
+                f"The kernels of {self.name} have few bits already: "
+                f"{self._quantization}."
+            )
+        if self._pairs is not None:
+            raise ValueError(
+                f"{self.name} has low-rank pairs: call its `merge_lora()` "
+                "before its kernels are quantized."
+            )
+        weights = self.expert_weights
+        for name, _, _ in self._kernels:
+            if isinstance(weights[name], SplitWeight):
+                raise ValueError(
+                    f"{weights[name].path} is split over devices, and is not "
+                    "quantized there: save the model, load it on one device, "
+                    "and quantize it there."
+                )
+            if not np.isfinite(weights[name].numpy()).all():
+                raise ValueError(
+                    f"{weights[name].path} has weights that are not finite, "
+                    "and cannot be quantized."
+                )
+
     def _add_pairs(self):
         kernels = self._kernels
         with self._placement.scope():
@@ -277,7 +406,14 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
         }
         weights = self.expert_weights
         plain = [name for name in weights if name not in pairs]
-        named = {str(number): weights[n] for number, n in enumerate(plain)}
+        named = {}
+        for number, name in enumerate(plain):
+            weight = weights[name]
+            if isinstance(weight, PackedWeight):
+                for kind, variable in weight.parts.items():
+                    named[f"{number}_{kind}"] = variable
+            else:
+                named[str(number)] = weight
         return named | {n: weights[n] for n in weights if n in pairs}
 
     def save_own_variables(self, store):
@@ -287,31 +423,69 @@ class StackedExperts(SparseGradients, FixedArguments, keras.layers.Layer):
     def load_own_variables(self, store):
         weights = self._saved_weights()
         found, wanted = set(store.keys()), set(weights)
-        # A file from before `enable_lora`: the pairs stay as they were made.
-        without_pairs = {name for name in wanted if name.isdigit()}
-        if found not in (wanted, without_pairs):
+        # A file from before `enable_lora`, whose pairs stay as they were made,
+        # or from before `quantize`, whose kernels are rounded as they come.
+        if self._pairs is not None or self._quantization is not None:
+            as_made = [w for n, w in self._expert_weights if "_lora_" not in n]
+            plain = {str(n): weight for n, weight in enumerate(as_made)}
+            if found == set(plain):
+                weights, wanted = plain, found
+        if found != wanted:
             raise ValueError(
                 f"{self.name} has {len(weights)} weights. "
                 f"Received: {len(found)} in the file."
                 + ("" if self.built else " Build the layer before loading.")
-                + self._about_pairs(found)
+                + self._about_file(found)
             )
         for name in found:
             weights[name].assign(store[name])
 
-    def _about_pairs(self, found):
-        pairs = sorted(name for name in found if not name.isdigit())
-        if not pairs or self._pairs is not None:
-            return ""
-        return f" Call `enable_lora(rank)` before: it has {', '.join(pairs)}."
+    def _about_file(self, found):
+        if self._pairs is None and any("_lora_" in name for name in found):
+            return " It has low-rank pairs: call `enable_lora(rank)` before."
+        if any(name.endswith("_codes") for name in found):
+            return (
+                " Its kernels have few bits: quantize the layer as they are "
+                "before loading."
+            )
+        return ""
 
     def get_config(self):
         return {
             **super().get_config(),
             "lora_rank": self.lora_rank,
             "lora_alpha": self.lora_alpha,
+            "quantization": keras.saving.serialize_keras_object(
+                self._quantization
+            ),
             "sparse_gradients": self.sparse_gradients,
         }
+
+
+def _quantization_of(mode, config, name):
+    """The `ExpertQuantization` that a mode or a config of Keras asks for."""
+    if isinstance(mode, ExpertQuantization):
+        return mode
+    if config is not None and config.mode in ("int8", "int4"):
+        if config.weight_quantizer is not None:
+            raise ValueError(
+                f"{name} rounds its kernels by scales for each expert, and "
+                "takes no quantizer of weights. Leave it out, or leave this "
+                f"layer out by `filters`. Received: {config.weight_quantizer}"
+            )
+        mode = config.mode
+        block = getattr(config, "block_size", None)
+        if mode == "int4":
+            whole = block is None or block == -1
+            return ExpertQuantization(4, None if whole else block)
+    if mode not in ("int8", "int4"):
+        raise ValueError(
+            f"{name} holds experts, whose kernels a mode {mode!r} cannot "
+            "reach: take 'int8' or 'int4', or `moe_keras.quantization."
+            "quantize` for other bits and for GPTQ. To quantize other layers "
+            "alone, leave this one out by `filters`."
+        )
+    return ExpertQuantization.of(mode)
 
 
 def _variables_of(weight):

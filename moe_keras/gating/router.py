@@ -211,6 +211,13 @@ class Router(FixedArguments, keras.layers.Layer):
             metrics={},
         )
 
+    def quantize(self, mode=None, type_check=True, config=None):
+        """Leave the router as it is, whatever `keras.Model.quantize` asks for.
+
+        It is small, and an expert that is chosen wrongly costs more than
+        weights that are rounded.
+        """
+
     def compute_mask(self, inputs, previous_mask):
         return None
 

@@ -1,8 +1,9 @@
-"""keras-hub's mixtures of experts, sparse.
+"""keras-hub's mixtures of experts, sparse and in few bits.
 
 Nothing else in `moe_keras` imports this package, which needs keras-hub.
 """
 
+from moe_keras.hub.quantize import quantize
 from moe_keras.hub.sparsify import FAMILIES, densify, sparsify
 
-__all__ = ["FAMILIES", "densify", "sparsify"]
+__all__ = ["FAMILIES", "densify", "quantize", "sparsify"]

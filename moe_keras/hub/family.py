@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras import ops
 
+from moe_keras.experts.packed import PackedWeight
+
 
 class Family(NamedTuple):
     """A family of models whose blocks `sparsify` can make sparse.
@@ -23,6 +25,11 @@ class Family(NamedTuple):
             the layer and a `ChosenExperts` what the replaced `call` takes,
             and returns the same. It reads the layer's weights, adds the
             layer's loss and leaves the work of the experts to `experts`.
+        bank: Function from the layer to the one that holds the kernels.
+        kernels: Names of the kernels there, of `ExpertBank.kernels_in` and
+            `kernel_out`, in this order.
+        routers: Function from the layer to a tuple of the layers that weigh
+            experts, which are never quantized.
         replaces: Function from the layer to the one whose `call` is replaced,
             or to None for a layer without experts; by default the layer.
 
@@ -31,7 +38,9 @@ class Family(NamedTuple):
 
     Example:
 
-    >>> family = Family("Mine", "my_models.moe.MyBlock", call=print)
+    >>> family = Family(
+    ...     "Mine", "my_models.moe.MyBlock", call=print, bank=lambda x: x.bank,
+    ...     kernels=("w_in", "w_out"), routers=lambda x: (x.router,))
     >>> family.describes(family)
     False
     """
@@ -39,6 +48,9 @@ class Family(NamedTuple):
     name: str
     layer: str
     call: Callable
+    bank: Callable
+    kernels: tuple
+    routers: Callable
     replaces: Callable = lambda layer: layer
 
     def describes(self, layer):
@@ -152,6 +164,8 @@ def in_float32(activation, hidden):
 def read(layer, *names):
     """The layer's weights as tensors of the dtype in which it computes.
 
+    Those of few bits come as `PackedKernels`.
+
     Example:
 
     >>> import keras
@@ -161,7 +175,10 @@ def read(layer, *names):
     tf.bfloat16
     """
     return tuple(
-        ops.cast(getattr(layer, name), layer.compute_dtype) for name in names
+        weight.tensors(layer.compute_dtype)
+        if isinstance(weight, PackedWeight)
+        else ops.cast(weight, layer.compute_dtype)
+        for weight in (getattr(layer, name) for name in names)
     )
 
 

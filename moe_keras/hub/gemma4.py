@@ -53,5 +53,8 @@ GEMMA4 = Family(
         ".Gemma4TextDecoderBlock"
     ),
     call=_call,
+    bank=lambda decoder: decoder.moe_expert_bank,
+    kernels=("gate_proj", "up_proj", "down_proj"),
+    routers=lambda decoder: (decoder.moe_router,),
     replaces=lambda decoder: getattr(decoder, "moe_expert_bank", None),
 )

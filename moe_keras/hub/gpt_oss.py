@@ -46,4 +46,7 @@ GPT_OSS = Family(
     name="GPT-OSS",
     layer="keras_hub.src.models.gpt_oss.gpt_oss_decoder.GptOssSparseMoeBlock",
     call=_call,
+    bank=lambda block: block.experts,
+    kernels=("gate_up_proj", "down_proj"),
+    routers=lambda block: (block.router,),
 )

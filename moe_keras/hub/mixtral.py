@@ -15,6 +15,12 @@ from moe_keras.hub.family import (
     top_k_of_softmax,
 )
 
+_KERNELS = (
+    "_expert_feedforward_gate_dense",
+    "_expert_feedforward_intermediate_dense",
+    "_expert_feedforward_output_dense",
+)
+
 
 def _call(block, experts, hidden_states, attention_mask=None, training=False):
     tokens_ND = tf.reshape(hidden_states, [-1, block.hidden_dim])
@@ -39,12 +45,7 @@ def _call(block, experts, hidden_states, attention_mask=None, training=False):
 
 def _bank(block):
     bank = block.expert_bank
-    kernel_gate, kernel_linear, kernel_out = read(
-        bank,
-        "_expert_feedforward_gate_dense",
-        "_expert_feedforward_intermediate_dense",
-        "_expert_feedforward_output_dense",
-    )
+    kernel_gate, kernel_linear, kernel_out = read(bank, *_KERNELS)
 
     def join(hidden):
         gate, linear = tf.split(hidden, 2, axis=-1)
@@ -57,4 +58,7 @@ MIXTRAL = Family(
     name="Mixtral",
     layer="keras_hub.src.models.mixtral.mixtral_decoder.MixtralSparseMoeBlock",
     call=_call,
+    bank=lambda block: block.expert_bank,
+    kernels=_KERNELS,
+    routers=lambda block: (block._sparse_feedforward_gate_dense,),
 )

@@ -14,6 +14,11 @@ from moe_keras.hub.family import (
     top_k_of_softmax,
 )
 
+_KERNELS = (
+    "_expert_feedforward_gate_dense",
+    "_expert_feedforward_output_dense",
+)
+
 
 def _call_qwen(
     block, experts, hidden_states, attention_mask=None, training=False
@@ -76,11 +81,7 @@ def _call_qwen3_5(
 
 def _bank(bank, activation):
     """Gate and linear part lie side by side in one kernel."""
-    kernel_in, kernel_out = read(
-        bank,
-        "_expert_feedforward_gate_dense",
-        "_expert_feedforward_output_dense",
-    )
+    kernel_in, kernel_out = read(bank, *_KERNELS)
 
     def join(hidden):
         gate, linear = tf.split(hidden, 2, axis=-1)
@@ -93,6 +94,12 @@ QWEN_MOE = Family(
     name="Qwen1.5-MoE",
     layer="keras_hub.src.models.qwen_moe.qwen_moe_decoder.QwenSparseMoeBlock",
     call=_call_qwen,
+    bank=lambda block: block.expert_bank,
+    kernels=_KERNELS,
+    routers=lambda block: (
+        block._sparse_feedforward_gate_dense,
+        block.shared_expert_gate_dense,
+    ),
 )
 QWEN3_MOE = Family(
     name="Qwen3-MoE",
@@ -100,6 +107,9 @@ QWEN3_MOE = Family(
         "keras_hub.src.models.qwen3_moe.qwen3_moe_decoder.Qwen3SparseMoeBlock"
     ),
     call=_call_qwen3,
+    bank=lambda block: block.expert_bank,
+    kernels=_KERNELS,
+    routers=lambda block: (block._sparse_feedforward_gate_dense,),
 )
 QWEN3_5_MOE = Family(
     name="Qwen3.5-MoE",
@@ -108,4 +118,7 @@ QWEN3_5_MOE = Family(
         ".Qwen3_5MoeSparseMoeBlock"
     ),
     call=_call_qwen3_5,
+    bank=lambda block: block.expert_bank,
+    kernels=_KERNELS,
+    routers=lambda block: (block._router_gate, block._shared_expert_gate),
 )

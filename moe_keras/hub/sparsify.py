@@ -10,6 +10,7 @@ import functools
 
 import keras
 
+from moe_keras.experts.packed import PackedWeight
 from moe_keras.hub.experts import ENGINES, ChosenExperts
 from moe_keras.hub.gemma4 import GEMMA4
 from moe_keras.hub.gpt_oss import GPT_OSS
@@ -86,7 +87,7 @@ def sparsify(
             f"`engine` must be one of {', '.join(ENGINES)}. Received: "
             f"engine={engine!r}"
         )
-    found = _find_blocks(model)
+    found = find_blocks(model)
     for _, _, block in found:
         if not block.built:
             raise ValueError(
@@ -115,7 +116,8 @@ def densify(model: keras.Layer) -> keras.Layer:
         `model` itself.
 
     Raises:
-        ValueError: If the model has no block of the known families.
+        ValueError: If the model has no block of the known families, or its
+            experts are quantized.
 
     Example:
 
@@ -126,7 +128,16 @@ def densify(model: keras.Layer) -> keras.Layer:
     >>> densify(sparsify(backbone)) is backbone
     True
     """
-    for _, _, block in _find_blocks(model):
+    blocks = find_blocks(model)
+    for family, layer, _ in blocks:
+        bank = family.bank(layer)
+        kernels = [getattr(bank, name) for name in family.kernels]
+        if any(isinstance(kernel, PackedWeight) for kernel in kernels):
+            raise ValueError(
+                f"The kernels of {bank.name} have few bits, and keras-hub "
+                "cannot compute with them: a quantized model stays sparse."
+            )
+    for _, _, block in blocks:
         if "call" in vars(block):
             del block.call
             block.supports_jit = True
@@ -136,8 +147,19 @@ def densify(model: keras.Layer) -> keras.Layer:
     return model
 
 
-def _find_blocks(model):
-    """Triples of family, described layer and the layer to be given a call."""
+def find_blocks(model):
+    """Find the blocks of a model.
+
+    Args:
+        model: Task, backbone or layer of keras-hub.
+
+    Returns:
+        List of triples: the family, the layer that it describes, and the layer
+        to be given a `call`.
+
+    Raises:
+        ValueError: As `sparsify`.
+    """
     found = []
     for layer in _layers_of(model):
         for family in FAMILIES:
@@ -159,6 +181,12 @@ def _find_blocks(model):
             f"Received: {model!r}, which has none, or is not built"
         )
     return found
+
+
+def forget_graphs_of(model):
+    """Drop the graphs of a model and of the models within."""
+    for each in _models_of(model):
+        _forget_graphs(each)
 
 
 def _layers_of(model):

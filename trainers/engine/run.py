@@ -46,7 +46,7 @@ class Run:
 
     Attributes:
         folder: `RunFolder`.
-        workers: `Workers`. As a context they watch each other while it lasts.
+        workers: `Workers`. As a context they check each other's heartbeat.
         is_chief: bool. Whether this process is the one that evaluates and
             writes.
         log: Function of one line of text; says nothing unless it is the

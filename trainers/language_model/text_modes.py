@@ -1,4 +1,4 @@
-"""A trained language model as a filter: lines in, lines out.
+"""Runs a trained language model on lines.
 
 `--mode=score` writes for each line, with tabs between:
 

@@ -1,4 +1,4 @@
-"""A trained model as a filter: lines in, lines out, as many as came in.
+"""Runs a trained model on lines: as many lines come out as go in.
 
 Formats, for `--mode=translate`:
 

@@ -128,8 +128,8 @@ def sample(
         uniform_N = uniforms(sampling.seeds, number_N, time)
         token_N = draw(allowed_NV, sampling, uniform_N)
         log_prob_N = _log_probs(allowed_NV, scores_NV, token_N)
-        is_now_L = tf.range(tf.shape(ids_NL)[1]) == time + 1
-        is_new_NL = ~ended_N[:, tf.newaxis] & is_now_L
+        is_new_L = tf.range(tf.shape(ids_NL)[1]) == time + 1
+        is_new_NL = ~ended_N[:, tf.newaxis] & is_new_L
         if alignment is not None:
             now_NS = tf.cast(alignment(stepped), tf.float32)
             alignments = alignments.write(time, now_NS)
@@ -149,10 +149,7 @@ def sample(
         advance,
         (tf.constant(0), ids_NL, log_prob_NL, ended_N, state, arrays),
     )
-    alignment_NTS = None
-    if alignment is not None:
-        alignment_NTS = tf.transpose(arrays.stack(), [1, 0, 2])
-    return _samples(ids_NL[:, 1:], log_prob_NL[:, 1:], alignment_NTS, count)
+    return _samples(ids_NL[:, 1:], log_prob_NL[:, 1:], arrays, count)
 
 
 def _nothing_drawn(max_length_N, bos_id):
@@ -322,8 +319,14 @@ def _log_probs(allowed_NV, scores_NV, token_N):
     return tf.where(tf.math.is_finite(log_prob_N), log_prob_N, NEVER)
 
 
-def _samples(ids_NT, log_prob_NT, alignments, count):
-    """`Samples` of rows, cut to the longest."""
+def _samples(ids_NT, log_prob_NT, arrays, count):
+    """Makes `Samples` of rows, cut to the longest.
+
+    `arrays` has the attention of each step, or is empty.
+    """
+    alignments = None
+    if not isinstance(arrays, tuple):
+        alignments = tf.transpose(arrays.stack(), [1, 0, 2])
     log_prob_N = tf.reduce_sum(log_prob_NT, axis=1)
     exists_N1 = (log_prob_N > NEVER)[:, tf.newaxis]
     is_real_NT = exists_N1 & tf.not_equal(ids_NT, PAD_ID)
