@@ -104,7 +104,7 @@ class Report:
 
     def __init__(self, folder):
         self._run = folder.run
-        self._drawn = None  # state of the files, and the page made of them
+        self._drawn = None  # state of the files, page and reason of failure
         self._lock = asyncio.Lock()
 
     async def answer(self, request):
@@ -116,12 +116,12 @@ class Report:
         async with self._lock:
             state = self._state()
             if self._drawn is None or self._drawn[0] != state:
-                page, reason = await _draw(self._run)
-                if page is None:
-                    return error_answer(404, reason)
-                self._drawn = state, page
+                self._drawn = state, *await _draw(self._run)
+            _, page, reason = self._drawn
+        if page is None:
+            return error_answer(404, reason)
         return HTMLResponse(
-            self._drawn[1], headers={"Content-Security-Policy": REPORT_POLICY}
+            page, headers={"Content-Security-Policy": REPORT_POLICY}
         )
 
     def _state(self):

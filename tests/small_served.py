@@ -214,7 +214,7 @@ def serving(model_dir, name="capitals", **options):
         )
         thread.start()
         try:
-            wait_until(lambda: service.versions.current is not None)
+            wait_until(lambda: service.versions.current is not None, 300)
             yield Client(listener.getsockname()[1]), service, lines
         finally:
             server.should_exit = True
