@@ -13,8 +13,8 @@ It writes `FOLDER/table.json`, `table.md` and, with matplotlib, `table.svg`.
 - `table_7`: models of equal ops per timestep, dense ones and mixtures of more
   and more experts. Perplexity is that of the test corpus, per word with the
   ends of lines. Ops and parameters are counted without embedding and softmax.
-  Curves show the perplexity of the dev corpus as words are read, which is what
-  table 8 has of two amounts of data.
+- `table_8`: the best dense model and the mixtures, each trained on a tenth of
+  the words and on all of them: do more words ask for more experts?
 - `table_6`: one mixture with other weights of its two losses, and how even the
   load of the test corpus is.
 
@@ -44,6 +44,7 @@ from trainers.language_model.presets import PRESETS  # noqa: E402
 from trainers.language_model.task import train_and_evaluate  # noqa: E402
 from trainers.language_model.vocabulary import make_vocabulary  # noqa: E402
 
+_BASELINE = "4xlstm_128"  # that of table 8
 DENSE = ("moe_1_wide", "moe_1_deep", "4xlstm_128", "lstm_512_128")
 MIXTURES = ("moe_4", "moe_32", "moe_256", "moe_256_h", "moe_1024_h")
 # Weights of the importance and the load loss, in the order of table 6.
@@ -51,24 +52,56 @@ WEIGHTS = ((0, 0), (0.2, 0), (0, 0.2), (0.1, 0.1), (0.01, 0.01), (1, 1))
 _SAMPLE = 20_000  # lines by which subwords per word are told
 
 
-def models_of(table, mixture):
-    """dict from the name of a model to its preset and its fields.
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One row of a table: what is trained, and on how many words."""
 
-    >>> models_of("table_6", "moe_256")["1, 1"]
-    ('small_moe_256', ['importance_loss_weight=1', 'load_loss_weight=1'])
+    name: str
+    preset: str
+    million_words: float
+    fields: tuple = ()
+
+    @property
+    def folder(self):
+        """Name of its folder."""
+        return self.name.replace(", ", "_").replace(" ", "_")
+
+    @property
+    def is_dense(self):
+        return self.preset.removeprefix("small_") in DENSE
+
+
+def runs_of(table, mixture, million_words):
+    """The rows of a table.
+
+    >>> runs_of("table_6", "moe_256", 11)[-1].fields
+    ('importance_loss_weight=1', 'load_loss_weight=1')
+    >>> [run.name for run in runs_of("table_8", "moe_256", 11)][:2]
+    ['4xlstm_128, 1.1 M words', '4xlstm_128, 11 M words']
     """
     if table == "table_7":
-        return {name: (f"small_{name}", []) for name in (*DENSE, *MIXTURES)}
-    return {
-        f"{importance}, {load}": (
+        return [
+            Run(name, f"small_{name}", million_words)
+            for name in (*DENSE, *MIXTURES)
+        ]
+    if table == "table_8":
+        return [
+            Run(f"{name}, {words:g} M words", f"small_{name}", words)
+            for name in (_BASELINE, *MIXTURES)
+            for words in (million_words / 10, million_words)
+        ]
+    return [
+        Run(
+            f"{importance}, {load}",
             f"small_{mixture}",
-            [
+            million_words,
+            (
                 f"importance_loss_weight={importance}",
                 f"load_loss_weight={load}",
-            ],
+            ),
         )
         for importance, load in WEIGHTS
-    }
+    ]
 
 
 def shared_vocabulary(arguments):
@@ -97,23 +130,25 @@ def _config(arguments, preset, fields):
     return preset_named(PRESETS, preset, [*corpora, *fields, *arguments.set])
 
 
-def train_one(arguments, name, preset, fields, vocabulary, ids_per_word):
+def train_one(arguments, run, vocabulary, ids_per_word):
     """Trains a model, or takes up what there is of it; its row."""
-    folder = pathlib.Path(arguments.folder) / name.replace(", ", "_")
+    folder = pathlib.Path(arguments.folder) / run.folder
     config = _config(
-        arguments, preset, [*fields, f"vocabulary_file={vocabulary}"]
+        arguments, run.preset, [*run.fields, f"vocabulary_file={vocabulary}"]
     )
-    ids = arguments.million_words * 1e6 * ids_per_word
+    ids = run.million_words * 1e6 * ids_per_word
     steps = max(1, round(ids / config.batches.tokens_per_batch))
     config = dataclasses.replace(
         config, loop=dataclasses.replace(config.loop, steps=steps)
     )
-    results = train_and_evaluate(config, folder, _prefixed(name))
+    results = train_and_evaluate(config, folder, _prefixed(run.name))
     trained = LmFolder(folder).load_config()
     sizes = count_sizes(trained.model)
     seconds = 60 * results["training_minutes"]
     return {
-        "model": name,
+        "model": run.name,
+        "is_dense": run.is_dense,
+        "million_words": run.million_words,
         "perplexity": results["perplexity"],
         "ops": sizes.ops,
         "parameters": sizes.parameters,
@@ -141,20 +176,28 @@ def _curve(folder, config, ids_per_word):
 
 
 def as_markdown(rows):
-    """The table, with what each model gains on the best dense one.
+    """The table, with what each gains on the best dense one of as many words.
 
-    >>> row = {"model": "moe_4", "perplexity": 90.0, "ops": 5e5,
-    ...        "parameters": 1e6, "words_per_second": 9e3, "routing": {}}
-    >>> print(as_markdown([row]).splitlines()[-1])
-    | moe_4 | 90.00 | | 0.50 | 1.0 | 9,000 | | |
+    >>> row = {"model": "moe_4", "is_dense": False, "million_words": 11,
+    ...        "perplexity": 90.0, "ops": 5e5, "parameters": 1e6,
+    ...        "words_per_second": 9e3, "routing": {}}
+    >>> dense = {**row, "model": "moe_1_wide", "is_dense": True,
+    ...          "perplexity": 100.0}
+    >>> print(as_markdown([dense, row]).splitlines()[-1])
+    | moe_4 | 90.00 | -10.0% | 0.50 | 1.0 | 9,000 | | |
     """
-    dense = [r["perplexity"] for r in rows if r["model"] in DENSE]
     lines = [
         "| model | perplexity | to the best dense | ops, M | parameters, M | "
         "words/s | CV(load) | max/mean load |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
+        dense = [
+            other["perplexity"]
+            for other in rows
+            if other["is_dense"]
+            and other["million_words"] == row["million_words"]
+        ]
         gain = f"{row['perplexity'] / min(dense) - 1:+.1%} " if dense else ""
         loads = [*row["routing"].values()]
         cv, peak = (
@@ -174,14 +217,23 @@ def draw(rows, path):
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
+    for words in sorted({row["million_words"] for row in rows}):
+        mixtures = sorted(
+            (row["parameters"], row["perplexity"])
+            for row in rows
+            if row["million_words"] == words and not row["is_dense"]
+        )
+        if mixtures:
+            left.semilogx(*zip(*mixtures, strict=True), "-", color="0.8")
     for row in rows:
-        is_dense = row["model"] in DENSE
-        style = {"marker": "s" if is_dense else "o", "label": row["model"]}
-        left.semilogx(row["parameters"], row["perplexity"], **style)
+        style = {"marker": "s" if row["is_dense"] else "o"}
+        left.semilogx(
+            row["parameters"], row["perplexity"], label=row["model"], **style
+        )
         if row["curve"]:
             words, perplexities = zip(*row["curve"], strict=True)
             millions = [count / 1e6 for count in words]
-            line = "--" if is_dense else "-"
+            line = "--" if row["is_dense"] else "-"
             right.plot(millions, perplexities, line, label=row["model"])
     left.set(xlabel="parameters without tables", ylabel="test perplexity")
     right.set(
@@ -197,7 +249,7 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("table", choices=("table_6", "table_7"))
+    parser.add_argument("table", choices=("table_6", "table_7", "table_8"))
     parser.add_argument("--folder", required=True)
     for name in ("train", "dev", "test"):
         parser.add_argument(f"--{name}", help="as of trainers.lm")
@@ -206,18 +258,17 @@ def main():
     parser.add_argument("--mixture", default="moe_256", help="that of table_6")
     parser.add_argument("--set", action="append", default=[])
     arguments = parser.parse_args()
-    models = models_of(arguments.table, arguments.mixture)
-    unknown = {*(arguments.models or models)} - {*models}
+    runs = runs_of(arguments.table, arguments.mixture, arguments.million_words)
+    names = [run.name for run in runs]
+    unknown = {*(arguments.models or names)} - {*names}
     if unknown:
-        parser.error(f"--models: unknown {unknown}; known: {', '.join(models)}")
+        parser.error(f"--models: unknown {unknown}; known: {'; '.join(names)}")
     folder = pathlib.Path(arguments.folder)
     vocabulary, ids_per_word = shared_vocabulary(arguments)
     rows = []
-    for name in arguments.models or models:
-        preset, fields = models[name]
-        rows.append(
-            train_one(arguments, name, preset, fields, vocabulary, ids_per_word)
-        )
+    for name in arguments.models or names:
+        run = runs[names.index(name)]
+        rows.append(train_one(arguments, run, vocabulary, ids_per_word))
         (folder / "table.json").write_text(json.dumps(rows, indent=1) + "\n")
         (folder / "table.md").write_text(as_markdown(rows) + "\n")
         print(as_markdown(rows), flush=True)

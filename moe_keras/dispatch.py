@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from moe_keras.custom_gradient import custom_gradient
+from moe_keras.gradients.custom_gradient import custom_gradient
 
 
 class DispatchPlan(NamedTuple):

@@ -8,10 +8,10 @@ import math
 import keras
 import tensorflow as tf
 
-from moe_keras.bias import wide
 from moe_keras.gating import GATES
+from moe_keras.gradients.bias import wide
+from moe_keras.gradients.slices import ExpertSlices, without_repeats
 from moe_keras.placement.shards import Shard, device_of, mark, shard_of
-from moe_keras.slices import ExpertSlices, without_repeats
 from moe_keras.xla import is_compiled_by_xla
 
 DECAYS = ("steps", "uses")

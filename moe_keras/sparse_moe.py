@@ -22,6 +22,7 @@ from moe_keras.checks import (
     check_sizes,
 )
 from moe_keras.dispatch import plan_dispatch
+from moe_keras.experts.shared_expert import SharedExpert
 from moe_keras.gate_and_experts import (
     claim_gate,
     experts_layer,
@@ -31,7 +32,6 @@ from moe_keras.gate_and_experts import (
 from moe_keras.monitoring import CallRecord, Observers, RoutingMetric
 from moe_keras.placement.placement import current_placement
 from moe_keras.placement.replicas import counted_once
-from moe_keras.shared_expert import SharedExpert
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")

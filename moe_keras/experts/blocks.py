@@ -17,8 +17,8 @@ import math
 
 import tensorflow as tf
 
-from moe_keras.custom_gradient import custom_gradient
 from moe_keras.experts.segments import Inside
+from moe_keras.gradients.custom_gradient import custom_gradient
 
 # Beyond it matrix products gain nothing, and the last blocks of experts waste.
 _MOST_ROWS = 256

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.checks import FixedArguments
-from moe_keras.custom_gradient import custom_gradient
+from moe_keras.gradients.custom_gradient import custom_gradient
 from moe_keras.placement.placement import current_placement
 from moe_keras.xla import is_compiled_by_xla
 

@@ -7,9 +7,7 @@ S: slots of all experts, sorted by expert
 import keras
 import tensorflow as tf
 
-from moe_keras.bias import add_bias
 from moe_keras.checks import check_fraction, check_sizes, given
-from moe_keras.custom_gradient import recomputed
 from moe_keras.experts.activation import (
     Activation,
     activation_without_weights,
@@ -19,6 +17,8 @@ from moe_keras.experts.blocks import feed_forward_blocks
 from moe_keras.experts.packed import PackedKernels
 from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.experts.stacked import StackedExperts, each_alone
+from moe_keras.gradients.bias import add_bias
+from moe_keras.gradients.custom_gradient import recomputed
 from moe_keras.xla import is_compiled_by_xla
 
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 from moe_keras.checks import FixedArguments
 from moe_keras.experts.low_rank import LowRankPairs, names_of_pair
 from moe_keras.experts.packed import ExpertQuantization, PackedWeight
+from moe_keras.gradients.slices import SparseGradients
 from moe_keras.placement.placement import Placement, current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
-from moe_keras.slices import SparseGradients
 
 # Both are odd, so that no two numbers have the same seed modulo 2^32.
 _STRIDE = 2654435761
@@ -510,7 +510,8 @@ def each_alone(initializer):
         initializer: Keras initializer of one kernel.
 
     Returns:
-        Function `(number, shape, dtype) -> tensor` of one kernel.
+        Function `(number, shape, dtype) -> tensor` of one kernel. Its
+        attribute `takes_tensors` says whether the number may be a tensor.
 
     Example:
 
@@ -533,12 +534,27 @@ def each_alone(initializer):
     def draw(number, shape, dtype=None):
         alone = initializer
         if isinstance(seed, int):
-            config = initializer.get_config()
-            config["seed"] = (seed + number * _STRIDE) % 2**32
-            alone = type(initializer).from_config(config)
+            alone = initializer.clone()
+            alone.seed = _SeedOfOne(seed, number)
         return alone(shape, dtype=dtype)
 
+    # Without a seed, an initializer may be any function of Python.
+    draw.takes_tensors = isinstance(seed, int)
     return draw
+
+
+class _SeedOfOne(keras.random.SeedGenerator):
+    """The seed of one of many kernels, whose number may be a tensor.
+
+    Keras' initializers draw by an int seed as by `[seed, 0]`.
+    """
+
+    def __init__(self, seed, number):
+        self._next = (seed + tf.cast(number, "int64") * _STRIDE) % 2**32
+
+    def next(self, ordered=True):
+        del ordered  # it is always the same
+        return tf.cast(tf.stack([self._next, 0]), "uint32")
 
 
 def _of_each(regularizer, side_by_side):

@@ -20,8 +20,8 @@ from moe_keras.gating.noisy_top_k import (
 )
 from moe_keras.gating.router import Router
 from moe_keras.gating.sizes import GateCost
+from moe_keras.gradients.slices import SparseGradients
 from moe_keras.placement.replicas import sum_over_replicas
-from moe_keras.slices import SparseGradients
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")

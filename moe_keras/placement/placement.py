@@ -12,10 +12,13 @@ N: tokens    D: depth    E: experts    K: experts per token    S: slots
 
 import contextlib
 import contextvars
+import functools
 
 import tensorflow as tf
 
 from moe_keras.dispatch import combine, dispatch
+
+_MANY = 64  # experts from which on a graph that draws them is worth tracing
 
 
 class Placement:
@@ -60,16 +63,10 @@ class Placement:
             A Keras variable, or a `SplitWeight`.
         """
 
-        def draw_all(shape, dtype=None):
-            num_experts, *rest = shape
-            return tf.stack(
-                [draw(expert, rest, dtype) for expert in range(num_experts)]
-            )
-
         return layer.add_weight(
             name=name,
             shape=tuple(dims.values()),
-            initializer=draw_all,
+            initializer=functools.partial(draw_all, draw),
             autocast=False,  # layers cast them, except biases
         )
 
@@ -101,6 +98,40 @@ class Placement:
             `Dispatcher`, or an object with the same three methods.
         """
         return Dispatcher(routing, plan)
+
+
+def draw_all(draw, shape, dtype=None):
+    """Draw the initial values of all experts.
+
+    Args:
+        draw: As of `Placement.add_weight`. If its attribute `takes_tensors` is
+            True it is traced once, which many thousand experts need.
+        shape: Shape of the weight, experts first.
+        dtype: Its dtype.
+
+    Returns:
+        Tensor.
+
+    Example:
+
+    >>> ten = draw_all(lambda n, shape, dtype: tf.fill(shape, 10 * n), (3, 1))
+    >>> ten.numpy().tolist()
+    [[0], [10], [20]]
+    """
+    num_experts, *rest = shape
+    if num_experts < _MANY or not getattr(draw, "takes_tensors", False):
+        numbers = range(num_experts)
+        return tf.stack([draw(number, rest, dtype) for number in numbers])
+
+    @tf.function(autograph=False)
+    def draw_each():
+        return tf.map_fn(
+            lambda number: draw(number, rest, dtype),
+            tf.range(num_experts),
+            fn_output_signature=tf.as_dtype(dtype or "float32"),
+        )
+
+    return draw_each()
 
 
 class Dispatcher:

@@ -11,12 +11,12 @@ from moe_keras.experts.expert_list import ExpertList
 from moe_keras.experts.feed_forward import FeedForwardExperts
 from moe_keras.experts.gated import GatedFeedForwardExperts
 from moe_keras.experts.packed import ExpertQuantization
+from moe_keras.experts.shared_expert import SharedExpert
 from moe_keras.experts.stacked import StackedExperts
 from moe_keras.gating.router import Router
 from moe_keras.monitoring.layers import observed_layers
 from moe_keras.quantization.calibration import runner, watched_rows
 from moe_keras.quantization.experts import rounded_for
-from moe_keras.shared_expert import SharedExpert
 
 _GRAPHS = ("train_function", "test_function", "predict_function")
 

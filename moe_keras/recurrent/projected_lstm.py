@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from moe_keras.bias import add_bias
 from moe_keras.checks import check_sizes, given
+from moe_keras.gradients.bias import add_bias
 from moe_keras.recurrent import lstm_step
 from moe_keras.recurrent.recurrence import recurrence
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from moe_keras.custom_gradient import custom_gradient
+from moe_keras.gradients.custom_gradient import custom_gradient
 from moe_keras.recurrent.lstm_step import (
     cell_step,
     cell_step_backward,

@@ -23,7 +23,8 @@ class MovingAverage(tf.Module):
 
     Args:
         variables: The model's trainable variables.
-        decay: float in [0, 1). 0 keeps the weights themselves.
+        decay: float in [0, 1). 0 keeps no average, which would take as much
+            memory as the weights: these themselves take its place.
         every: int. Steps between two updates.
 
     Example:
@@ -45,7 +46,7 @@ class MovingAverage(tf.Module):
             raise ValueError(
                 f"`decay` must be at least 0 and below 1. Received: {decay}"
             )
-        self._weights = tuple(variables)
+        self._weights = tuple(variables) if decay else ()
         self._decay = decay**every
         self.every = every
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False)

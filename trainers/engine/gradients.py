@@ -7,8 +7,8 @@ times. Everything here takes such a gradient and a tensor alike.
 
 import tensorflow as tf
 
+from moe_keras.gradients.slices import ExpertSlices
 from moe_keras.placement.shards import device_of
-from moe_keras.slices import ExpertSlices
 
 
 def with_values(gradient, function):

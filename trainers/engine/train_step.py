@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from moe_keras.gradients.slices import without_repeats
 from moe_keras.parallel.replicas.weight import is_split
 from moe_keras.placement.replicas import (
     num_replicas,
@@ -11,7 +12,6 @@ from moe_keras.placement.replicas import (
     sum_over_replicas,
 )
 from moe_keras.placement.shards import device_of
-from moe_keras.slices import without_repeats
 from trainers.engine.gradients import GradientSum, with_values
 from trainers.engine.optimizer import apply_on_replica, apply_scaled
 

@@ -2,7 +2,8 @@
 
 `small` trains on the embedded corpus in minutes. `moe_4` to `moe_131072_h`
 and their baselines are the rows of the paper's tables 7 and 8, the ladder
-`small_*` has the same shapes for a processor of 2 cores.
+`small_*` has the same shapes for a processor of 2 cores, and `many_*` have up
+to 131,072 experts as small as can be.
 """
 
 import dataclasses
@@ -216,7 +217,7 @@ def _paper_run(name, model, tokens):
 
 # About half a million ops for a timestep, for 2 cores.
 _SMALL = {
-    "vocab_size": 8000,
+    "vocab_size": 16_000,
     "depth": 128,
     "lstm_units": 128,
     "expert_hidden_dim": 256,
@@ -231,26 +232,65 @@ _SMALL_LADDER = {
 }
 
 
+# As many experts as one wants, each as small as can be: 131,072 of them are
+# 2.1 GB.
+_MANY = {
+    "vocab_size": 16_000,
+    "depth": 64,
+    "lstm_units": 64,
+    "expert_hidden_dim": 32,
+    "moe_activation": "linear",
+    "dropout": 0.0,
+}
+_MANY_LADDER = {
+    "4": 1,
+    "32": 1,
+    "256": 1,
+    "1024_h": 32,
+    "4096_h": 64,
+    "16384_h": 128,
+    "65536_h": 256,
+    "131072_h": 256,
+}
+
+
 def _small_run(model):
-    """Makes a run on some million words."""
+    """A run on some million words."""
     return LmConfig(
         train="train.txt.gz",
         dev="valid.txt.gz",
         test="test.txt.gz",
-        model=dataclasses.replace(model, moe_activation="linear"),
+        softmax="sampled",
+        sampled_candidates=1024,
+        model=dataclasses.replace(model, moe_activation="linear", dropout=0.0),
         loop=LoopConfig(
-            steps=20_000,
-            learning_rate=2e-3,
+            steps=10_000,
+            learning_rate=6e-3,
             warmup_steps=200,
             schedule="linear",
             clip_norm=1.0,
             average_decay=0.998,
-            evaluate_every=1000,
+            evaluate_every=500,
             save_every=500,
             log_every=100,
         ),
-        batches=BatchOptions(rows=32, time_steps=32),
+        batches=BatchOptions(rows=128, time_steps=32),
     )
+
+
+def _many_run(model):
+    """A thousand steps, each of which pays for its busy experts alone."""
+    run = _small_run(model)
+    loop = dataclasses.replace(
+        run.loop,
+        steps=1000,
+        optimizer="lazy_factored_adam",
+        average_decay=0.0,
+        save_every=1000,
+        keep_checkpoints=1,
+    )
+    batches = dataclasses.replace(run.batches, rows=32)
+    return dataclasses.replace(run, loop=loop, batches=batches)
 
 
 # The main job: the embedded corpus, in minutes.
@@ -284,6 +324,12 @@ PRESETS = {
     **{
         f"small_{name}": _small_run(model)
         for name, model in _ladder(_SMALL, _SMALL_LADDER).items()
+    },
+    **{
+        f"many_moe_{name}": _many_run(
+            moe(int(name.partition("_")[0]), groups, **_MANY)
+        )
+        for name, groups in _MANY_LADDER.items()
     },
     **{
         name: _paper_run(name, model, tokens=300_000)

@@ -29,6 +29,7 @@ PRECISIONS = ("float32", "bfloat16")
 # Names of presets, which trainers/language_model/presets.py has: a test
 # compares them.
 _SIZES = ("4", "32", "256", "256_h", "1024_h", "4096_h")
+_MANY = (*_SIZES[:3], *_SIZES[4:], "16384_h", "65536_h", "131072_h")
 _BASELINES = ("moe_1_wide", "moe_1_deep")
 PRESETS = (
     "small",
@@ -36,6 +37,7 @@ PRESETS = (
     *(f"small_{name}" for name in _BASELINES),
     "small_4xlstm_128",
     "small_lstm_512_128",
+    *(f"many_moe_{size}" for size in _MANY),
     *(f"moe_{size}" for size in _SIZES),
     *_BASELINES,
     "4xlstm_512",

@@ -11,7 +11,7 @@ import functools
 
 import tensorflow as tf
 
-from moe_keras.custom_gradient import custom_gradient
+from moe_keras.gradients.custom_gradient import custom_gradient
 from moe_keras.parallel.mesh.mesh_tensorflow_import import mtf
 
 _placement_mesh = mtf.placement_mesh_impl

@@ -8,7 +8,7 @@ import itertools
 import tensorflow as tf
 from tensorflow.python.distribute import distribute_utils
 
-from moe_keras.custom_gradient import custom_gradient
+from moe_keras.gradients.custom_gradient import custom_gradient
 from moe_keras.placement.replicas import num_replicas
 
 # TensorFlow's strategies count their groups from 1 on.

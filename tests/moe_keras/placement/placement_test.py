@@ -8,8 +8,13 @@ from small_experts import D, E, H
 
 from moe_keras import SparseMoE
 from moe_keras.dispatch import plan_dispatch
+from moe_keras.experts.stacked import each_alone
 from moe_keras.gating.routing import Routing
-from moe_keras.placement.placement import Placement, current_placement
+from moe_keras.placement.placement import (
+    Placement,
+    current_placement,
+    draw_all,
+)
 
 
 class Recording(Placement):
@@ -99,3 +104,37 @@ class TestPlainPlacement:
         slots = dispatcher.dispatch(tf.constant([[1.0], [2.0], [3.0]]))
         y_ND = dispatcher.combine(dispatcher.run(multiply, slots))
         np.testing.assert_allclose(y_ND[:, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        keras.initializers.GlorotUniform(seed=3),
+        keras.initializers.HeNormal(seed=5),
+        keras.initializers.Orthogonal(seed=1),
+    ],
+    ids=lambda initializer: type(initializer).__name__,
+)
+def test_many_experts_are_drawn_as_each_alone(initializer):
+    draw = each_alone(initializer)
+    assert draw.takes_tensors
+    many = draw_all(draw, (100, 3, 4), "float32")  # in a graph
+    for number in (0, 1, 99):
+        # The seed of an expert is that of all plus its number times a stride.
+        config = initializer.get_config()
+        config["seed"] = (config["seed"] + number * 2654435761) % 2**32
+        alone = type(initializer).from_config(config)((3, 4), dtype="float32")
+        np.testing.assert_array_equal(many[number], alone)
+    few = draw_all(draw, (2, 3, 4), "float32")
+    np.testing.assert_array_equal(few, many[:2])
+
+
+def test_functions_without_a_seed_draw_expert_by_expert():
+    numbers = []
+
+    def initializer(shape, dtype=None):
+        numbers.append(len(numbers))
+        return tf.fill(shape, float(numbers[-1]))
+
+    weight = draw_all(each_alone(initializer), (70, 1, 1), "float32")
+    np.testing.assert_array_equal(weight[:, 0, 0], np.arange(70))

@@ -44,8 +44,10 @@ def test_decay_of_zero_means_the_weights_themselves():
     weight = tf.Variable(1.0)
     average = MovingAverage([weight], decay=0.0)
     weight.assign(0.1)
+    average.update()
     with average.swapped_in():
         assert float(weight) == np.float32(0.1)
+    assert average.averages == []  # they would be a second copy in memory
 
 
 def test_bad_decay_is_refused():

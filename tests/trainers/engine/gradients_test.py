@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from moe_keras import FactoredAdam
-from moe_keras.slices import ExpertSlices
+from moe_keras.gradients.slices import ExpertSlices
 from trainers.engine.gradients import GradientSum
 from trainers.engine.optimizer import FusedAdam
 from trainers.engine.train_step import TrainStep

@@ -71,6 +71,17 @@ def test_small_ladder_has_half_a_million_ops():
         assert 0.52e6 < ops < 0.6e6, name
 
 
+def test_131072_small_experts_are_half_a_billion_parameters():
+    # 131,072 experts of 2 x 64 x 32, and LSTMs and gates beside them.
+    sizes = count_sizes(PRESETS["many_moe_131072_h"].model)
+    assert 131_072 * 2 * 64 * 32 == 536_870_912
+    # Two LSTMs of 2 x 64 x 4 x 64; gates of 64 x (256 + 256 x 512), whose
+    # noise has kernels as large.
+    lstms, gates = 2 * 32_768, 64 * (256 + 131_072)
+    found = sizes.parameters - 536_870_912 - lstms
+    assert found in (gates, 2 * gates)
+
+
 def test_program_knows_the_names_of_all_presets():
     assert tuple(PRESETS) == NAMES
 

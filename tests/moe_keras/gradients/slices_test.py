@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import moe_keras
 from moe_keras import FactoredAdam
+from moe_keras.gradients.slices import ExpertSlices, without_repeats
 from moe_keras.parallel import MeshLayout
-from moe_keras.slices import ExpertSlices, without_repeats
 
 EXPERTS = {
     "feed_forward": lambda **kwargs: moe_keras.FeedForwardExperts(

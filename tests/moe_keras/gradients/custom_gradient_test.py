@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import moe_keras
-from moe_keras.custom_gradient import custom_gradient, recomputed
+from moe_keras.gradients.custom_gradient import custom_gradient, recomputed
 
 
 @custom_gradient

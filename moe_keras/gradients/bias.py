@@ -8,7 +8,7 @@ a unit in the last place.
 
 import tensorflow as tf
 
-from moe_keras.custom_gradient import custom_gradient
+from moe_keras.gradients.custom_gradient import custom_gradient
 
 
 def add_bias(inputs, bias):

@@ -1,0 +1,1 @@
+"""Gradients of our own: by hand, wide for biases, sparse for experts."""
