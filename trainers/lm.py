@@ -97,6 +97,14 @@ def _define_corpus_flags(values):
         "of experts it is.",
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "masked",
+        0,
+        "experts also masks so many of each layer, one at a time, and tells "
+        "what each costs its own label of --labels and the others.",
+        lower_bound=0,
+        flag_values=values,
+    )
 
 
 def _define_text_flags(values):

@@ -95,44 +95,50 @@ def feed_forward_segments(
     return run(rows, *weights)
 
 
-def multiply_segments(rows, counts, kernel, sparse_gradients=False):
-    """Computes `x W` for each expert's rows.
+def multiply_segments(rows, counts, kernels, sparse_gradients=False):
+    """Computes `x W` for each expert's rows, with one kernel or with several.
 
     Args:
         rows: Tensor `(S, D)`, sorted by expert as for `feed_forward_segments`.
         counts: int32 tensor `(E,)`.
-        kernel: Tensor `(E, D, H)`.
+        kernels: List of tensors `(E, D, H)`.
         sparse_gradients: bool. As of `feed_forward_segments`.
 
     Returns:
-        Tensor `(S, H)`; zeros for rows of no expert.
+        Tensor `(S, H)`, or of the widths of all kernels together, whose
+        products are put side by side; zeros for rows of no expert.
 
     Example:
 
     >>> scale = tf.reshape([2.0, 3.0], (2, 1, 1))
-    >>> multiply_segments(tf.ones((4, 1)), [1, 2], scale).numpy().ravel()
+    >>> rows = tf.ones((4, 1))
+    >>> multiply_segments(rows, [1, 2], [scale]).numpy().ravel()
     array([2., 3., 3., 0.], dtype=float32)
     """
     segments = _Segments(tf.convert_to_tensor(counts, tf.int32))
+    widths = [kernel.shape[-1] for kernel in kernels]
 
     @custom_gradient
-    def run(rows, kernel):
+    def run(rows, *kernels):
         def forward(turn, expert, products):
-            product = tf.matmul(segments.take(expert, rows), kernel[expert])
+            inputs = segments.take(expert, rows)
+            product = _side_by_side(
+                [tf.matmul(inputs, kernel[expert]) for kernel in kernels]
+            )
             return (products.write(turn, product),)
 
         def backward(d_products):
-            gradients = _WeightGradients(segments, [kernel], sparse_gradients)
+            gradients = _WeightGradients(segments, kernels, sparse_gradients)
             return _backward_of_product(
-                segments, rows, kernel, d_products, gradients
+                segments, rows, kernels, d_products, gradients
             )
 
         (products,) = segments.for_each(
-            forward, segments.empty_list(rows, kernel.shape[-1])
+            forward, segments.empty_list(rows, sum(widths))
         )
         return segments.join(products, rows), backward
 
-    return run(rows, tf.identity(kernel))
+    return run(rows, *map(tf.identity, kernels))
 
 
 class _Segments:
@@ -229,15 +235,24 @@ def _backward(segments, rows, weights, inside, kept, d_outputs, gradients):
     return segments.join(d_rows, rows), *gradients.finish(written)
 
 
-def _backward_of_product(segments, rows, kernel, d_products, gradients):
+def _backward_of_product(segments, rows, kernels, d_products, gradients):
+    widths = [kernel.shape[-1] for kernel in kernels]
+
     def run_expert(turn, expert, d_rows, *written):
-        d_product = segments.take(expert, d_products)
-        d_row = tf.matmul(d_product, kernel[expert], transpose_b=True)
-        d_kernel = tf.matmul(
-            segments.take(expert, rows), d_product, transpose_a=True
+        inputs = segments.take(expert, rows)
+        d_each = tf.split(segments.take(expert, d_products), widths, axis=-1)
+        d_inputs = tf.add_n(
+            [
+                tf.matmul(d_product, kernel[expert], transpose_b=True)
+                for d_product, kernel in zip(d_each, kernels, strict=True)
+            ]
         )
-        written = gradients.write(turn, expert, written, [d_kernel])
-        return d_rows.write(turn, d_row), *written
+        d_kernels = [
+            tf.matmul(inputs, d_product, transpose_a=True)
+            for d_product in d_each
+        ]
+        written = gradients.write(turn, expert, written, d_kernels)
+        return d_rows.write(turn, d_inputs), *written
 
     d_rows, *written = segments.for_each(
         run_expert,

@@ -5,8 +5,6 @@ E: experts, G x M    K: experts per token, those of all its groups
 S: choices of a group, sorted by group
 """
 
-import functools
-
 import keras
 import tensorflow as tf
 
@@ -178,18 +176,18 @@ class HierarchicalGate(SparseGradients, Router):
         return routing._replace(metrics=primary.metrics)
 
     def _choose_in_groups(self, rows_SD, counts_G, group_S, training):
-        multiply = functools.partial(
-            multiply_segments,
+        kernels = [self.gate_kernel, self.noise_kernel]
+        products = multiply_segments(
             rows_SD,
             counts_G,
+            kernels if training else kernels[:1],
             sparse_gradients=self.sparse_gradients,
         )
-        clean_SM = multiply(self.gate_kernel)
+        clean_SM, spread_SM = products, None
+        if training:
+            clean_SM, spread_SM = tf.split(products, 2, axis=1)
         if self.use_bias:
             clean_SM += tf.gather(self.gate_bias, tf.maximum(group_S, 0))
-        spread_SM = None
-        if training:
-            spread_SM = multiply(self.noise_kernel)
         return noisy_top_k(
             clean_SM,
             spread_SM,

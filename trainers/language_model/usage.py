@@ -16,6 +16,7 @@ USAGE = Usage(
         "rerank": ("score",),
         "samples": ("generate",),
         "labels": ("evaluate", "experts"),
+        "masked": ("experts",),
         "average_of": ("average",),
         "export_precision": ("export",),
         "max_length": ("export",),
@@ -24,7 +25,7 @@ USAGE = Usage(
 )
 
 # As `trainers.engine.served_copy` has it, which a test compares.
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 # Names of presets, which trainers/language_model/presets.py has: a test
 # compares them.
