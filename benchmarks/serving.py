@@ -251,7 +251,13 @@ def run_scenarios(flags, path, loaded):
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         if not flags.running:
-            setting.server = OwnServer(path, folder, address[1], flags.name)
+            setting.server = OwnServer(
+                path,
+                folder,
+                address[1],
+                flags.name,
+                flags.server_flags.split(),
+            )
             setting.server.start()
         try:
             asyncio.run(wait_until_ready(setting))
@@ -313,6 +319,9 @@ def parse_flags():
     served.add_argument("--name", default="nmt", help="of the model")
     served.add_argument(
         "--running", action="store_true", help="the server is there already"
+    )
+    served.add_argument(
+        "--server_flags", default="", help="more flags of the server"
     )
     served.add_argument("--requests", type=int, default=100_000)
     served.add_argument("--repeats", type=int, default=20)

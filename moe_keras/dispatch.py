@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from moe_keras.gradients.custom_gradient import custom_gradient
+from moe_keras.xla import is_compiled_by_xla
 
 
 class DispatchPlan(NamedTuple):
@@ -105,11 +106,9 @@ def plan_dispatch(
     )
     bin_A = tf.where(expert_A < 0, num_experts, expert_A)
     order_A = tf.argsort(bin_A, stable=True)
-    # The place of each choice in this order. XLA does not compile
-    # `invert_permutation` of values that it cannot tell beforehand.
-    rank_A = tf.scatter_nd(
-        order_A[:, None], tf.range(tf.size(order_A)), tf.shape(order_A)
-    )
+    # Static shapes are for XLA, perhaps of a graph around this one.
+    is_static = capacity is not None and not isinstance(capacity, str)
+    rank_A = _places_in(order_A, is_static or is_compiled_by_xla())
     rank_KN = tf.reshape(rank_A, tf.shape(expert_KN))
     if capacity is None:
         compact = compact or expert_KN.shape[0] is None
@@ -120,6 +119,19 @@ def plan_dispatch(
         needed_E = tf.minimum(load_E, room)
         capacity = tf.maximum(tf.reduce_max(needed_E), 1)
     return _batches(expert_KN, order_A, rank_KN, load_E, capacity, room)
+
+
+def _places_in(order_A, for_xla):
+    """The place of each choice in an order.
+
+    XLA does not compile `invert_permutation` of values that it cannot tell
+    beforehand; elsewhere it is the faster.
+    """
+    if not for_xla:
+        return tf.math.invert_permutation(order_A)
+    return tf.scatter_nd(
+        order_A[:, None], tf.range(tf.size(order_A)), tf.shape(order_A)
+    )
 
 
 def _segments(expert_KN, order_A, rank_KN, load_E, compact):

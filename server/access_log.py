@@ -16,6 +16,7 @@ _ROUTES = {
     "/": "page",
     "/page.css": "page",
     "/page.js": "page",
+    "/see.js": "page",
     "/about": "about",
     "/report": "report",
     "/healthz": "healthz",

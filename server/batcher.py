@@ -210,7 +210,7 @@ class Batcher:
         if leaving in done:
             raise ServingError(499, "The client closed the request")
         raise ServingError(
-            504, f"Timed out after {timeout:g} s (--timeout_seconds)"
+            504, f"Timed out after {timeout:.1f} s (--timeout_seconds)"
         )
 
     def close(self):

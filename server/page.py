@@ -1,4 +1,4 @@
-"""The page: three files of this package, what it shows, and the report."""
+"""The page: some files of this package, what it shows, and the report."""
 
 import asyncio
 import importlib.resources
@@ -15,10 +15,13 @@ _TYPES = {
     "index.html": "text/html",
     "page.css": "text/css",
     "page.js": "text/javascript",
+    "see.js": "text/javascript",
 }
 # Paths and files; all of them may be read without a token, since nothing of
 # the model is in them.
-FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+FILES = {"/": "index.html"} | {
+    f"/{name}": name for name in ("page.css", "page.js", "see.js")
+}
 _REPORTED = ("routing.jsonl", "experts.json")  # what a report is made of
 
 
@@ -101,7 +104,7 @@ class Report:
 
     def __init__(self, folder):
         self._run = folder.run
-        self._drawn = None  # state of the files, and the page made of them
+        self._drawn = None  # state of the files, page and reason of failure
         self._lock = asyncio.Lock()
 
     async def answer(self, request):
@@ -113,12 +116,12 @@ class Report:
         async with self._lock:
             state = self._state()
             if self._drawn is None or self._drawn[0] != state:
-                page, reason = await _draw(self._run)
-                if page is None:
-                    return error_answer(404, reason)
-                self._drawn = state, page
+                self._drawn = state, *await _draw(self._run)
+            _, page, reason = self._drawn
+        if page is None:
+            return error_answer(404, reason)
         return HTMLResponse(
-            self._drawn[1], headers={"Content-Security-Policy": REPORT_POLICY}
+            page, headers={"Content-Security-Policy": REPORT_POLICY}
         )
 
     def _state(self):

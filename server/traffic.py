@@ -1,12 +1,15 @@
 """Counts subwords, and the load of experts, beside the requests.
 
-It runs in a thread of its own, after the answers: counting costs no request
-its time. Texts are counted and forgotten.
+It runs in a thread of its own, after the answers, and counts the texts of many
+requests with one call of the model: counting costs a request next to nothing
+of its time. Texts are counted and forgotten.
 """
 
 import concurrent.futures
 import logging
 import random
+import threading
+import time
 
 import numpy as np
 
@@ -15,7 +18,8 @@ _LOG = logging.getLogger(__name__)
 # Inputs that hold texts; others, such as a language, are options.
 _TEXTS = ("inputs", "sources", "targets")
 _ROUTING, _TOKENIZE = "routing", "tokenize"
-_MOST_PENDING = 100  # requests; more are left out
+_PAUSE = 0.2  # seconds in which texts gather
+_MOST_PENDING = 5000  # texts; more are left out
 _MOST_SAMPLED = 8  # texts of one request
 
 
@@ -35,7 +39,9 @@ class Traffic:
         self._is_idle = is_idle
         self._draw = random.Random()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "count")
-        self._pending = 0
+        self._lock = threading.Lock()
+        self._pending = []  # model, direction and texts
+        self._pending_texts = 0
 
     def count(self, model, signature, columns, outputs):
         """Counts a request and its answer, some time later.
@@ -46,43 +52,60 @@ class Traffic:
             columns: dict of arrays, the inputs.
             outputs: dict of arrays.
         """
-        texts = [columns[name] for name in _TEXTS if name in columns]
-        if _TOKENIZE not in model.signatures or not texts:
-            return
-        if self._pending >= _MOST_PENDING:
-            self._metrics.uncounted.inc(sum(x.size for x in texts))
-            return
-        self._pending += 1
-        self._thread.submit(self._work, model, signature, texts, outputs)
+        came = [columns[name] for name in _TEXTS if name in columns]
+        if came and _TOKENIZE in model.signatures:
+            for texts in came:
+                self._gather(model, "in", texts)
+            if "outputs" in outputs:
+                self._gather(model, "out", outputs["outputs"])
+        if signature == _ROUTING:
+            self._count_experts(outputs)
+        elif came and self._is_sampled(model):
+            some = came[0].ravel()[:_MOST_SAMPLED]
+            self._thread.submit(self._route, model, some)
 
     def close(self):
         self._thread.shutdown(cancel_futures=True)
 
-    def _work(self, model, signature, texts, outputs):
-        try:
-            self._count_tokens(model, "in", texts)
-            self._count_tokens(model, "out", [outputs.get("outputs")])
-            if signature == _ROUTING:
-                self._count_experts(outputs)
-            elif _ROUTING in model.signatures and self._is_sampled():
-                some = texts[0].ravel()[:_MOST_SAMPLED]
-                self._count_experts(model.call(_ROUTING, {"inputs": some}))
-        # Counting must not end the thread; what failed is no request.
-        except Exception as error:
-            _LOG.error("Counting failed: %s", type(error).__name__)
-        finally:
-            self._pending -= 1
+    def _gather(self, model, direction, texts):
+        if texts.dtype != object or not texts.size:
+            return
+        with self._lock:
+            if self._pending_texts + texts.size > _MOST_PENDING:
+                self._metrics.uncounted.inc(texts.size)
+                return
+            if not self._pending:
+                self._thread.submit(self._count_gathered)
+            self._pending.append((model, direction, texts.ravel()))
+            self._pending_texts += texts.size
 
-    def _is_sampled(self):
-        return self._draw.random() < self._sample and self._is_idle()
-
-    def _count_tokens(self, model, direction, arrays):
-        for array in arrays:
-            if array is None or array.dtype != object or not array.size:
+    def _count_gathered(self):
+        time.sleep(_PAUSE)
+        with self._lock:
+            pending, self._pending = self._pending, []
+            self._pending_texts = 0
+        groups = {}
+        for model, direction, texts in pending:
+            groups.setdefault((id(model), direction), (model, []))[1].append(
+                texts
+            )
+        for (_, direction), (model, texts) in groups.items():
+            texts = np.concatenate(texts)
+            found = _call(model, _TOKENIZE, texts)
+            if found is None:
+                self._metrics.uncounted.inc(len(texts))
                 continue
-            found = model.call(_TOKENIZE, {"inputs": array.ravel()})
             tokens = self._metrics.tokens.labels(direction)
             tokens.inc(int(found["lengths"].sum()))
+
+    def _is_sampled(self, model):
+        is_drawn = self._draw.random() < self._sample
+        return is_drawn and _ROUTING in model.signatures and self._is_idle()
+
+    def _route(self, model, texts):
+        found = _call(model, _ROUTING, texts)
+        if found is not None:
+            self._count_experts(found)
 
     def _count_experts(self, outputs):
         """Counts what `routing` says: see docs/serving.md."""
@@ -100,3 +123,13 @@ class Traffic:
                     self._metrics.expert_tokens.labels(
                         layer.decode(), int(expert)
                     ).inc(int(count))
+
+
+def _call(model, signature, texts):
+    """The outputs for texts, or None after an error, which is logged."""
+    try:
+        return model.call(signature, {"inputs": texts})
+    # No request waits for it, and counting has to go on.
+    except Exception as error:
+        _LOG.error("Counting by %s failed: %s", signature, type(error).__name__)
+        return None

@@ -125,8 +125,10 @@ class Versions:
         while True:
             try:
                 await self.look()
-            except OSError as error:  # the folder is out of reach for now
-                _LOG.error("Cannot read the folder of versions: %s", error)
+            # Such as a folder that is out of reach for now: what is loaded
+            # goes on, and so does the watch.
+            except Exception as error:
+                _LOG.error("Cannot look for versions: %s", _one_line(error))
             self.first_look.set()
             await asyncio.sleep(seconds)
 

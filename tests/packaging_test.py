@@ -15,7 +15,7 @@ import moe_keras
 
 ROOT = pathlib.Path(moe_keras.__file__).parents[1]
 PACKAGES = ("moe_keras", "translation", "language_model", "server", "trainers")
-PAGE = ("index.html", "page.css", "page.js")
+PAGE = ("index.html", "page.css", "page.js", "see.js")
 SOURCES = {
     path.relative_to(ROOT)
     for package in PACKAGES

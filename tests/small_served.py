@@ -100,22 +100,66 @@ class Capitals(tf.Module):
             **sides,
         }
 
+    def signatures(self):
+        return {
+            "serving_default": self.translate,
+            "translate_nbest": self.translate_nbest,
+            "translate_with_options": self.with_width,
+            "tokenize": self.tokenize,
+            "routing": self.routing,
+        }
+
+
+class Continuing(tf.Module):
+    """Has the signatures of a language model: says "and so on" so many times.
+
+    Every subword has a probability of a quarter.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._capitals = Capitals()
+
+    @tf.function(input_signature=[_STRINGS], autograph=False)
+    def generate(self, inputs):
+        return self.generate_with_options(inputs, tf.constant([1]))
+
+    @tf.function(
+        input_signature=[_STRINGS, tf.TensorSpec([None], tf.int32, "times")],
+        autograph=False,
+    )
+    def generate_with_options(self, inputs, times):
+        more = tf.strings.reduce_join(tf.repeat([" and so on"], times[0]))
+        size = tf.size(inputs)
+        lengths = tf.fill([size], 3 * times[0])
+        return {
+            "outputs": tf.strings.join([inputs, tf.fill([size], more)]),
+            "lengths": lengths,
+            "tokens": tf.tile(
+                [["\u2581and", "\u2581so", "\u2581on"]], [size, times[0]]
+            ),
+        }
+
+    @tf.function(input_signature=[_STRINGS], autograph=False)
+    def routing(self, inputs):
+        found = self._capitals.routing(inputs)
+        quarter = tf.math.log(0.25) + tf.zeros(tf.shape(found["target_tokens"]))
+        sides = {k: x for k, x in found.items() if k.startswith("target")}
+        return {"token_log_probs": quarter, **sides}
+
+    def signatures(self):
+        return {
+            "serving_default": self.generate,
+            "generate_with_options": self.generate_with_options,
+            "routing": self.routing,
+        }
+
 
 def save_version(folder, number, model=None):
-    """Saves `Capitals` as a version of a folder; returns its path."""
+    """Saves a model, or `Capitals`, as a version; returns its path."""
     model = model or Capitals()
     path = folder / str(number)
-    tf.saved_model.save(
-        model,
-        str(path),
-        signatures={
-            "serving_default": model.translate,
-            "translate_nbest": model.translate_nbest,
-            "translate_with_options": model.with_width,
-            "tokenize": model.tokenize,
-            "routing": model.routing,
-        },
-    )
+    tf.saved_model.save(model, str(path), signatures=model.signatures())
     return path
 
 
@@ -170,7 +214,7 @@ def serving(model_dir, name="capitals", **options):
         )
         thread.start()
         try:
-            wait_until(lambda: service.versions.current is not None)
+            wait_until(lambda: service.versions.current is not None, 300)
             yield Client(listener.getsockname()[1]), service, lines
         finally:
             server.should_exit = True

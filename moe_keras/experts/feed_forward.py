@@ -13,11 +13,12 @@ from moe_keras.experts.activation import (
     activation_without_weights,
     plain_activation,
 )
+from moe_keras.experts.batches import feed_forward_batches
 from moe_keras.experts.blocks import feed_forward_blocks
+from moe_keras.experts.few_rows import are_small, feed_forward_small
 from moe_keras.experts.packed import PackedKernels
 from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.experts.stacked import StackedExperts, each_alone
-from moe_keras.gradients.bias import add_bias
 from moe_keras.gradients.custom_gradient import recomputed
 from moe_keras.xla import is_compiled_by_xla
 
@@ -267,20 +268,11 @@ def feed_forward(
         arguments = (inputs, counts, weights, activation, recompute)
         if is_compiled_by_xla():  # XLA needs static shapes
             return feed_forward_blocks(*arguments)
+        if sparse_gradients and are_small(weights):
+            return feed_forward_small(*arguments)
         return feed_forward_segments(*arguments, sparse_gradients)
 
     def run(inputs_ECD, *weights):
-        return _feed_forward_batches(inputs_ECD, weights, activation)
+        return feed_forward_batches(inputs_ECD, weights, activation)
 
     return (recomputed(run) if recompute else run)(inputs, *weights)
-
-
-def _feed_forward_batches(inputs_ECD, weights, activation):
-    kernel_in, kernel_out, *biases = weights
-    hidden_ECH = tf.matmul(inputs_ECD, kernel_in)
-    if biases:
-        hidden_ECH = add_bias(hidden_ECH, biases[0][:, None, :])
-    outputs_ECD = tf.matmul(activation.apply(hidden_ECH, 0), kernel_out)
-    if biases:
-        outputs_ECD = add_bias(outputs_ECD, biases[1][:, None, :])
-    return outputs_ECD

@@ -9,7 +9,7 @@ import json
 
 import pytest
 from small_browser import NEEDS_CHROMIUM, SIZES, faults
-from small_served import EXPERTS, save_version, serving
+from small_served import EXPERTS, Continuing, save_version, serving
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -199,6 +199,29 @@ class TestAccess:
             )
         assert {"input", "output", "source-words", "target-words"} <= seen
         assert "sides" in seen
+
+
+class TestLanguageModel:
+    def test_texts_are_continued_with_probabilities_and_experts(
+        self, browser, tmp_path
+    ):
+        save_version(tmp_path, 1, Continuing())
+        with serving(tmp_path, name=None) as (client, service, _):
+            assert service.name == "lm"
+            opened = Page(browser, client.port)
+            opened.page.wait_for_selector("#times")  # an option that it has
+            opened.page.fill("#times", "2")
+            opened.page.fill("#input", "a dog")
+            opened.page.wait_for_selector("#sides .chip")
+            (text,) = opened.texts("#output button")
+            assert text == "a dog and so on and so on"
+            chips = opened.texts("#sides .chip")
+            assert len(chips) == 8  # of the whole text
+            assert all("25 %" in chip and "expert" in chip for chip in chips)
+            assert opened.page.is_hidden("#alternatives")
+            assert faults(opened.page) == []
+            opened.check()
+            opened.context.close()
 
 
 class TestReport:

@@ -342,12 +342,13 @@ class TestLogAndMetrics:
             # Words of 1 and 2 letters go to experts 1 and 2, and 2 and 3; the
             # same on both sides.
             expert = 'moe_serve_expert_tokens_total{{expert="{}",layer="moe"}}'
-            wait_until(lambda: metric(expert.format(1) + " 2.0"))
+            assert metric(expert.format(1) + " 2.0")
             assert metric(expert.format(2) + " 4.0")
             assert metric(expert.format(3) + " 2.0")
             # 3 x 3 words of `translate` and 2 of `routing`, in and out.
-            assert metric('moe_serve_tokens_total{direction="in"} 11.0')
-            assert metric('moe_serve_tokens_total{direction="out"} 11.0')
+            tokens = 'moe_serve_tokens_total{{direction="{}"}} 11.0'
+            wait_until(lambda: metric(tokens.format("out")))
+            assert metric(tokens.format("in"))
             labels = 'route="predict",signature="serving_default"'
             assert metric(
                 f'moe_serve_requests_total{{code="200",{labels}}} 3.0'
