@@ -1,8 +1,10 @@
 """Kills training again and again, and looks for what was lost.
 
     python benchmarks/kill_resume.py --kills=20
+    python benchmarks/kill_resume.py --kills=20 --task=lm
 
-A small translator is trained twice on files of the phrasebook: once left
+A small translator, or language model, is trained twice on files of the
+phrasebook: once left
 alone, and once killed with SIGKILL, in turn while it trains, while it saves
 and while it evaluates, at a moment drawn at random. After each kill its
 folder is moved and the same command given again. In the end everything that
@@ -37,6 +39,7 @@ _POLL = 0.001  # seconds
 # What it may take until a program has started, or has written its next line.
 _PATIENCE = 1800.0
 
+# Small sizes, of `trainers.nmt`.
 SETTINGS = (
     "vocab_size=400",
     "depth=16",
@@ -48,6 +51,24 @@ SETTINGS = (
     "shuffle_buffer=200",
     "dev_sentences=4",  # so that a kill can fall into a beam search
     "beam_width=2",
+    "log_every=1",
+    "keep_best=2",
+)
+# And of `trainers.lm`: what a sampled softmax draws, and the state that rows
+# carry from batch to batch, have to come back as well.
+LM_SETTINGS = (
+    "vocab_size=300",
+    "depth=16",
+    "lstm_units=16",
+    "num_experts=4",
+    "expert_hidden_dim=16",
+    "softmax=sampled",
+    "sampled_candidates=50",
+    "rows=4",
+    "time_steps=8",
+    "window=5",
+    "shuffle_buffer=50",
+    "dev_lines=100",
     "log_every=1",
     "keep_best=2",
 )
@@ -262,8 +283,26 @@ def _bytes(reader, name):
 
 def translator_command(data, steps, evaluate_every, save_every, settings):
     """The command that trains a small translator, as a function of a folder."""
+    paths = {split: data / split for split in ("train", "dev")}
+    every = evaluate_every, save_every
+    settings = (*SETTINGS, *settings)
+    return _command("trainers.nmt", paths, steps, every, settings)
+
+
+def language_model_command(data, steps, evaluate_every, save_every, settings):
+    """The same for a small language model, of the English side."""
+    paths = {split: data / f"{split}.en" for split in ("train", "dev")}
+    every = evaluate_every, save_every
+    settings = (*LM_SETTINGS, *settings)
+    return _command("trainers.lm", paths, steps, every, settings)
+
+
+COMMANDS = {"nmt": translator_command, "lm": language_model_command}
+
+
+def _command(program, paths, steps, every, settings):
+    evaluate_every, save_every = every
     settings = (
-        *SETTINGS,
         *settings,
         f"steps={steps}",
         f"evaluate_every={evaluate_every}",
@@ -274,10 +313,10 @@ def translator_command(data, steps, evaluate_every, save_every, settings):
         return [
             sys.executable,
             "-m",
-            "trainers.nmt",
+            program,
             f"--model_dir={folder}",
-            *(f"--{split}={data / split}" for split in ("train", "dev")),
-            f"--test={data / 'dev'}",
+            *(f"--{split}={path}" for split, path in paths.items()),
+            f"--test={paths['dev']}",
             *(f"--set={setting}" for setting in settings),
         ]
 
@@ -298,12 +337,13 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--task", choices=COMMANDS, default="nmt")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--evaluate_every", type=int, default=7)
     parser.add_argument("--save_every", type=int, default=5)
     parser.add_argument(
-        "--set", action="append", default=[], help="as of trainers.nmt"
+        "--set", action="append", default=[], help="as of the program"
     )
     return parser.parse_args()
 
@@ -315,7 +355,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         data = pathlib.Path(scratch)
         write_corpora(data)
-        command = translator_command(
+        command = COMMANDS[arguments.task](
             data, steps, every, arguments.save_every, arguments.set
         )
         alone = run_alone(command, data / "alone", steps, every)

@@ -13,12 +13,18 @@ with `training-monolingual.tokenized.shuffled/` in it, is read as such.
 
 import glob
 import hashlib
+import itertools
 import pathlib
 
 import tensorflow as tf
 
 from translation.phrasebook.corpus import phrasebook
-from translation.text.text_files import CorpusError, line_dataset, read_lines
+from translation.text.text_files import (
+    CorpusError,
+    line_dataset,
+    lines_of_files,
+    read_lines,
+)
 
 _PHRASEBOOK_SIZES = {"train": 40_000, "dev": 1_000, "test": 1_000}
 # Where the 1-billion-word benchmark has its splits.
@@ -28,6 +34,7 @@ _BENCHMARK = {
     "test": "heldout-monolingual.tokenized.shuffled",
 }
 _TFDS_SPLITS = {"train": "train", "dev": "test", "test": "test"}
+_UNEVEN = 1.1  # files of a size that differs by less are alike for workers
 _HASHED = 1 << 20  # bytes of each file that tell it from others
 
 
@@ -61,19 +68,23 @@ class FileLines:
 
     def dataset(self):
         """The lines as a `tf.data.Dataset` of strings."""
-        first, *others = map(line_dataset, self.paths)
-        for other in others:
-            first = first.concatenate(other)
-        return first
+        if len(self.paths) == 1:
+            return line_dataset(self.paths[0])
+        return lines_of_files(self.paths)
 
     def shard(self, index, count):
-        """The part of worker `index` of `count`: files of its own."""
-        if len(self.paths) < count:
-            raise CorpusError(
-                f"{self.name} has {len(self.paths)} files for {count} workers, "
-                "each of which reads files of its own. Split it into more."
-            )
-        return FileLines(self.paths[index::count], self.name)
+        """The part of worker `index` of `count`: files, and lines of others.
+
+        Files of about one size are dealt out. What cannot be dealt out evenly,
+        a file that is larger than others or one that is left over, is read by
+        all workers, of which each takes every `count`-th line.
+        """
+        own, shared = _deal_out(self.paths, index, count)
+        parts = [FileLines(own, self.name)] if own else []
+        if shared:
+            lines = FileLines(shared, self.name)
+            parts.append(_Shard(lines, index, count))
+        return JoinedLines(parts)
 
     def contents(self):
         """Describe these files so that others differ: names, sizes, digests."""
@@ -85,6 +96,32 @@ class FileLines:
             }
             for path in self.paths
         ]
+
+
+def _deal_out(paths, index, count):
+    """Files of worker `index`, and those of which all read some lines.
+
+    So many files of about one size, the largest first, are one for each
+    worker; the order of the workers turns from one time to the next. Sizes of
+    compressed files are compared with each other alone.
+    """
+    own, shared, turns = [], [], False
+    for is_packed in (False, True):
+        sizes = {
+            path: path.stat().st_size
+            for path in paths
+            if (path.suffix == ".gz") == is_packed
+        }
+        ahead = sorted(sizes, key=lambda path: (-sizes[path], str(path)))
+        while ahead:
+            some = ahead[:count]
+            is_even = sizes[some[0]] <= _UNEVEN * sizes[some[-1]]
+            if len(some) == count and is_even:
+                own.append(some[-1 - index if turns else index])
+                ahead, turns = ahead[count:], not turns
+            else:
+                shared.append(ahead.pop(0))
+    return sorted(own, key=paths.index), sorted(shared, key=paths.index)
 
 
 class MadeLines:
@@ -173,10 +210,15 @@ class _Shard:
 
     def __init__(self, whole, index, count):
         self._whole, self._index, self._count = whole, index, count
-        self.name = whole.name
-        self.read, self.contents = whole.read, whole.contents
+        self.name, self.contents = whole.name, whole.contents
+
+    def read(self):
+        """Yields the lines, as str."""
+        lines = self._whole.read()
+        return itertools.islice(lines, self._index, None, self._count)
 
     def dataset(self):
+        """The lines as a `tf.data.Dataset` of strings."""
         return self._whole.dataset().shard(self._count, self._index)
 
 
@@ -192,6 +234,8 @@ class JoinedLines:
     >>> parts = [MadeLines(["a"], "1"), MadeLines(["b"], "2")]
     >>> list(JoinedLines(parts).read())
     ['a', 'b']
+    >>> list(JoinedLines(parts).shard(1, 2).read())  # a line each: none left
+    []
     """
 
     def __init__(self, parts, weights=None):
@@ -203,6 +247,11 @@ class JoinedLines:
         """Yields the lines, as str, one corpus after the other."""
         for part in self._parts:
             yield from part.read()
+
+    def has_lines(self):
+        """Whether there is text to train on: with weights, of each corpus."""
+        found = (any(part.read()) for part in self._parts)
+        return any(found) if self.weights is None else all(found)
 
     def dataset(self):
         """The lines as a `tf.data.Dataset`, one corpus after the other."""

@@ -376,7 +376,7 @@ CONFIG_CASES = [
     LayerCase(
         "config_of_HierarchicalGate",
         moe_keras.HierarchicalGate,
-        lambda: dict(num_groups=4, experts_per_group=5),
+        lambda: dict(num_groups=4, experts_per_group=5, sparse_gradients=True),
     ),
     LayerCase(
         "config_of_SparseMoE",
@@ -398,6 +398,7 @@ CONFIG_CASES = [
             bias_regularizer=keras.regularizers.L1(0.01),
             lora_rank=2,
             lora_alpha=4,
+            sparse_gradients=True,
         ),
     ),
     LayerCase(
@@ -413,6 +414,7 @@ CONFIG_CASES = [
             bias_regularizer=keras.regularizers.L1(0.01),
             lora_rank=2,
             lora_alpha=4,
+            sparse_gradients=True,
         ),
     ),
     LayerCase(

@@ -130,7 +130,7 @@ def _define_export_flags(values):
         "export_precision",
         "float32",
         usage.PRECISIONS,
-        "Weights and products of the exported model.",
+        "Of weights and products in the SavedModel; int8 of weights alone.",
         flag_values=values,
     )
     flags.DEFINE_integer(

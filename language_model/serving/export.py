@@ -16,6 +16,7 @@ def export_language_model(
     max_length=MAX_LENGTH,
     about=None,
     warmup_texts=(),
+    in_8_bits=False,
 ):
     """Writes a new version of a language model; see `write_version`.
 
@@ -24,6 +25,8 @@ def export_language_model(
         folder: str or path of all versions. Made when missing.
         about: dict or None. More for the card, see `translation.serving.card`.
         warmup_texts: Sequence of str, the usual kind of text.
+        in_8_bits: bool. Whether the weights are kept in 8 bits: see
+            `translation.serving.quantized`.
 
     Returns:
         `pathlib.Path` of the version, `folder/<number>`.
@@ -48,4 +51,6 @@ def export_language_model(
     [[b'a', b'dog', b'</s>']]
     """
     served = ServedLanguageModel(model, vocabulary, options, max_length)
+    if in_8_bits:
+        served.quantize([model])
     return write_version(served, folder, about, warmup_texts)

@@ -209,7 +209,7 @@ class ServedLanguageModel(ServedModel):
     def _continuing(self):
         """The loop of both signatures that continue texts, traced once."""
         with tf.init_scope():
-            return self._make_continuing()
+            return self._make_continuing(self.in_scope)
 
     def _usual(self, size):
         """`Sampling` and longest continuations of `size` strings."""
@@ -244,8 +244,13 @@ class ServedLanguageModel(ServedModel):
         return tf.where(tf.not_equal(ids, PAD_ID), pieces, "")
 
 
-def _continuing(model):
-    """Traces continuations: ids, log probabilities, lengths."""
+def _continuing(model, in_scope):
+    """Traces continuations: ids, log probabilities, lengths.
+
+    Args:
+        model: `LanguageModel`.
+        in_scope: `ServedModel.in_scope`.
+    """
 
     def draw(prompt_ids, longest, *sampling):
         found = continue_prompts(
@@ -261,7 +266,9 @@ def _continuing(model):
     )
     ids, longest = tf.TensorSpec([None, None], tf.int32), strings[1]
     return tf.function(
-        draw, input_signature=[ids, longest, *strings], autograph=False
+        in_scope(draw),
+        input_signature=[ids, longest, *strings],
+        autograph=False,
     ).get_concrete_function()
 
 

@@ -54,6 +54,7 @@ def export_model(
         max_length,
         about,
         warmup_texts=results["samples"] if results else (),
+        in_8_bits=precision == "int8",
     )
 
 

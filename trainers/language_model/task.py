@@ -4,6 +4,7 @@ Every function takes a configuration or a folder; flags are the business of
 `trainers.lm` alone.
 """
 
+import dataclasses
 import functools
 import itertools
 
@@ -16,6 +17,7 @@ from language_model.serving.served import MAX_LENGTH
 from language_model.softmax import SampledSoftmax
 from trainers.engine import job
 from trainers.engine.batches import SharedBatches
+from trainers.engine.own_batches import OwnBatches
 from trainers.engine.routing_table import reset_routing, routing_figures
 from trainers.engine.task import Task
 from trainers.language_model import report
@@ -38,7 +40,7 @@ from trainers.language_model.vocabulary import (
     with_vocabulary,
 )
 from translation.text.special_ids import PAD_ID
-from translation.text.text_files import read_labels
+from translation.text.text_files import CorpusError, read_labels
 
 _SAMPLES = 5  # texts that are shown at the end
 
@@ -96,6 +98,11 @@ class LanguageModelJob(job.Job):
             evaluate_dev = DevEvaluation(config, evaluated, vocabulary, lines)
         carried = _carried_state(config, model, workers)
         sampled = _sampled_softmax(config, vocabulary, workers)
+        batches = _training_batches(
+            config, train, vocabulary, workers, self.folder, carried
+        )
+        if sampled is not None:
+            batches.state.draws = sampled.state
 
         def texts(batch):
             return {"targets": vocabulary.decode(batch["targets"].numpy())}
@@ -103,7 +110,7 @@ class LanguageModelJob(job.Job):
         return Task(
             model,
             functools.partial(training_loss, sampled=sampled, carried=carried),
-            _TrainingBatches(config, train, vocabulary, carried, sampled),
+            batches,
             evaluate_dev,
             DevEvaluation.about,
             evaluated,
@@ -112,6 +119,7 @@ class LanguageModelJob(job.Job):
             thresholds=config.verdicts,
             identity=identity(config, vocabulary, train),
             score_identity=score_identity(config, dev),
+            batches_identity={"workers": workers.count},
             texts=texts,
         )
 
@@ -166,7 +174,8 @@ def export(model_dir, changes=(), precision="float32", max_length=MAX_LENGTH):
     Args:
         model_dir: str or path of a folder with a trained model.
         changes: List of `"field=value"`, for the fields of `generate`.
-        precision: str. `float32` or `bfloat16`, of weights and products.
+        precision: str. `float32` or `bfloat16`, of weights and products, or
+            `int8`, of weights.
         max_length: int. Subwords of a text that are read.
 
     Returns:
@@ -210,36 +219,63 @@ def training_loss(model, batch, sampled=None, carried=None):
     return tf.reduce_sum(nll_N * is_token_N), tf.reduce_sum(is_token_N)
 
 
-class _TrainingBatches(SharedBatches):
-    """Batches without end, and what else the loss keeps from one to the next.
+def _training_batches(config, corpus, vocabulary, workers, folder, carried):
+    """Batches without end, with what rows carry from one to the next.
 
-    That is the state that rows carry over, and that of the draws of a sampled
-    softmax: all of it stands in checkpoints.
+    Several workers each read data of their own, and make its rows alone.
+
+    Raises:
+        CorpusError: if there is no line for some worker.
     """
+    options, seed = config.batches, config.batches.shuffle_seed
+    index, count = workers.index, workers.count
+    if count > 1:
+        corpus = corpus.shard(index, count)
+        options = dataclasses.replace(options, rows=_own_rows(options, workers))
+        seed += index
+        has_lines = workers.all_gather(corpus.has_lines())
+        if not all(has_lines):
+            raise CorpusError(
+                f"{corpus.name} has no line for worker "
+                f"{has_lines.index(False)} of {count}, or with weights some "
+                "corpus of it has none: take fewer workers."
+            )
+    make = line_batches if options.by_lines else running_batches
+    lines = corpus.training_dataset(seed)
+    batches = make(lines, vocabulary, options, shuffled=True)
+    beside = {} if carried is None else {"carried": carried}
+    if count > 1:
+        return OwnBatches(batches, workers, folder.path / "places", beside)
+    shared = SharedBatches(batches)
+    shared.state = tf.train.Checkpoint(batches=shared.state, **beside)
+    return shared
 
-    def __init__(self, config, corpus, vocabulary, carried, sampled):
-        make = line_batches if config.batches.by_lines else running_batches
-        lines = corpus.training_dataset(config.batches.shuffle_seed)
-        super().__init__(make(lines, vocabulary, config.batches, shuffled=True))
-        kept = {"batches": self.state}
-        if carried is not None:
-            kept["carried"] = carried
-        if sampled is not None:
-            kept["draws"] = sampled.state
-        self.state = tf.train.Checkpoint(**kept)
+
+def _own_rows(options, workers):
+    """Rows of this worker: a batch is those of all."""
+    if options.rows < workers.count:
+        raise ValueError(
+            "`rows` must be at least the number of workers, each of which "
+            f"reads rows of its own. Received: rows={options.rows}, "
+            f"{workers.count} workers"
+        )
+    begin, end = (
+        options.rows * (workers.index + n) // workers.count for n in (0, 1)
+    )
+    return end - begin
 
 
 def _carried_state(config, model, workers):
     if config.batches.by_lines or not config.carry_state:
         return None
     replicas = workers.strategy.num_replicas_in_sync
-    if replicas > 1:
+    if replicas > workers.count:
         raise ValueError(
-            "`carry_state` must be False on several replicas, each of which "
-            "would need the rows of its own: --set carry_state=False. "
-            f"Received: {replicas} replicas"
+            "`carry_state` must be False on several replicas of a worker, each "
+            "of which would need the rows of its own: --set carry_state=False. "
+            f"Received: {replicas} replicas, {workers.count} workers"
         )
-    return CarriedState(model, config.batches.rows)
+    return CarriedState(model, _own_rows(config.batches, workers))
 
 
 def _sampled_softmax(config, vocabulary, workers):

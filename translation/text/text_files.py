@@ -9,6 +9,7 @@ everything else of a line is kept. So Python and the graph read the same lines.
 
 import codecs
 import gzip
+import os
 import pathlib
 import re
 import zlib
@@ -267,10 +268,7 @@ def line_dataset(path):
     iterator, and look for the file there when it is restored. This one has
     the same state but for the path, which is taken from here.
     """
-    compression = "GZIP" if path.suffix == ".gz" else ""
-    open_it = gzip.open if path.suffix == ".gz" else open
-    with open_it(path, "rb") as file:
-        is_marked = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+    compression, is_marked = _compression(path), _is_marked(path)
 
     def read(_):
         lines = tf.raw_ops.TextLineDataset(
@@ -283,6 +281,46 @@ def line_dataset(path):
         return lines.enumerate().map(_without_mark) if is_marked else lines
 
     return tf.data.Dataset.from_tensor_slices([""]).flat_map(read)
+
+
+def lines_of_files(paths):
+    """The lines of many files, which follow each other, as `line_dataset`.
+
+    Args:
+        paths: List of `pathlib.Path`.
+    """
+    names = [os.fsencode(path) for path in paths]
+    compressions = [*map(_compression, paths)]
+    # Lines that may begin with a mark: the first of files that have one.
+    firsts = [0 if _is_marked(path) else -1 for path in paths]
+
+    def read(number):
+        lines = tf.raw_ops.TextLineDataset(
+            filenames=tf.gather(names, number),
+            compression_type=tf.gather(compressions, number),
+            buffer_size=_GRAPH_BUFFER,
+        )
+        line = tf.TensorSpec([], tf.string)
+        lines = tf.data.experimental.from_variant(lines, line)
+        if max(firsts) < 0:
+            return lines
+        first = tf.gather(tf.constant(firsts, tf.int64), number)
+        return lines.enumerate().map(
+            lambda place, line: _without_mark(place - first, line)
+        )
+
+    return tf.data.Dataset.range(len(paths)).flat_map(read)
+
+
+def _compression(path):
+    return "GZIP" if path.suffix == ".gz" else ""
+
+
+def _is_marked(path):
+    """Whether a file begins with a byte order mark."""
+    open_it = gzip.open if path.suffix == ".gz" else open
+    with open_it(path, "rb") as file:
+        return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
 def _without_mark(number, line):

@@ -15,8 +15,8 @@ _LENGTH = 512  # bytes of a message that travel at once
 class Workers:
     """This process among those that train together; by default it is alone.
 
-    All of them run the same program on the same batches, and each takes its
-    rows of a batch. One of them, the chief, also evaluates and writes files.
+    All of them run the same program, and each has its rows of a batch. One of
+    them, the chief, also evaluates and writes files.
     They decide together: what may differ between them, such as the time or a
     signal, is gathered by `all_gather` first.
 
@@ -33,6 +33,7 @@ class Workers:
         strategy: The strategy.
         is_chief: bool. Whether this process is the chief.
         count: int. Number of processes.
+        index: int. Which of them this process is; 0 is the chief.
 
     Example:
 
@@ -47,9 +48,9 @@ class Workers:
         self.strategy = strategy or tf.distribute.get_strategy()
         self._placement = placement or current_placement()
         self._cluster = cluster
-        self._index = cluster.index if cluster else 0
+        self.index = cluster.index if cluster else 0
         self.count = len(cluster.addresses) if cluster else 1
-        self.is_chief = self._index == 0
+        self.is_chief = self.index == 0
         watched = helpers or (cluster if self.count > 1 else None)
         self._heartbeat = Heartbeat(watched) if watched else None
         self._sum = tf.function(
@@ -89,7 +90,7 @@ class Workers:
         return table[:, 0].tolist(), table[:, 1:].astype("uint8")
 
     def _sum_eagerly(self, numbers):
-        before, behind = self._index, self.count - 1 - self._index
+        before, behind = self.index, self.count - 1 - self.index
         table = tf.pad(numbers[tf.newaxis], [[before, behind], [0, 0]])
 
         def of_replica():

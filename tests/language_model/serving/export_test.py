@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_language_models import make_model, make_vocabulary
+from small_language_models import LINES, make_model, make_vocabulary
 
 from language_model.batches import BatchOptions
 from language_model.generate import GenerateOptions, TextGenerator
@@ -105,3 +105,26 @@ def test_card_says_what_was_exported(exported):
     text = (path / "assets.extra/card.md").read_text()
     assert text.startswith("# Language model\n")
     assert "| score | output | token_log_probs | float32 | (?, ?) |" in text
+
+
+def test_weights_in_8_bits_give_nearly_the_same_scores(tmp_path):
+    words = make_vocabulary("words")
+    # Experts of 32 * 64, LSTMs of 64 * 128: large enough to be worth it.
+    model = make_model(
+        words.vocab_size, depth=32, lstm_units=32, expert_hidden_dim=64
+    )
+    for weight in model.trainable_variables:
+        weight.assign(0.2 * weight)
+    path = export_language_model(model, words, tmp_path, in_8_bits=True)
+    card = json.loads((path / "assets.extra/card.json").read_text())
+    assert "int8" in card["sizes"]["weights_dtypes"]
+    loaded = tf.saved_model.load(str(path))
+    found = loaded.signatures["score"](inputs=tf.constant(LINES))
+    measure = LineLikelihoods(model, words, BatchOptions(), False)
+    expected = [-nll.sum() for nll in measure(LINES)]
+    # Steps of 1 / 127 of the largest of a channel; half a step at the most.
+    np.testing.assert_allclose(found["log_probs"], expected, rtol=0.02)
+    assert np.any(found["log_probs"].numpy() != expected)
+    texts = loaded.signatures["serving_default"](inputs=tf.constant(LINES))
+    for text, line in zip(texts["outputs"].numpy(), LINES, strict=True):
+        assert text.decode().startswith(line)

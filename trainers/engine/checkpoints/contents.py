@@ -128,6 +128,12 @@ class TrainingState:
             **others,
         }
         self.everything = tf.train.Checkpoint(**self._parts)
+        # Places of several workers in data of their own: see `own_batches.py`.
+        self._places = [
+            x
+            for x in (others.get("batches"),)
+            if hasattr(x, "gather") and hasattr(x, "scatter")
+        ]
         average = others.get("average", {"averages": []})["averages"]
         self._wholes = [
             whole
@@ -144,6 +150,8 @@ class TrainingState:
         if workers.count > 1:
             gather_pieces(self._wholes, keeps=workers.is_chief)
             self._sums.gather()
+        for places in self._places:
+            places.gather()
         try:
             yield
         finally:
@@ -163,6 +171,9 @@ class TrainingState:
         parts = {n: x for n, x in self._parts.items() if n not in without}
         read(tf.train.Checkpoint(**parts), stored)
         self._sums.scatter()
+        if "batches" not in without:
+            for places in self._places:
+                places.scatter()
 
 
 def read_weights(stored, model):
