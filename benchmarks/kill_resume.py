@@ -57,7 +57,7 @@ SETTINGS = (
 # And of `trainers.lm`: what a sampled softmax draws, and the state that rows
 # carry from batch to batch, have to come back as well.
 LM_SETTINGS = (
-    "vocab_size=300",
+    "vocab_size=400",
     "depth=16",
     "lstm_units=16",
     "num_experts=4",

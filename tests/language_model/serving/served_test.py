@@ -1,7 +1,11 @@
 """What a language model's SavedModel computes, against Python."""
 
+import pathlib
+import re
+
 import numpy as np
 import pytest
+import small_language_models
 import tensorflow as tf
 from awkward_texts import AWKWARD
 from small_language_models import make_model, make_vocabulary
@@ -9,9 +13,11 @@ from small_language_models import make_model, make_vocabulary
 from language_model.batches import BatchOptions
 from language_model.generate import GenerateOptions, TextGenerator
 from language_model.serving.served import ServedLanguageModel
+from language_model.serving.signatures import SIGNATURES
 from moe_keras.monitoring import collected_routing
 from trainers.language_model.evaluation import LineLikelihoods
 
+ROOT = pathlib.Path(small_language_models.__file__).parents[1]
 PROMPTS = ["the dog", "", "a cat sees it", "dog"]
 OPTIONS = GenerateOptions(max_tokens=6, top_k=5, seed=3)
 
@@ -205,3 +211,22 @@ class TestAnyString:
             length = found["lengths"][row]
             assert found["ids"][row, :length].numpy().tolist() == ids
             assert 0 not in ids and 1 not in ids and 2 not in ids
+
+
+def test_page_has_the_inputs_of_every_signature():
+    page = ROOT / "docs/language_model.md"
+    rows = re.findall(
+        r"^\| `(\w+)` \| (`.*?) \|", page.read_text(), re.MULTILINE
+    )
+    told = {
+        name: [
+            (word, dtype)
+            for word, dtype in re.findall(r"`(\w+)` (\w+) \(B", inputs)
+        ]
+        for name, inputs in rows
+        if name in SIGNATURES
+    }
+    assert told == {
+        name: [(spec.name, spec.dtype.name) for spec in specs]
+        for name, (_, specs) in SIGNATURES.items()
+    }
