@@ -534,7 +534,10 @@ def each_alone(initializer):
     def draw(number, shape, dtype=None):
         alone = initializer
         if isinstance(seed, int):
-            alone = initializer.clone()
+            # Not `clone`: without a seed in its config it draws one, so that
+            # later weights would depend on how often this one is drawn.
+            config = {**initializer.get_config(), "seed": 0}
+            alone = type(initializer).from_config(config)
             alone.seed = _SeedOfOne(seed, number)
         return alone(shape, dtype=dtype)
 
