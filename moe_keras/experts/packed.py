@@ -346,7 +346,7 @@ class PackedWeight:
     >>> layer = keras.layers.Layer()
     >>> weight = PackedWeight(layer, "kernel", (2, 8, 3), ExpertQuantization(4))
     >>> weight.assign(np.ones((2, 8, 3)))
-    >>> np.asarray(weight).min(), weight.codes.shape
+    >>> float(np.asarray(weight).min()), tuple(weight.codes.shape)
     (1.0, (2, 4, 3))
     """
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from moe_keras import FactoredAdam
 from moe_keras.optimizers import fused_adam, lazy_adam
+from moe_keras.placement.shards import device_of
 from trainers.engine.gradients import with_values
 
 
@@ -76,17 +77,24 @@ def apply_scaled(optimizer, gradients, variables, factor):
     if isinstance(optimizer, FactoredAdam):
         optimizer.apply(gradients, variables, factor)
     else:
-        optimizer.apply(_scaled(gradients, factor), variables)
+        optimizer.apply(_scaled(gradients, variables, factor), variables)
 
 
-def _scaled(gradients, factor):
-    return [
-        with_values(g, lambda values: values * tf.cast(factor, values.dtype))
-        for g in gradients
-    ]
+def _scaled(gradients, variables, factor):
+    """The gradients times the factor, each where its variable is."""
+    scaled = []
+    for gradient, variable in zip(gradients, variables, strict=True):
+        with device_of(variable):
+            scaled.append(
+                with_values(
+                    gradient,
+                    lambda values: values * tf.cast(factor, values.dtype),
+                )
+            )
+    return scaled
 
 
-def apply_on_replica(optimizer, gradients, variables, factor):
+def apply_on_replica(optimizer, gradients, variables, factor=1.0):
     """`optimizer.apply` for gradients that are summed over replicas already.
 
     Each replica updates its own copies, and they stay equal, because the
@@ -103,9 +111,8 @@ def apply_on_replica(optimizer, gradients, variables, factor):
         factor: Scalar tensor. The gradients are multiplied by it.
     """
     rate = optimizer._get_current_learning_rate()
-    for gradient, variable in zip(
-        _scaled(gradients, factor), variables, strict=True
-    ):
+    gradients = _scaled(gradients, variables, factor)
+    for gradient, variable in zip(gradients, variables, strict=True):
         optimizer.update_step(gradient, variable.value, rate)
     tf.raw_ops.AssignAddVariableOp(
         resource=optimizer.iterations.value.handle,

@@ -34,7 +34,7 @@ def quantize(values):
     Example: the columns have sizes of their own, and keep them.
 
     >>> integers, scales = quantize(np.array([[1.0, 200.0], [-2.0, 254.0]]))
-    >>> integers.tolist(), scales.round(4).tolist()
+    >>> integers.tolist(), scales.astype(float).round(4).tolist()
     ([[64, 100], [-127, 127]], [[0.0157, 2.0]])
     """
     values = np.asarray(values, "float32")

@@ -69,8 +69,8 @@ def sampling_options(default, temperature, top_k, top_p, seed):
     ...     default, tf.constant([-1.0, 0.5]), tf.constant([7]),
     ...     tf.constant([2.0, float("nan")]), tf.constant([3])
     ... )
-    >>> [x.numpy().round(1).tolist() for x in sampling]
-    [[1.0, 0.5], [7, 7], [1.0, 0.9], [[3, 0], [3, 0]]]
+    >>> [x.numpy().astype(float).round(1).tolist() for x in sampling]
+    [[1.0, 0.5], [7.0, 7.0], [1.0, 0.9], [[3.0, 0.0], [3.0, 0.0]]]
     """
     size = tf.size(default.temperature)
     seed_B = tf.broadcast_to(tf.cast(seed, tf.int64), [size])

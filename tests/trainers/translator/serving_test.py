@@ -88,8 +88,8 @@ class TestServedModel:
             assert weight.dtype == ("float32" if is_gate else "bfloat16")
 
     def test_another_precision_is_refused(self, trained):
-        with pytest.raises(ValueError, match="'int8'"):
-            served_model(trained, "int8")
+        with pytest.raises(ValueError, match="'int4'"):
+            served_model(trained, "int4")
 
 
 class TestCard:
