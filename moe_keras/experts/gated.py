@@ -14,7 +14,8 @@ from moe_keras.experts.activation import (
 )
 from moe_keras.experts.feed_forward import feed_forward
 from moe_keras.experts.glu import checked_glu
-from moe_keras.experts.stacked import StackedExperts, each_alone
+from moe_keras.experts.initial_values import each_alone
+from moe_keras.experts.stacked import StackedExperts
 
 
 @keras.saving.register_keras_serializable(package="moe_keras")

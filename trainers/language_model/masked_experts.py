@@ -72,13 +72,9 @@ def study_masked(model_dir, number, test=None, labels=None, log=print):
     Raises:
         CorpusError: if the corpus or the labels cannot be used.
         FolderError, CheckpointError: if there is no such model.
-        ValueError: if the model has no MoE layer, or `labels` is None.
+        ValueError: if the model has no MoE layer, or as `check_masked`.
     """
-    if labels is None:
-        raise ValueError(
-            "Masked experts are told by labels: give a file with a label for "
-            "each line, --labels=FILE."
-        )
+    check_masked(number, labels)
     folder = LmFolder(model_dir)
     config = folder.load_config()
     corpus = open_lines(test or config.test, "test")
@@ -101,6 +97,25 @@ def study_masked(model_dir, number, test=None, labels=None, log=print):
         (folder.path / name).write_text(text + "\n")
         log(f"Wrote {folder.path / name}")
     return found
+
+
+def check_masked(number, labels):
+    """Refuses what experts cannot be masked with, before any work.
+
+    Raises:
+        ValueError: If `labels` is None, or `number` is below 2: there would be
+            no other expert to compare with.
+    """
+    if labels is None:
+        raise ValueError(
+            "Masked experts are told by labels: give a file with a label for "
+            "each line, --labels=FILE."
+        )
+    if number < 2:
+        raise ValueError(
+            "Each masked expert is compared with others: mask at least 2. "
+            f"Received: --masked={number}"
+        )
 
 
 def specialised(routed, number):

@@ -15,7 +15,7 @@ from trainers.engine.worker_options import WorkerOptions
 from trainers.language_model import task
 from trainers.language_model.expert_study import study_experts
 from trainers.language_model.folder import LmFolder
-from trainers.language_model.masked_experts import study_masked
+from trainers.language_model.masked_experts import check_masked, study_masked
 from trainers.language_model.presets import PRESETS
 from trainers.language_model.text_modes import (
     LineContinuer,
@@ -68,6 +68,8 @@ def _export(model_dir, _, flags):
 
 
 def _experts(model_dir, _, flags):
+    if flags.masked:
+        check_masked(flags.masked, flags.labels)
     study_experts(model_dir, flags.test, flags.labels, say)
     if flags.masked:
         study_masked(model_dir, flags.masked, flags.test, flags.labels, say)

@@ -8,7 +8,7 @@ from small_experts import D, E, H
 
 from moe_keras import SparseMoE
 from moe_keras.dispatch import plan_dispatch
-from moe_keras.experts.stacked import each_alone
+from moe_keras.experts.initial_values import each_alone
 from moe_keras.gating.routing import Routing
 from moe_keras.placement.placement import (
     Placement,

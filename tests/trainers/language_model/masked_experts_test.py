@@ -112,3 +112,8 @@ def test_costs_are_differences_of_likelihoods_by_label(tmp_path):
 def test_labels_are_asked_for(tmp_path):
     with pytest.raises(ValueError, match="give a file with a label"):
         study_masked(tmp_path, 2)
+
+
+def test_one_expert_alone_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="mask at least 2"):
+        study_masked(tmp_path, 1, labels="labels")
