@@ -270,9 +270,7 @@ class TestTargets:
         assert none.targets == {}
         assert none.encode(SENTENCES) == tokenizer.encode(SENTENCES)
 
-    def test_a_piece_of_that_name_that_text_spells_becomes_the_token(
-        self, tokenizer
-    ):
+    def test_a_piece_that_text_spells_becomes_the_token(self, tokenizer):
         model = sentencepiece_model_pb2.ModelProto.FromString(
             tokenizer.model_proto
         )
