@@ -21,7 +21,7 @@ from trainers.translator.initial import started_from
 from trainers.translator.presets import PRESETS
 from trainers.translator.text_input import pair_groups, prefixed_groups
 from trainers.translator.text_modes import LineTranslator, PairScorer
-from translation.text.languages import parse_pair
+from translation.text.directions import parse_directions
 from translation.text.line_groups import line_groups
 
 _FIELDS = ("pair", "train", "dev", "test", "references")
@@ -33,7 +33,10 @@ def run(mode, paths, flags):
 
 
 def _usual_folder(flags):
-    return f"runs/{flags.preset}-{_config(flags).pair}"
+    directions = parse_directions(_config(flags).pair)
+    if directions.is_one:
+        return f"runs/{flags.preset}-{directions}"
+    return f"runs/{flags.preset}-{'_'.join(directions.languages)}"
 
 
 def _config(flags):
@@ -55,7 +58,7 @@ def _of_its_pair(mode):
     @functools.wraps(mode)
     def checked(model_dir, paths, flags):
         pair, trained = flags.pair, ModelFolder(model_dir).load_config().pair
-        if pair is not None and str(parse_pair(pair)) != trained:
+        if pair is not None and str(parse_directions(pair)) != trained:
             raise ValueError(
                 f"The model in {model_dir} translates {trained}. "
                 f"Received: --pair={pair}"

@@ -76,7 +76,8 @@ def parse_mixing(text, pair):
     if text in _NAMED:
         return Mixing(_NAMED[text])
     if "=" in text:
-        return Mixing(weights=_weights(text, parse_directions(pair)))
+        weights = parse_weights("mixing", text, pair)
+        return Mixing(weights=tuple(weights.items()))
     temperature = _number(text)
     if temperature is None or not temperature >= 1:
         raise ValueError(
@@ -87,31 +88,44 @@ def parse_mixing(text, pair):
     return Mixing(temperature)
 
 
-def _weights(text, directions):
+def parse_weights(name, text, pair):
+    """Reads a weight for each direction, as `en-fr=3,fr-en=1`.
+
+    Args:
+        name: str, of the field, for the error.
+        text: str.
+        pair: The directions, see `parse_directions`.
+
+    Returns:
+        dict of floats by direction, in the order of `pair`.
+
+    Raises:
+        ValueError: if one is missing, unknown or no number above 0.
+    """
     found = {}
     for entry in text.split(","):
-        name, _, value = entry.partition("=")
-        direction, weight = str(parse_pair(name.strip())), _number(value)
+        direction, _, value = entry.partition("=")
+        direction, weight = str(parse_pair(direction.strip())), _number(value)
         is_weight = weight is not None and 0 < weight < math.inf
         if not is_weight or direction in found:
             raise ValueError(
-                "`mixing` must have one number above 0 for each direction, as "
-                f"en-fr=3,fr-en=1. Received: {entry.strip()!r} in "
-                f"mixing={text!r}"
+                f"`{name}` must have one number above 0 for each direction, "
+                f"as en-fr=3,fr-en=1. Received: {entry.strip()!r} in "
+                f"{name}={text!r}"
             )
         found[direction] = weight
-    names = [str(direction) for direction in directions]
+    names = [str(direction) for direction in parse_directions(pair)]
     if {*found} != {*names}:
-        missing = [name for name in names if name not in found]
-        unknown = [name for name in found if name not in names]
+        missing = [x for x in names if x not in found]
+        unknown = [x for x in found if x not in names]
         what = [f"lacks {', '.join(missing)}"] * bool(missing)
         what += [f"has {', '.join(unknown)}"] * bool(unknown)
         raise ValueError(
-            "`mixing` must have a weight for each direction of the model, "
+            f"`{name}` must have a weight for each direction of the model, "
             f"{', '.join(names)}, and for no other; it {' and '.join(what)}. "
-            f"Received: mixing={text!r}"
+            f"Received: {name}={text!r}"
         )
-    return tuple((name, found[name]) for name in names)
+    return {direction: found[direction] for direction in names}
 
 
 def _number(text):

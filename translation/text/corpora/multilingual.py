@@ -105,7 +105,13 @@ class MultilingualCorpus(MixedCorpus):
 
 
 def open_directions(
-    spec, pair, split="train", seed=0, filters=None, mixing=None
+    spec,
+    pair,
+    split="train",
+    seed=0,
+    filters=None,
+    mixing=None,
+    is_marked=False,
 ):
     """Finds the corpora of all directions of a model.
 
@@ -119,9 +125,12 @@ def open_directions(
             of its own.
         mixing: `Mixing`, how training mixes directions; None for
             proportional.
+        is_marked: bool. Whether a single direction is marked as well, for a
+            model that was trained in several.
 
     Returns:
-        A `Corpus` for a single direction, else a `MultilingualCorpus`.
+        A `MultilingualCorpus`; a plain `Corpus` for a single direction that
+        is not marked.
 
     Raises:
         CorpusError: if a direction has no corpus.
@@ -130,7 +139,7 @@ def open_directions(
         directions = parse_directions(pair)
     except ValueError as error:
         raise CorpusError(str(error)) from error
-    if directions.is_one:
+    if directions.is_one and not is_marked:
         return open_corpus(spec, directions[0], split, seed, filters)
     parts = parse_spec(spec)
     check_weights(parts, spec, split)
@@ -143,7 +152,8 @@ def open_directions(
                 f"add one that has, or leave {direction} out of --pair."
             )
         corpora.append(join_parts(corpus_of, direction, filters))
-    name = f"{spec} ({len(directions)} directions)"
+    many = f"{len(directions)} directions"
+    name = f"{spec} ({directions if directions.is_one else many})"
     return MultilingualCorpus(
         directions, corpora, mixing or Mixing(), name, notes
     )
