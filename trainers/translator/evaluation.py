@@ -415,7 +415,11 @@ def _examples(directions, hypotheses):
     count = EXAMPLES if len(directions) == 1 else 1
     return [
         {
-            **({"direction": texts.name} if len(directions) > 1 else {}),
+            **(
+                {"direction": texts.name, "target": texts.target}
+                if len(directions) > 1
+                else {}
+            ),
             "source": source,
             "translation": translation,
             "reference": reference,

@@ -212,12 +212,12 @@ class PhrasebookCorpus(Corpus):
     @functools.cached_property
     def _pairs(self):
         if self.split == "train":
-            sentences = _sentences(self.size, self.seed)
+            sentences = phrasebook(self.size, seed=self.seed)
         else:
             # Every second one of the same distinct sentences.
-            sentences = _sentences(2 * self.size, self.seed, held_out=True)[
-                self.split == "test" :: 2
-            ]
+            sentences = phrasebook(
+                2 * self.size, seed=self.seed, held_out=True
+            )[self.split == "test" :: 2]
         source, target = self._fields
         return [(getattr(s, source), getattr(s, target)) for s in sentences]
 
@@ -229,10 +229,6 @@ class PhrasebookCorpus(Corpus):
         return tf.data.Dataset.from_tensor_slices(
             (list(sources), list(targets))
         )
-
-
-# Composed once for all pairs of languages.
-_sentences = functools.lru_cache(maxsize=2)(phrasebook)
 
 
 def open_corpus(spec, pair, split="train", seed=0, filters=None):
