@@ -6,18 +6,20 @@ S: source subwords    T: target subwords, both with the end mark
 import numpy as np
 
 SPACE = "\u2581"  # how SentencePiece writes a space
+END = "</s>"  # ... and the end mark
 
 
-def word_links(source_pieces, target_pieces, attention):
+def word_links(source_pieces, target_pieces, attention, marks=(END,)):
     """Links each target word to the source word that it attends to most.
 
     Spaces separate words. The attention between two words is the sum over
-    their subwords. Nothing is linked to the end mark.
+    their subwords. Nothing is linked to the end mark, or to a target language.
 
     Args:
         source_pieces: List of S str, subwords as SentencePiece writes them.
         target_pieces: List of T str.
         attention: Array `(T, S)`, of each target subword.
+        marks: Collection of str. Pieces that stand for no text.
 
     Returns:
         List of `(source word, target word)`, counted from 0: one for each
@@ -30,7 +32,9 @@ def word_links(source_pieces, target_pieces, attention):
     >>> word_links(pieces, ["▁petit", "▁le"], attention)
     [(1, 0), (0, 1)]
     """
-    source_S, target_T = words_of(source_pieces), words_of(target_pieces)
+    source_S, target_T = (
+        words_of(pieces, marks) for pieces in (source_pieces, target_pieces)
+    )
     source_count = max(source_S, default=-1) + 1
     target_count = max(target_T, default=-1) + 1
     if not source_count:
@@ -42,17 +46,19 @@ def word_links(source_pieces, target_pieces, attention):
     return list(zip(best.tolist(), range(target_count), strict=True))
 
 
-def words_of(pieces):
-    """Numbers the word of each subword; -1 for spaces and the end mark.
+def words_of(pieces, marks=(END,)):
+    """Numbers the word of each subword; -1 for spaces and marks.
 
     >>> words_of(["▁", "▁the", "▁sm", "all", "<0xE2>", "</s>"])
     [-1, 0, 1, 1, 1, -1]
+    >>> words_of(["<2fr>", "▁the", "</s>"], marks=["<2fr>", "</s>"])
+    [-1, 0, -1]
     """
     numbers = []
     word, in_word = -1, False
     for piece in pieces:
         content = piece.lstrip(SPACE)
-        if piece == "</s>" or not content:
+        if piece in marks or not content:
             in_word = False
             numbers.append(-1)
             continue
