@@ -81,6 +81,7 @@ class Tokenizer(tf.Module):
         )
         self.vocab_size = self._processor.vocab_size()
         self.normalization = _normalization(self.model_proto)
+        self.targets = _targets(self.model_proto)
         self._subwords = tf_text.SentencepieceTokenizer(
             self.model_proto, out_type=tf.int32
         )
@@ -105,6 +106,14 @@ class Tokenizer(tf.Module):
         # SentencePiece's word for rules such as ours.
         plain = normalization == "none"
         model.normalizer_spec.name = "user_defined" if plain else normalization
+        return Tokenizer(model.SerializeToString(deterministic=True))
+
+    def with_targets(self, tags):
+        model = _parsed(self.model_proto)
+        for tag in tags:
+            piece = model.pieces.add()
+            piece.piece, piece.score, piece.type = f"<2{tag}>", 0.0, piece.CONTROL
+        model.trainer_spec.vocab_size = len(model.pieces)
         return Tokenizer(model.SerializeToString(deterministic=True))
 
     def without_paths(self):
@@ -262,6 +271,15 @@ def read_model(path):
 
 def _parsed(model_proto):
     return sentencepiece_model_pb2.ModelProto.FromString(model_proto)
+
+
+def _targets(model_proto):
+    pieces = _parsed(model_proto).pieces
+    return {
+        piece.piece[2:-1]: index
+        for index, piece in enumerate(pieces)
+        if piece.type == piece.CONTROL and piece.piece.startswith("<2")
+    }
 
 
 def _normalization(model_proto):
