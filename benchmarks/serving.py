@@ -380,7 +380,9 @@ def main():
     print(f"{path}: {len(strings):,} odd strings, {failures.total()} failures")
     if languages:
         odd = sum(map(is_odd, strings))
-        print(f"into {', '.join(languages)}, and {odd:,} into unknown languages")
+        print(
+            f"into {', '.join(languages)}, and {odd:,} into unknown languages"
+        )
     for reason, count in failures.items():
         print(f"  {count} x {reason}")
     print(f"{alone} of them alone: {texts} other texts, {scores} other scores")

@@ -141,7 +141,8 @@ def _from_rows(rows, signature, asked):
 def _column(rows, tensor):
     """An input of named rows, with its default where a row has none."""
     has_it = [tensor.name in row for row in rows]
-    given = _array([row[tensor.name] for row in rows if tensor.name in row], tensor)
+    given = [row[tensor.name] for row in rows if tensor.name in row]
+    given = _array(given, tensor)
     if all(has_it):
         return given
     if given.shape[1:] != tensor.default.shape[1:]:

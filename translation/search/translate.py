@@ -297,9 +297,7 @@ class TextTranslator:
             ValueError: if there are not as many prefixes or targets as
                 texts, or the model does not write a target.
         """
-        found = self.n_best(
-            texts, on_progress, prefixes, first_number, targets
-        )
+        found = self.n_best(texts, on_progress, prefixes, first_number, targets)
         return [best[0] for best in found]
 
     def n_best(

@@ -112,7 +112,11 @@ class Tokenizer(tf.Module):
         model = _parsed(self.model_proto)
         for tag in tags:
             piece = model.pieces.add()
-            piece.piece, piece.score, piece.type = f"<2{tag}>", 0.0, piece.CONTROL
+            piece.piece, piece.score, piece.type = (
+                f"<2{tag}>",
+                0.0,
+                piece.CONTROL,
+            )
         model.trainer_spec.vocab_size = len(model.pieces)
         return Tokenizer(model.SerializeToString(deterministic=True))
 
