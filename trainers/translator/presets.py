@@ -14,7 +14,7 @@ from translation.search.beam_options import BeamOptions
 from translation.text.bleu import TOKENIZERS
 from translation.text.corpora.pair_filters import FilterOptions
 from translation.text.input_pipeline import PipelineOptions
-from translation.text.languages import parse_pair
+from translation.text.directions import parse_directions
 from translation.text.normalization import FORMS
 
 
@@ -54,7 +54,7 @@ class NmtConfig:
 
     def __post_init__(self):
         # One way to write a pair, whatever was given: en-pt-BR.
-        object.__setattr__(self, "pair", str(parse_pair(self.pair)))
+        object.__setattr__(self, "pair", str(parse_directions(self.pair)))
         choices = {
             "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),
