@@ -13,8 +13,8 @@ from translation.model.config import TranslatorConfig
 from translation.search.beam_options import BeamOptions
 from translation.text.bleu import TOKENIZERS
 from translation.text.corpora.pair_filters import FilterOptions
-from translation.text.input_pipeline import PipelineOptions
 from translation.text.directions import parse_directions
+from translation.text.input_pipeline import PipelineOptions
 from translation.text.normalization import FORMS
 
 

@@ -158,7 +158,7 @@ class LineTranslator:
         """Translates a group of lines.
 
         Args:
-            lines: List of str, or of `TextLine`.
+            lines: List of str, or of `TextLine` or its parts.
 
         Returns:
             List of str, the lines to be written: one for each, or `n_best`.
@@ -167,7 +167,9 @@ class LineTranslator:
             ValueError: at a line that is too long, if `long_lines` is
                 `refuse`.
         """
-        lines = [TextLine(x) if isinstance(x, str) else x for x in lines]
+        lines = [
+            TextLine(x) if isinstance(x, str) else TextLine(*x) for x in lines
+        ]
         first, self._seen = self._seen, self._seen + len(lines)
         long = self._longer([line.source for line in lines])
         for place, size in long.items():
