@@ -23,8 +23,8 @@ from translation.search.translate import (
     batches_by_length,
     check_source_length,
     pad_rows,
-    source_row,
 )
+from translation.text.sources import source_row
 from translation.text.special_ids import BOS_ID, PAD_ID
 from translation.text.target_tokens import target_ids
 

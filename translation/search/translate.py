@@ -45,6 +45,7 @@ from translation.search.constraints import constraints_of
 from translation.search.ensemble import uncounted
 from translation.search.sampling import Sampling, sample
 from translation.text.blanks import is_blank
+from translation.text.sources import source_row
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from translation.text.target_tokens import target_ids
 
@@ -438,24 +439,6 @@ def check_source_length(max_source_length, tokenizer):
             "subword and eos. Received: "
             f"max_source_length={max_source_length}"
         )
-
-
-def source_row(ids, target_id, longest):
-    """A source as the model reads it: target language, subwords, eos.
-
-    Args:
-        ids: List of int, the subwords of a text.
-        target_id: int, or None for a model of one target language.
-        longest: int. At most so many are returned.
-
-    Returns:
-        List of int.
-
-    >>> source_row([7, 8, 9], 300, 4), source_row([7, 8, 9], None, 9)
-    ([300, 7, 8, 2], [7, 8, 9, 2])
-    """
-    first = [] if target_id is None else [target_id]
-    return [*[*first, *ids][: longest - 1], EOS_ID]
 
 
 def batches_by_length(sources, batch_tokens):

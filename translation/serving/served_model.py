@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from translation.serving.optional_inputs import taking
 from translation.serving.quantized import QuantizedWeights
+from translation.text.sources import source_ids
 from translation.text.special_ids import EOS_ID, PAD_ID
 
 # Stands where there is no score. Finite, because JSON has no infinity.
@@ -149,13 +150,10 @@ class ServedModel(tf.Module):
             strings: `(B,)` string.
             longest: int. Most subwords of a row, eos included; what is more
                 is cut off.
-            first_B: `(B,)` int32, subwords in front of those of the strings,
-                or None.
+            first_B: `(B,)` int32, subwords of target languages in front of
+                those of the strings, or None.
         """
-        ids = self.tokenizer.tokenize(strings)
-        if first_B is not None:
-            ids = tf.concat([first_B[:, tf.newaxis], ids], axis=1)
-        ids = ids[:, : longest - 1]
+        ids = source_ids(self.tokenizer, strings, first_B)[:, : longest - 1]
         eos_B1 = tf.fill([tf.size(strings), 1], EOS_ID)
         return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
 

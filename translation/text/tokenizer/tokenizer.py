@@ -37,6 +37,8 @@ from translation.text.normalization import (
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from translation.text.tokenizer.word_cuts import cut_words
 
+_Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
+
 
 class TokenizerError(ValueError):
     """A tokenizer cannot be trained, read or written."""
@@ -54,6 +56,8 @@ class Tokenizer(tf.Module):
 
     Attributes:
         vocab_size: int.
+        targets: dict of int, the id of the token of each target language by
+            its tag; empty for a model of one. See `with_targets`.
         normalization: str. The normal form that all text is brought into
             first, one of `translation.text.normalization.FORMS`.
 
@@ -109,14 +113,40 @@ class Tokenizer(tf.Module):
         return Tokenizer(model.SerializeToString(deterministic=True))
 
     def with_targets(self, tags):
+        """The same vocabulary with tokens for these target languages.
+
+        The token of French is the control piece `<2fr>`, which stands for no
+        text: no text is split into it, and it is decoded into none. It comes
+        behind the other subwords, unless the vocabulary has it already.
+        Tokens of other languages are no longer `targets`, and keep their ids.
+
+        Args:
+            tags: Sequence of str, language tags.
+
+        Returns:
+            A `Tokenizer`.
+
+        Example:
+
+        >>> from translation.text.tokenizer.training import train_tokenizer
+        >>> tokenizer = train_tokenizer(["a tree", "un arbre"], 280)
+        >>> both = tokenizer.with_targets(["fr", "en"])
+        >>> size = tokenizer.vocab_size
+        >>> both.targets == {"fr": size, "en": size + 1}
+        True
+        """
+        if set(tags) == set(self.targets):
+            return self
         model = _parsed(self.model_proto)
-        for tag in tags:
-            piece = model.pieces.add()
-            piece.piece, piece.score, piece.type = (
-                f"<2{tag}>",
-                0.0,
-                piece.CONTROL,
-            )
+        wanted = [f"<2{tag}>" for tag in tags]
+        for piece in model.pieces:
+            if piece.piece in wanted:
+                piece.type = piece.CONTROL
+                wanted.remove(piece.piece)
+            elif _is_target(piece):
+                piece.piece = f"<no longer {piece.piece[1:]}"
+        for name in wanted:
+            model.pieces.add(piece=name, type=_Piece.CONTROL)
         model.trainer_spec.vocab_size = len(model.pieces)
         return Tokenizer(model.SerializeToString(deterministic=True))
 
@@ -278,12 +308,17 @@ def _parsed(model_proto):
 
 
 def _targets(model_proto):
+    """Ids of the tokens of target languages, by tag."""
     pieces = _parsed(model_proto).pieces
     return {
         piece.piece[2:-1]: index
         for index, piece in enumerate(pieces)
-        if piece.type == piece.CONTROL and piece.piece.startswith("<2")
+        if _is_target(piece)
     }
+
+
+def _is_target(piece):
+    return piece.type == _Piece.CONTROL and piece.piece.startswith("<2")
 
 
 def _normalization(model_proto):
