@@ -26,6 +26,7 @@ from translation.serving.routing import route_batch
 from translation.serving.served_model import (
     NO_SCORE,
     ServedModel,
+    ended,
     joined,
     never_empty,
 )
@@ -40,6 +41,7 @@ from translation.serving.string_options import (
 )
 from translation.serving.token_routing import described
 from translation.text.blanks import are_blank
+from translation.text.sources import source_ids
 from translation.text.special_ids import PAD_ID
 
 
@@ -494,9 +496,8 @@ class ServedTranslator(ServedModel):
         is_it = tf.cast(language_B[:, tf.newaxis] == known, tf.int32)
         place_B = tf.argmax(is_it, axis=1)
         ids = tf.constant([targets[x] for x in self.target_languages])
-        return self.ended_ids(
-            strings, self.max_source_length, tf.gather(ids, place_B)
-        )
+        ids = source_ids(self.tokenizer, strings, tf.gather(ids, place_B))
+        return ended(ids, self.max_source_length)
 
 
 def _nothing(name, dtype):

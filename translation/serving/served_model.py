@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from translation.serving.optional_inputs import taking
 from translation.serving.quantized import QuantizedWeights
-from translation.text.sources import source_ids
 from translation.text.special_ids import EOS_ID, PAD_ID
 
 # Stands where there is no score. Finite, because JSON has no infinity.
@@ -143,19 +142,31 @@ class ServedModel(tf.Module):
         """
         return {"outputs": self.tokenizer.detokenize(ids)}
 
-    def ended_ids(self, strings, longest, first_B=None):
+    def ended_ids(self, strings, longest):
         """Subwords `(B, L)` of strings `(B,)`, each row ending in eos.
 
         Args:
             strings: `(B,)` string.
             longest: int. Most subwords of a row, eos included; what is more
                 is cut off.
-            first_B: `(B,)` int32, subwords of target languages in front of
-                those of the strings, or None.
         """
-        ids = source_ids(self.tokenizer, strings, first_B)[:, : longest - 1]
-        eos_B1 = tf.fill([tf.size(strings), 1], EOS_ID)
-        return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
+        return ended(self.tokenizer.tokenize(strings), longest)
+
+
+def ended(ids, longest):
+    """Ends rows of subwords in eos.
+
+    Args:
+        ids: `RaggedTensor` `(B, None)`, int32.
+        longest: int. Most subwords of a row, eos included; what is more is
+            cut off.
+
+    Returns:
+        Tensor `(B, L)`, padded.
+    """
+    ids = ids[:, : longest - 1]
+    eos_B1 = tf.fill([ids.nrows(), 1], EOS_ID)
+    return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
 
 
 def never_empty(strings):
