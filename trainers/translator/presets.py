@@ -292,9 +292,9 @@ def _with_twins(presets):
 PRESETS = _with_twins(
     {
         "phrasebook": _PHRASEBOOK,
-        "phrasebook_multi": _PHRASEBOOK_MULTI,
         "multi30k": _MULTI30K,
         "wmt14": _WMT14,
+        "phrasebook_multi": _PHRASEBOOK_MULTI,
         "multilingual": _MULTILINGUAL,
         "multilingual_small": _MULTILINGUAL_SMALL,
     }

@@ -42,8 +42,8 @@ USAGE = Usage(
 # Values of flags, which the modules that take them know as well: a test
 # compares them (tests/trainers/nmt_test.py).
 _PRESETS = (
-    *("phrasebook", "phrasebook_multi", "multi30k", "wmt14"),
-    *("multilingual", "multilingual_small"),
+    *("phrasebook", "multi30k", "wmt14"),
+    *("phrasebook_multi", "multilingual", "multilingual_small"),
 )
 PRESETS = (*_PRESETS, *(f"{name}_dense" for name in _PRESETS))
 PRECISIONS = ("float32", "bfloat16", "int8")
