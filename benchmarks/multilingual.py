@@ -101,7 +101,7 @@ def runs_of(preset, pair, steps, mono_steps, kinds=KINDS):
 
 
 def config_of(arguments, run):
-    """The configuration of a model; the two of all directions share subwords."""
+    """The configuration; models of all directions share a vocabulary."""
     fields = [
         f"{name}={getattr(arguments, name)}"
         for name in ("train", "dev", "test")
