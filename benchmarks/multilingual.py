@@ -6,7 +6,7 @@
 One model with experts and a dense one of the same ops per timestep learn all
 directions, with the same vocabulary, batches and number of updates; then a
 small model of each direction alone, as large as the dense one, learns as many
-updates as `--mono_steps` says, by default a quarter. Each has a folder of its
+updates as `--mono_steps` says, by default an eighth. Each has a folder of its
 own below `--folder`. Stop the program as you like: given again, it goes on
 where it was, and what is finished is not done again.
 
@@ -172,7 +172,7 @@ def zero_shot(arguments, path, log):
         arguments.test, pair, arguments.folder / "zero_shot"
     )
     results = evaluate(path, prefix, log=log, pair=pair, zero_shot=True)
-    return by_direction(results, pair)
+    return by_direction(results["zero_shot"], pair)
 
 
 def make_zero_shot_sets(test, pair, folder):
@@ -414,7 +414,7 @@ def main():
     parser.add_argument("--preset", default="multilingual_small")
     parser.add_argument("--pair", help="the directions; the preset's if none")
     parser.add_argument("--steps", type=int, help="updates; the preset's")
-    parser.add_argument("--mono_steps", type=int, help="a quarter of --steps")
+    parser.add_argument("--mono_steps", type=int, help="an eighth of --steps")
     parser.add_argument("--models", nargs="*", choices=KINDS, default=KINDS)
     parser.add_argument("--zero_shot", default="", help="as fr-de,de-fr")
     parser.add_argument("--rounds", type=int, default=10, help="of the speed")
@@ -426,7 +426,7 @@ def main():
         arguments.preset,
         arguments.pair or preset.pair,
         steps,
-        arguments.mono_steps or max(1, steps // 4),
+        arguments.mono_steps or max(1, steps // 8),
         arguments.models,
     )
     rows, table = {}, arguments.folder / "table.json"
