@@ -37,7 +37,7 @@ MARKS = (
 )
 
 MARKUP = (
-    "<s> </s> <unk> <pad> <0x0A>",
+    "<s> </s> <unk> <pad> <0x0A> <2fr> <2de>",
     '{"inputs": ["\\u0000"]}',
     "'; DROP TABLE x;",
     "%s%n%d {0} $(reboot)",

@@ -8,7 +8,9 @@ of all kinds that a service meets, in batches of mixed sizes; a failure is an
 exception, or a result that is not what docs/serving.md promises. Some of them
 are then sent alone and compared, and `--others` of them go to each of the
 other signatures. Then come `--seconds` of ordinary sentences in batches of 1, 8
-and 64, one request after the other.
+and 64, one request after the other. A model of several languages is asked for
+all of those on its card, one for each string, and by some odd strings for
+languages that it does not write (`target_languages.py`).
 
 Prints failures, differences, sentences a second, processor time of a sentence
 (which other programs on the machine change little) and the latency's 50th and
@@ -47,14 +49,18 @@ from serving_scenarios import (
     Setting,
     wait_until_ready,
 )
+from target_languages import asking, is_odd, languages_of, odd_language_for
 
 BATCH_SIZES = (1, 8, 64)
+LEAST = np.finfo("float32").min  # the score where there is no translation
 
 # Scores of a string alone and in a batch differ by rounding only.
 TOLERANCE = 1e-3
 
 
-def send_odd(translate, strings, seed=0, on_progress=print):
+def send_odd(
+    translate, strings, seed=0, on_progress=print, is_unknown=lambda text: False
+):
     """Sends strings in batches of 1 to 64.
 
     Args:
@@ -62,6 +68,8 @@ def send_odd(translate, strings, seed=0, on_progress=print):
         strings: List of bytes.
         seed: int. Of the sizes of the batches.
         on_progress: function of a line of text.
+        is_unknown: function of a string: whether it is asked for in a
+            language that the model does not write.
 
     Returns:
         List of results `(text, score)`, None where there is none, and a
@@ -79,7 +87,9 @@ def send_odd(translate, strings, seed=0, on_progress=print):
             failures[f"{type(error).__name__}: {error.message[:60]}"] += 1
             found = [None] * len(batch)
         for string, result in zip(batch, found, strict=True):
-            if result is not None and (reason := _wrong(string, result)):
+            if result is None:
+                continue
+            if reason := _wrong(string, result, is_unknown(string)):
                 failures[reason] += 1
         results += found
         if time.monotonic() - told > 30:
@@ -94,13 +104,16 @@ def _call(translate, batch):
     return list(zip(texts.tolist(), scores.tolist(), strict=True))
 
 
-def _wrong(string, result):
+def _wrong(string, result, is_unknown):
     """What is wrong with a result, or None."""
     text, score = result
+    if is_unknown:
+        is_nothing = text == b"" and score == LEAST
+        return None if is_nothing else "a result in an unknown language"
     is_blank = not string.strip(b" \t\n\v\f\r")
     if is_blank and result != (b"", 0.0):
         return "a blank string has a translation"
-    if not np.isfinite(score) or score <= np.finfo("float32").min:
+    if not np.isfinite(score) or score <= LEAST:
         return "no score"
     try:
         text.decode()
@@ -248,6 +261,7 @@ def run_scenarios(flags, path, loaded):
     setting = Setting(
         address, flags.name, texts, flags.requests, flags.odd, flags.repeats
     )
+    setting.languages = languages_of(path, loaded.signatures)
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         if not flags.running:
@@ -269,16 +283,18 @@ def run_scenarios(flags, path, loaded):
                 failures += figures["failures"]
                 print(f"{name}: {json.dumps(figures)}", flush=True)
                 if name == "closed":
-                    _print_direct(loaded, texts, flags.seconds)
+                    _print_direct(
+                        loaded, texts, flags.seconds, setting.languages
+                    )
         finally:
             if setting.server is not None:
                 setting.server.close()
     return failures > 0
 
 
-def _print_direct(loaded, texts, seconds):
+def _print_direct(loaded, texts, seconds, languages):
     """The same sentences without a server, for comparison."""
-    translate = loaded.signatures["serving_default"]
+    translate = asking(loaded.signatures["serving_default"], languages)
     for size in BATCH_SIZES:
         print(f"direct: {json.dumps(load(translate, texts, size, seconds))}")
 
@@ -338,14 +354,35 @@ def main():
     loaded = tf.saved_model.load(str(path))
     if flags.url:
         sys.exit(run_scenarios(flags, path, loaded))
-    translate = loaded.signatures["serving_default"]
+    languages = languages_of(path, loaded.signatures)
+    translate = asking(loaded.signatures["serving_default"], languages)
+    translate_odd = asking(
+        loaded.signatures["serving_default"], languages, odd_language_for
+    )
     strings = odd_strings(flags.odd)
-    results, failures = send_odd(translate, strings)
+    results, failures = send_odd(
+        translate_odd,
+        strings,
+        is_unknown=is_odd if languages else lambda text: False,
+    )
     alone = min(flags.alone, len(strings))
-    texts, scores = send_alone(translate, strings, results, alone)
+    texts, scores = send_alone(translate_odd, strings, results, alone)
     others = strings[: flags.others]
-    failures += send_to_others(loaded.signatures, others)
+    failures += send_to_others(
+        {
+            name: function
+            if name in ("tokenize", "detokenize")
+            else asking(function, languages)
+            for name, function in loaded.signatures.items()
+        },
+        others,
+    )
     print(f"{path}: {len(strings):,} odd strings, {failures.total()} failures")
+    if languages:
+        odd = sum(map(is_odd, strings))
+        print(
+            f"into {', '.join(languages)}, and {odd:,} into unknown languages"
+        )
     for reason, count in failures.items():
         print(f"  {count} x {reason}")
     print(f"{alone} of them alone: {texts} other texts, {scores} other scores")

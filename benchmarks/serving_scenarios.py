@@ -25,6 +25,7 @@ from http_load import (
     predict_path,
 )
 from odd_strings import odd_strings
+from target_languages import INPUT, language_for, odd_language_for
 
 CLIENTS = (1, 8, 64, 256)
 _RSS = re.compile(rb"^process_resident_memory_bytes (\S+)", re.MULTILINE)
@@ -43,6 +44,7 @@ class Setting:
         repeats: int. Version switches, and restarts.
         server: `OwnServer`, or None where it was there already.
         capacity: float. Sentences a second, measured by `closed`.
+        languages: List of str that a model of several is asked for.
     """
 
     address: tuple
@@ -53,6 +55,7 @@ class Setting:
     repeats: int
     server: object = None
     capacity: float = 0.0
+    languages: list = dataclasses.field(default_factory=list)
 
 
 class OwnServer:
@@ -157,7 +160,7 @@ async def odd(setting):
     failures = 0
     while len(found) < len(strings):
         batch = strings[len(found) : len(found) + draw.randint(1, 16)]
-        answers = await _translate(connection, setting.name, batch)
+        answers = await _translate(connection, setting, batch)
         failures += answers is None
         found += answers or [None] * len(batch)
     done.set()
@@ -165,7 +168,7 @@ async def odd(setting):
     places = draw.sample(range(len(strings)), min(200, len(strings)))
     other_texts = 0
     for place in places:
-        alone = await _translate(connection, setting.name, [strings[place]])
+        alone = await _translate(connection, setting, [strings[place]])
         other_texts += alone is None or alone[0] != found[place]
     connection.close()
     return {
@@ -247,19 +250,35 @@ async def wait_until_ready(setting):
 
 
 def _model(setting):
-    return setting.address, setting.name, setting.texts
+    texts = setting.texts
+    if setting.languages:
+        texts = [
+            {"inputs": x, INPUT: language_for(x, setting.languages)}
+            for x in texts
+        ]
+    return setting.address, setting.name, texts
 
 
 def _not_answered(figures):
     return figures["requests"] - figures["statuses"].get("200", 0)
 
 
-async def _translate(connection, name, strings):
+async def _translate(connection, setting, strings):
     """The texts of an answer, or None where there is none."""
-    encoded = [{"b64": base64.b64encode(x).decode()} for x in strings]
-    body = json.dumps({"inputs": encoded}).encode()
-    status, answer = await connection.ask(predict_path(name), body)
+    inputs = {"inputs": list(map(_encoded, strings))}
+    if setting.languages:
+        inputs[INPUT] = [
+            _encoded(odd_language_for(x, setting.languages)) for x in strings
+        ]
+    body = json.dumps({"inputs": inputs}).encode()
+    status, answer = await connection.ask(predict_path(setting.name), body)
     return json.loads(answer)["outputs"]["outputs"] if status == 200 else None
+
+
+def _encoded(text):
+    """Text or bytes as JSON has them, whatever they are."""
+    text = text if isinstance(text, bytes) else text.encode()
+    return {"b64": base64.b64encode(text).decode()}
 
 
 async def _is_ready(setting):

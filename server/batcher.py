@@ -50,7 +50,9 @@ class Job:
     def __init__(self, version, signature, columns):
         self.version = version
         self.signature = signature
-        self.rows = max((len(x) for x in columns.values() if x.ndim), default=1)
+        sizes = [len(x) for x in columns.values() if x.ndim]
+        # One value may go for all rows, also where there is none.
+        self.rows = 0 if 0 in sizes else max(sizes, default=1)
         self.columns = columns
         self.size_class = _size_class(columns)
         self.key = self._key()

@@ -70,10 +70,10 @@ def parse_request(body, signature_named):
         )
     if "instances" in asked:
         columns = _from_rows(asked["instances"], signature, asked)
-        return Request(signature, columns, in_rows=True)
+        return Request(signature, signature.filled(columns), in_rows=True)
     if "inputs" in asked:
         columns = _from_columns(asked["inputs"], signature)
-        return Request(signature, columns, in_rows=False)
+        return Request(signature, signature.filled(columns), in_rows=False)
     raise bad_request("Missing 'inputs' or 'instances' key")
 
 
@@ -105,9 +105,9 @@ def _from_rows(rows, signature, asked):
         raise bad_request(
             f"JSON Value: {_shown(asked)} No values in 'instances' array"
         )
-    names = list(signature.inputs)
+    names, needed = set(signature.inputs), signature.needed
     if not _is_named(rows[0]):
-        if len(names) != 1:
+        if len(needed) != 1:
             raise bad_request(
                 "instances is a plain list, but expecting list of objects as "
                 "multiple input tensors required as per tensorinfo_map"
@@ -118,35 +118,54 @@ def _from_rows(rows, signature, asked):
                     "Expecting value/list but got object at item "
                     f"{place} of input list"
                 )
-        return {names[0]: _array(rows, signature.inputs[names[0]])}
+        (name,) = needed
+        return {name: _array(rows, signature.inputs[name])}
     for place, row in enumerate(rows):
         if not _is_named(row):
             raise bad_request(
                 f"Expecting object but got list at item {place} of input list"
             )
-        if set(row) != set(names):
+        if not names.issuperset(row) or not set(row).issuperset(needed):
             raise bad_request(
                 f"Failed to process element: {place} of 'instances' list. "
                 f"JSON object: {_shown(row)} keys must be equal to: "
                 f"{','.join(sorted(names))}"
             )
     return {
-        name: _array([row[name] for row in rows], tensor)
+        name: _column(rows, tensor)
         for name, tensor in signature.inputs.items()
+        if any(name in row for row in rows)
     }
+
+
+def _column(rows, tensor):
+    """An input of named rows, with its default where a row has none."""
+    has_it = [tensor.name in row for row in rows]
+    given = [row[tensor.name] for row in rows if tensor.name in row]
+    given = _array(given, tensor)
+    if all(has_it):
+        return given
+    if given.shape[1:] != tensor.default.shape[1:]:
+        raise bad_request(
+            f"Tensor {tensor.name} must be in every row, or have the shape of "
+            "its default value"
+        )
+    column = np.repeat(tensor.default[:1], len(rows), axis=0)
+    column[has_it] = given
+    return column
 
 
 def _from_columns(columns, signature):
     """Columns of `inputs`: an object, or the values of the only input."""
-    names = list(signature.inputs)
+    needed = signature.needed
     if not _is_named(columns):
-        if len(names) != 1:
+        if len(needed) != 1:
             raise bad_request(
                 "inputs is a plain value/list, but expecting an object as "
                 "multiple input tensors required as per tensorinfo_map"
             )
-        columns = {names[0]: columns}
-    for name in names:
+        columns = {needed[0]: columns}
+    for name in needed:
         if name not in columns:
             raise bad_request(
                 f"Missing named input: {name} in 'inputs' object."
@@ -154,6 +173,7 @@ def _from_columns(columns, signature):
     return {
         name: _array(columns[name], tensor)
         for name, tensor in signature.inputs.items()
+        if name in columns
     }
 
 

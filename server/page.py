@@ -80,6 +80,7 @@ class About:
         examples = card.get("examples") or []
         return {
             "pair": (card.get("data") or {}).get("pair", ""),
+            "directions": card.get("directions", []),
             "target_languages": card.get("target_languages", []),
             "created": card.get("created", ""),
             "figures": card.get("figures") or {},

@@ -45,8 +45,9 @@ class SavedModel:
             for name, function in self._loaded.signatures.items()
             if not name.startswith("__")  # TensorFlow's own initializers
         }
+        self._saved = self._read_signatures()
         self.signatures = {
-            name: read_signature(name, function)
+            name: read_signature(name, function, self._saved[name].defaults)
             for name, function in self._functions.items()
         }
 
@@ -96,17 +97,24 @@ class SavedModel:
     @functools.cached_property
     def metadata(self):
         """The signatures as TensorFlow Serving's `/metadata` has them."""
-        file = self.path / "saved_model.pb"
-        model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-        functions = model.meta_graphs[0].signature_def
         return {
             name: json_format.MessageToDict(
-                functions[name],
+                signature,
                 always_print_fields_with_no_presence=True,
                 preserving_proto_field_name=True,
             )
-            for name in self.signatures
+            for name, signature in self._saved.items()
         }
+
+    def _read_signatures(self):
+        """`SignatureDef` by name, without the graph that they come with."""
+        file = self.path / "saved_model.pb"
+        model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+        saved = model.meta_graphs[0].signature_def
+        copies = {name: type(saved[name])() for name in self._functions}
+        for name, copy in copies.items():
+            copy.CopyFrom(saved[name])
+        return copies
 
 
 def _context(cancellation_or_none):

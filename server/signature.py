@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import numpy as np
+import tensorflow as tf
+
 # Numbers that choose an answer by chance: they differ in every request, and
 # what shares a call does not change what each of them gives.
 _FREE_OPTIONS = ("seed",)
@@ -16,6 +19,9 @@ class Tensor:
     name: str
     dtype: str
     shape: tuple
+    default: np.ndarray | None = dataclasses.field(
+        default=None, compare=False
+    )  # of an input that a request may leave out
 
     @property
     def has_rows(self):
@@ -35,6 +41,25 @@ class Signature:
     name: str
     inputs: dict
     outputs: dict
+
+    @property
+    def needed(self):
+        """Names of the inputs that have no default."""
+        return [n for n, t in self.inputs.items() if t.default is None]
+
+    def filled(self, columns):
+        """Adds the defaults of inputs that are not in columns.
+
+        Args:
+            columns: dict of arrays by names of inputs, with those needed.
+
+        Returns:
+            dict of arrays by names of all inputs.
+        """
+        return {
+            name: columns.get(name, tensor.default)
+            for name, tensor in self.inputs.items()
+        }
 
     @property
     def padded_outputs(self):
@@ -74,12 +99,22 @@ class Signature:
         ]
 
 
-def read_signature(name, function):
-    """Makes a `Signature` of a function that `tf.saved_model.load` gave."""
+def read_signature(name, function, defaults):
+    """Makes a `Signature` of a function that `tf.saved_model.load` gave.
+
+    Args:
+        name: str.
+        function: The function.
+        defaults: dict of `TensorProto`, the values of inputs that may be left
+            out, by their names.
+    """
     _, inputs = function.structured_input_signature
     return Signature(
         name,
-        {key: _tensor(key, spec) for key, spec in inputs.items()},
+        {
+            key: _tensor(key, spec, defaults.get(key))
+            for key, spec in inputs.items()
+        },
         {
             key: _tensor(key, spec)
             for key, spec in function.structured_outputs.items()
@@ -87,8 +122,10 @@ def read_signature(name, function):
     )
 
 
-def _tensor(name, spec):
+def _tensor(name, spec, default=None):
     known = spec.shape.rank is not None
     # Of an unknown rank: nothing is known to be a row.
     shape = tuple(spec.shape.as_list()) if known else ()
-    return Tensor(name, spec.dtype.name, shape)
+    if default is not None:
+        default = tf.make_ndarray(default)
+    return Tensor(name, spec.dtype.name, shape, default)

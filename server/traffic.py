@@ -61,7 +61,9 @@ class Traffic:
         if signature == _ROUTING:
             self._count_experts(outputs)
         elif came and self._is_sampled(model):
-            some = came[0].ravel()[:_MOST_SAMPLED]
+            options = {k: x for k, x in columns.items() if k not in _TEXTS}
+            some = {"inputs": came[0].ravel()} | options
+            some = {k: x[:_MOST_SAMPLED] for k, x in some.items()}
             self._thread.submit(self._route, model, some)
 
     def close(self):
@@ -91,7 +93,7 @@ class Traffic:
             )
         for (_, direction), (model, texts) in groups.items():
             texts = np.concatenate(texts)
-            found = _call(model, _TOKENIZE, texts)
+            found = _call(model, _TOKENIZE, {"inputs": texts})
             if found is None:
                 self._metrics.uncounted.inc(len(texts))
                 continue
@@ -102,8 +104,8 @@ class Traffic:
         is_drawn = self._draw.random() < self._sample
         return is_drawn and _ROUTING in model.signatures and self._is_idle()
 
-    def _route(self, model, texts):
-        found = _call(model, _ROUTING, texts)
+    def _route(self, model, inputs):
+        found = _call(model, _ROUTING, inputs)
         if found is not None:
             self._count_experts(found)
 
@@ -125,10 +127,14 @@ class Traffic:
                     ).inc(int(count))
 
 
-def _call(model, signature, texts):
-    """The outputs for texts, or None after an error, which is logged."""
+def _call(model, signature, inputs):
+    """The outputs for texts, or None after an error, which is logged.
+
+    Of options, a signature gets those that it has.
+    """
     try:
-        return model.call(signature, {"inputs": texts})
+        columns = model.signatures[signature].filled(inputs)
+        return model.call(signature, columns)
     # No request waits for it, and counting has to go on.
     except Exception as error:
         _LOG.error("Counting by %s failed: %s", signature, type(error).__name__)

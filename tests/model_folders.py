@@ -13,6 +13,7 @@ from trainers.engine.config.overrides import with_overrides
 from trainers.engine.loop import seed_everything
 from trainers.translator.fields import identity
 from trainers.translator.folder import ModelFolder, build_model
+from translation.text.directions import parse_directions
 from translation.text.tokenizer.training import train_tokenizer
 
 SENTENCES = ["a small dog", "the dog sleeps", "a cat sees the small dog", "oh"]
@@ -39,6 +40,9 @@ def make_folder(path, seeds=(1,), sentences=SENTENCES, **changes):
         The `ModelFolder`.
     """
     tokenizer = train_tokenizer(sentences, 290)
+    targets = parse_directions(changes.get("pair", SMALL.pair)).targets
+    if len(targets) > 1:
+        tokenizer = tokenizer.with_targets(targets)
     config = small_config(tokenizer.vocab_size, **changes)
     folder = ModelFolder(path)
     folder.save_config(config)

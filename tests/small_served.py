@@ -18,9 +18,11 @@ import tensorflow_text  # noqa: F401  as the server does it
 from server.app import Service
 from server.model_folder import find_model
 from server.run import make_server
+from translation.serving.optional_inputs import with_defaults
 
 EXPERTS = 4
 _STRINGS = tf.TensorSpec([None], tf.string, "inputs")
+_LANGUAGE = tf.TensorSpec([None], tf.string, "target_language")
 _WIDTHS = tf.TensorSpec([None], tf.int32, "beam_width")
 
 
@@ -155,11 +157,66 @@ class Continuing(tf.Module):
         }
 
 
-def save_version(folder, number, model=None):
+class Polyglot(tf.Module):
+    """`Capitals` that is asked for a language, which it puts in front.
+
+    Requests may leave the language out, which is the first one then.
+    """
+
+    languages = ("fr", "de", "xx")
+
+    def __init__(self):
+        super().__init__()
+        self._capitals = Capitals()
+
+    def _function(self, method):
+        function = getattr(self._capitals, method).python_function
+
+        def into(inputs, target_language):
+            language = tf.broadcast_to(target_language, tf.shape(inputs))
+            language = tf.where(language == "", self.languages[0], language)
+            found = function(inputs)
+            rank = found["outputs"].shape.rank
+            first = language if rank == 1 else language[:, tf.newaxis]
+            found["outputs"] = first + " " + found["outputs"]
+            if "source_tokens" in found:
+                self._read_language(found, language)
+            return found
+
+        return tf.function(
+            into, input_signature=[_STRINGS, _LANGUAGE], autograph=False
+        ).get_concrete_function()
+
+    @staticmethod
+    def _read_language(found, language):
+        """The source begins with the language, to which nothing attends."""
+        first = tf.strings.join(["<2", language, ">"])[:, tf.newaxis]
+        found["source_tokens"] = tf.concat([first, found["source_tokens"]], 1)
+        found["source_lengths"] += 1
+        for name in ("source_experts", "source_gates"):
+            found[name] = tf.concat([found[name][:, :1], found[name]], axis=1)
+        found["alignments"] = tf.pad(
+            found["alignments"], [[0, 0], [0, 0], [1, 0]]
+        )
+
+    def signatures(self):
+        functions = {
+            "serving_default": self._function("translate"),
+            "translate_nbest": self._function("translate_nbest"),
+            "routing": self._function("routing"),
+        }
+        found = with_defaults(functions, {"target_language": [""]})
+        return {**found, "tokenize": self._capitals.tokenize}
+
+
+def save_version(folder, number, model=None, card=None):
     """Saves a model, or `Capitals`, as a version; returns its path."""
     model = model or Capitals()
     path = folder / str(number)
     tf.saved_model.save(model, str(path), signatures=model.signatures())
+    if card is not None:
+        (path / "assets.extra").mkdir()
+        (path / "assets.extra/card.json").write_text(json.dumps(card))
     return path
 
 

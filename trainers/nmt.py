@@ -80,6 +80,7 @@ def define_flags(values=flags.FLAGS):
         "gate_options=NAME=VALUE,NAME=VALUE has further arguments of the gate.",
     )
     _define_corpus_flags(values)
+    _define_language_flags(values)
     _define_text_flags(values)
     _define_model_flags(values)
     define_average_flag(values)
@@ -128,6 +129,37 @@ def _define_corpus_flags(values):
         None,
         "More references of --test: text files with commas between, a line for "
         "each sentence.",
+        flag_values=values,
+    )
+
+
+def _define_language_flags(values):
+    flags.DEFINE_string(
+        "target",
+        None,
+        "Language to translate into, of a model of several, as fr.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "source",
+        None,
+        "Language that is translated, which a model of several reads without "
+        "being told. With it directions are refused that the model was not "
+        "trained in.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "target_column",
+        False,
+        "Lines of --mode=translate and --mode=score begin with their target "
+        "language, as fr, or a direction, as en-fr, and a tab.",
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "zero_shot",
+        False,
+        "Takes directions between languages of the model that it was not "
+        "trained in, and reports them apart.",
         flag_values=values,
     )
 

@@ -65,11 +65,22 @@ const translates = () => offers("translate_nbest");
 
 /** The signature that shows most, and what it takes beside the texts. */
 function mainSignature() {
-  const language = byId("target_language");
-  // Only `routing` shows experts; it writes the first language.
-  if (language && language.selectedIndex) return "translate_with_options";
   if (offers("generate_with_options")) return "generate_with_options";
   return translates() && offers("routing") ? "routing" : "serving_default";
+}
+
+/** Whether a signature of a translator is told into which language. */
+const asksLanguage = (name) =>
+  offers(name) && "target_language" in state.about.signatures[name].inputs;
+
+/** A tag with the name of its language, as "French (fr)". */
+function languageName(tag) {
+  const names = new Intl.DisplayNames(["en"], { type: "language" });
+  try {
+    return `${names.of(tag)} (${tag})`;
+  } catch { // no tag that the browser knows
+    return tag;
+  }
 }
 
 // ---- Asking, as one types
@@ -172,11 +183,12 @@ function optionValues(name) {
 function makeOptions() {
   const box = byId("options");
   const languages = state.about.target_languages;
-  if (translates() && languages.length > 1) {
+  if (languages.length > 1 && asksLanguage("translate_nbest")) {
     const choice = make("select", { id: "target_language" });
-    choice.append(...languages.map((x) => make("option", { value: x }, x)));
+    choice.append(...languages.map((x) =>
+      make("option", { value: x }, languageName(x))));
     choice.addEventListener("change", askModel);
-    box.append(make("label", {}, "Language", choice));
+    box.append(make("label", {}, "Into", choice));
   }
   if (!translates()) {
     const { inputs } = state.about.signatures[mainSignature()];
@@ -229,11 +241,9 @@ function show() {
 const number = (x) => (x < -1e38 ? "" : x.toFixed(2));
 
 async function showAlternatives() {
-  const language = byId("target_language");
-  const name = language ? "translate_with_options" : "translate_nbest";
-  const inputs = optionValues(name);
+  const inputs = optionValues("translate_nbest");
   inputs.inputs = [state.lines[state.chosen]];
-  const found = await predict(name, inputs).catch(() => null);
+  const found = await predict("translate_nbest", inputs).catch(() => null);
   if (!found) return;
   const items = found.outputs[0].map((text, i) => [text, found.scores[0][i]]);
   byId("alternatives-list").replaceChildren(
@@ -288,8 +298,12 @@ async function start() {
   document.title = `${about.name} \u2013 moe_keras`;
   byId("title").textContent = about.name;
   const bleu = about.figures.bleu;
+  const { directions } = about;
+  byId("facts").title = directions.join(", ");
   byId("facts").textContent = [
-    about.pair, `version ${about.version}`, bleu && `BLEU ${bleu.toFixed(1)}`,
+    directions.length ? `${directions.length} directions` : about.pair,
+    `version ${about.version}`,
+    bleu && `BLEU ${bleu.toFixed(1)}`,
   ].filter(Boolean).join(" \u00b7 ");
   const what = translates() ? "Translation" : "Continuation";
   byId("tab-try").textContent = translates() ? "Translate" : "Continue";

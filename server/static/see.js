@@ -22,10 +22,12 @@ function tokensOf(side) {
   return lengths ? row.slice(0, lengths[chosen]) : row.filter((x) => x);
 }
 
-/** Groups places of subwords into words; the end mark is none. */
+/** Groups places of subwords into words; marks at both ends are none. */
 function wordsOf(tokens) {
   const words = [];
+  const targets = state.about.target_languages.map((x) => `<2${x}>`);
   tokens.forEach((token, place) => {
+    if (place === 0 && targets.includes(token)) return;
     if (place === tokens.length - 1 && /^<\/?s>$/.test(token)) return;
     const starts = token.startsWith(SPACE) || UNSPACED.test(token);
     if (starts || !words.length) words.push([place]);

@@ -18,7 +18,10 @@ def program():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
         yield importlib.import_module("serving")
-    for name in ("serving", "serving_scenarios", "http_load", "odd_strings"):
+    for name in (
+        *("serving", "serving_scenarios", "http_load", "odd_strings"),
+        "target_languages",
+    ):
         del sys.modules[name]
 
 
@@ -108,6 +111,69 @@ class TestSending:
     ):
         figures = {"failures": failures, "other_texts": texts}
         assert program.is_bad({**figures, "other_scores": 3}) == is_bad
+
+
+class TestLanguages:
+    """A model of two languages, which puts the language in front."""
+
+    LANGUAGES = ["fr", "de"]
+
+    @staticmethod
+    def translate(inputs, target_language):
+        is_known = tf.reduce_any(
+            target_language[:, None] == tf.constant(["fr", "de"]), axis=1
+        )
+        found = say_length(inputs)
+        blank = found["outputs"] == ""
+        outputs = target_language + found["outputs"]
+        return {
+            "outputs": tf.where(is_known & ~blank, outputs, ""),
+            "scores": tf.where(is_known, found["scores"], tf.float32.min),
+        }
+
+    def test_each_text_has_a_language_of_its_own(self, program):
+        translate = program.asking(self.translate, self.LANGUAGES)
+        texts = [f"text {n}".encode() for n in range(40)]
+        together = translate(inputs=tf.constant(texts))["outputs"].numpy()
+        assert {text[:2] for text in together} == {b"fr", b"de"}
+        for text, expected in zip(texts, together, strict=True):
+            alone = translate(inputs=tf.constant([text]))["outputs"].numpy()
+            assert alone == [expected]
+
+    @pytest.mark.parametrize("knows", [True, False])
+    def test_unknown_languages_have_to_give_nothing(self, program, knows):
+        function = self.translate
+        if not knows:
+            function = lambda inputs, target_language: say_length(inputs)  # noqa: E731
+        translate = program.asking(
+            function, self.LANGUAGES, program.odd_language_for
+        )
+        strings = program.odd_strings(300)
+        results, failures = program.send_odd(
+            translate, strings, is_unknown=program.is_odd
+        )
+        assert 5 < sum(map(program.is_odd, strings)) < 50
+        told = failures["a result in an unknown language"]
+        assert (told == 0) == knows and failures.total() == told
+        assert program.send_alone(translate, strings, results, 50) == (0, 0)
+
+    def test_they_are_those_of_the_card(self, program, tmp_path):
+        specs = [
+            tf.TensorSpec([None], tf.string, name)
+            for name in ("inputs", "target_language")
+        ]
+        function = tf.function(self.translate, input_signature=specs)
+        tf.saved_model.save(
+            tf.Module(),
+            str(tmp_path / "1"),
+            signatures={"serving_default": function},
+        )
+        signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+        (tmp_path / "1/assets.extra").mkdir()
+        card = tmp_path / "1/assets.extra/card.json"
+        card.write_text('{"target_languages": ["fr", "de"]}')
+        found = program.languages_of(tmp_path / "1", signatures)
+        assert found == self.LANGUAGES
 
 
 class TestOtherSignatures:

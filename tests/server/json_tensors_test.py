@@ -13,6 +13,9 @@ TEXT = Tensor("inputs", "string", (None,))
 WIDTH = Tensor("beam_width", "int32", (None,))
 PENALTY = Tensor("penalty", "float32", (None,))
 IDS = Tensor("ids", "int32", (None, None))
+LANGUAGE = Tensor(
+    "language", "string", (None,), default=np.array([b"fr"], object)
+)
 SIGNATURES = {
     "serving_default": Signature("serving_default", {"inputs": TEXT}, {}),
     "options": Signature(
@@ -21,6 +24,7 @@ SIGNATURES = {
         {},
     ),
     "detokenize": Signature("detokenize", {"ids": IDS}, {}),
+    "into": Signature("into", {"inputs": TEXT, "language": LANGUAGE}, {}),
 }
 
 
@@ -61,6 +65,37 @@ class TestRequests:
         assert columns({"inputs": ["a"]}) == {"inputs": [b"a"]}
         asked = {"signature_name": "detokenize", "inputs": [[4, 5], [6, 2]]}
         assert columns(asked) == {"ids": [[4, 5], [6, 2]]}
+
+    @pytest.mark.parametrize(
+        "asked, languages",
+        [
+            ({"instances": ["a", "b"]}, [b"fr"]),
+            ({"inputs": ["a", "b"]}, [b"fr"]),
+            ({"inputs": {"inputs": ["a", "b"]}}, [b"fr"]),
+            (
+                {"inputs": {"inputs": ["a", "b"], "language": ["de", ""]}},
+                [b"de", b""],
+            ),
+            (
+                {"instances": [{"inputs": "a"}, {"inputs": "b"}]},
+                [b"fr"],
+            ),
+            (
+                {
+                    "instances": [
+                        {"inputs": "a"},
+                        {"inputs": "b", "language": "de"},
+                    ]
+                },
+                [b"fr", b"de"],
+            ),
+        ],
+    )
+    def test_an_input_with_a_default_may_be_left_out(self, asked, languages):
+        assert columns({"signature_name": "into", **asked}) == {
+            "inputs": [b"a", b"b"],
+            "language": languages,
+        }
 
     def test_nothing_is_an_empty_column_of_any_rank(self):
         assert columns({"inputs": []}) == {"inputs": []}
@@ -122,6 +157,14 @@ class TestRequests:
             (
                 {"signature_name": "options", "instances": [{"inputs": "a"}]},
                 "keys must be equal to: beam_width,inputs,penalty",
+            ),
+            (
+                {"signature_name": "into", "inputs": {"language": ["de"]}},
+                "Missing named input: inputs in 'inputs' object.",
+            ),
+            (
+                {"signature_name": "into", "instances": [{"language": "de"}]},
+                "keys must be equal to: inputs,language",
             ),
             (
                 {"signature_name": "detokenize", "inputs": [[4], [5, 6]]},

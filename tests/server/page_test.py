@@ -9,7 +9,7 @@ import json
 
 import pytest
 from small_browser import NEEDS_CHROMIUM, SIZES, faults
-from small_served import EXPERTS, Continuing, save_version, serving
+from small_served import EXPERTS, Continuing, Polyglot, save_version, serving
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -65,6 +65,18 @@ class Page:
 @pytest.fixture(scope="module")
 def port(run_folder):
     with serving(run_folder, name="nmt") as (client, _, _):
+        yield client.port
+
+
+@pytest.fixture(scope="module")
+def polyglot(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("polyglot")
+    card = {
+        "directions": ["en-fr", "en-de", "en-xx"],
+        "target_languages": list(Polyglot.languages),
+    }
+    save_version(folder, 1, Polyglot(), card)
+    with serving(folder, name="nmt") as (client, _, _):
         yield client.port
 
 
@@ -222,6 +234,38 @@ class TestLanguageModel:
             assert faults(opened.page) == []
             opened.check()
             opened.context.close()
+
+
+class TestLanguages:
+    def test_one_chooses_into_which_language(self, browser, polyglot):
+        opened = Page(browser, polyglot)
+        type_text(opened, "a dog")
+        assert opened.texts("#target_language option") == [
+            "French (fr)",
+            "German (de)",
+            "xx (xx)",
+        ]
+        assert opened.texts("#output button") == ["fr A DOG"]
+        opened.page.click("#alternatives summary")
+        opened.page.wait_for_selector("#alternatives-list li")
+        opened.page.select_option("#target_language", "de")
+        opened.page.wait_for_selector("#output button:has-text('de A DOG')")
+        other = "#alternatives-list li:has-text('de a dog')"
+        opened.page.wait_for_selector(other)  # n-best asks for it too
+        # Experts are shown in any language, and so is what it stands for.
+        chips = opened.page.locator("#sides .chips").first.locator(".chip")
+        assert "<2de>" in chips.first.inner_text()
+        assert opened.texts("#source-words button") == ["a", "dog"]
+        opened.page.focus("#target-words button:nth-child(2)")
+        assert opened.page.inner_text("#aligned") == "Aligned with dog (100 %)"
+        assert opened.page.inner_text("#facts").startswith("3 directions")
+        assert faults(opened.page) == []
+        opened.check()
+        opened.context.close()
+
+    def test_a_model_of_one_language_has_no_choice(self, opened):
+        type_text(opened)
+        assert opened.page.locator("#target_language").count() == 0
 
 
 class TestReport:

@@ -8,7 +8,7 @@ import socket
 import threading
 
 import pytest
-from small_served import save_version, serving, wait_until
+from small_served import Polyglot, save_version, serving, wait_until
 
 from server.batcher import BatchOptions
 from server.limits import Limits
@@ -34,6 +34,18 @@ def served(folder):
 @pytest.fixture
 def client(served):
     return served[0]
+
+
+@pytest.fixture(scope="module")
+def polyglot(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("polyglot")
+    card = {
+        "directions": ["en-fr", "en-de"],
+        "target_languages": ["fr", "de"],
+    }
+    save_version(folder, 1, Polyglot(), card)
+    with serving(folder, sample=1.0) as found:
+        yield found
 
 
 class TestPredict:
@@ -374,3 +386,89 @@ def test_a_token_is_asked_for(folder):
         assert client.ask("/readyz")[0] == 200
         headers = {"Authorization": "Bearer secret-token"}
         assert client.ask(f"{PATH}:predict", asked, headers)[0] == 200
+
+
+class TestLanguages:
+    """A model that is asked for a language, which requests may leave out."""
+
+    @pytest.mark.parametrize(
+        "asked, texts",
+        [
+            ({"instances": ["a"]}, ["fr A"]),
+            ({"inputs": ["a", "b"]}, ["fr A", "fr B"]),
+            ({"inputs": []}, []),
+            (
+                {"inputs": {"inputs": ["a", "b"], "target_language": ["de"]}},
+                ["de A", "de B"],
+            ),
+            (
+                {
+                    "instances": [
+                        {"inputs": "a", "target_language": "de"},
+                        {"inputs": "b"},
+                    ]
+                },
+                ["de A", "fr B"],
+            ),
+        ],
+    )
+    def test_each_row_has_its_language_or_the_default(
+        self, polyglot, asked, texts
+    ):
+        status, answer = polyglot[0].predict(asked)
+        assert status == 200, answer
+        if "instances" in asked:
+            found = [row["outputs"] for row in answer["predictions"]]
+        else:
+            found = answer["outputs"]["outputs"]
+        assert found == texts
+
+    def test_languages_share_a_call_and_are_not_mixed_up(self, polyglot):
+        client, service, _ = polyglot
+        found = {}
+
+        def ask(number):
+            text, language = f"text {number}", "fr de xx".split()[number % 3]
+            asked = {"inputs": [text], "target_language": [language]}
+            if number % 3 == 0:  # as it is by default
+                del asked["target_language"]
+            _, answer = client.predict({"inputs": asked})
+            found[number] = (
+                answer["outputs"]["outputs"],
+                [f"{language} {text.upper()}"],
+                answer["outputs"]["scores"][0],
+            )
+
+        threads = [threading.Thread(target=ask, args=[n]) for n in range(60)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 60
+        for outputs, expected, _ in found.values():
+            assert outputs == expected
+        # `scores` are the rows of a call: some were shared.
+        assert max(rows for *_, rows in found.values()) > 1
+
+    def test_metadata_and_about_tell_the_languages(self, polyglot):
+        client, _, _ = polyglot
+        _, _, body = client.ask(f"{PATH}/metadata")
+        signatures = json.loads(body)["metadata"]["signature_def"]
+        default = signatures["signature_def"]["serving_default"]["defaults"]
+        assert default["target_language"]["dtype"] == "DT_STRING"
+        assert "defaults" in signatures["signature_def"]["tokenize"]
+        about = json.loads(client.ask("/about")[2])
+        assert about["target_languages"] == ["fr", "de"]
+        assert about["directions"] == ["en-fr", "en-de"]
+
+    def test_experts_are_counted(self, polyglot, caplog):
+        client, _, _ = polyglot
+        asked = {"inputs": ["one two"], "target_language": ["de"]}
+        assert client.predict({"inputs": asked})[0] == 200
+
+        def is_counted():
+            text = client.ask("/metrics")[2].decode()
+            return "moe_serve_expert_tokens_total{" in text
+
+        wait_until(is_counted)
+        assert "Counting" not in caplog.text

@@ -7,6 +7,7 @@ from trainers.engine.folder.files import FolderError
 from trainers.translator.fields import identity
 from trainers.translator.folder import ModelFolder, build_model
 from translation.search.ensemble import Ensemble
+from translation.text.directions import parse_directions
 
 
 def open_translator(folder, config, members=(), mean="probabilities"):
@@ -58,7 +59,7 @@ def _best_of(path, folder, config):
     """Loads the best model of a folder that goes with another one."""
     member = ModelFolder(path)
     its_config = member.load_config()
-    if its_config.pair != config.pair:
+    if not _are_same_directions(its_config.pair, config.pair):
         raise FolderError(
             f"{path} translates {its_config.pair}, {folder.path} translates "
             f"{config.pair}: they make no ensemble."
@@ -72,3 +73,8 @@ def _best_of(path, folder, config):
             "before training begins there."
         )
     return member.load_model(its_config)[0]
+
+
+def _are_same_directions(pair, other):
+    """Whether two models translate alike, in whatever order it is said."""
+    return {*parse_directions(pair)} == {*parse_directions(other)}

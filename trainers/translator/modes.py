@@ -15,13 +15,18 @@ from trainers.engine.program.output import write_groups
 from trainers.engine.program.usage import TRAINING
 from trainers.engine.worker_options import WorkerOptions
 from trainers.translator import task as translation_task
+from trainers.translator.asked_directions import AskedDirections
 from trainers.translator.expert_study import study_experts
 from trainers.translator.folder import ModelFolder
 from trainers.translator.initial import started_from
 from trainers.translator.presets import PRESETS
-from trainers.translator.text_input import pair_groups, prefixed_groups
+from trainers.translator.text_input import (
+    columned_groups,
+    pair_groups,
+    targeted_pairs,
+)
 from trainers.translator.text_modes import LineTranslator, PairScorer
-from translation.text.languages import parse_pair
+from translation.text.directions import parse_directions
 from translation.text.line_groups import line_groups
 
 _FIELDS = ("pair", "train", "dev", "test", "references")
@@ -33,7 +38,10 @@ def run(mode, paths, flags):
 
 
 def _usual_folder(flags):
-    return f"runs/{flags.preset}-{_config(flags).pair}"
+    directions = parse_directions(_config(flags).pair)
+    if directions.is_one:
+        return f"runs/{flags.preset}-{directions}"
+    return f"runs/{flags.preset}-{'_'.join(directions.languages)}"
 
 
 def _config(flags):
@@ -55,7 +63,7 @@ def _of_its_pair(mode):
     @functools.wraps(mode)
     def checked(model_dir, paths, flags):
         pair, trained = flags.pair, ModelFolder(model_dir).load_config().pair
-        if pair is not None and str(parse_pair(pair)) != trained:
+        if pair is not None and str(parse_directions(pair)) != trained:
             raise ValueError(
                 f"The model in {model_dir} translates {trained}. "
                 f"Received: --pair={pair}"
@@ -71,10 +79,24 @@ def _evaluate(model_dir, _, flags):
     )
 
 
+def _asked(model_dir, flags):
+    """What `--source`, `--target` and their like say; see `AskedDirections`."""
+    return AskedDirections(
+        ModelFolder(model_dir).load_config().pair,
+        flags.source,
+        flags.target,
+        flags.target_column,
+        flags.zero_shot,
+        functools.partial(print, file=sys.stderr, flush=True),
+    )
+
+
 def _translate(model_dir, paths, flags):
-    groups = line_groups(paths, sys.stdin.buffer)  # what is missing comes first
-    if flags.prefixes:
-        groups = prefixed_groups(groups)
+    asked = _asked(model_dir, flags)  # what is wrong or missing comes first
+    groups = line_groups(paths, sys.stdin.buffer)
+    if flags.prefixes or flags.target_column:
+        target_of = asked.of_column if flags.target_column else None
+        groups = columned_groups(groups, flags.prefixes, target_of)
     translate = LineTranslator(
         model_dir,
         flags.set,
@@ -84,21 +106,29 @@ def _translate(model_dir, paths, flags):
         flags.alignments,
         flags.long_lines,
         flags.max_source_length,
+        target=asked.target,
     )
     write_groups(translate, groups)
+    asked.tell_untrained()
 
 
 def _score(model_dir, paths, flags):
-    pair = ModelFolder(model_dir).load_config().pair
-    groups = pair_groups(paths, pair, sys.stdin.buffer)
+    asked = _asked(model_dir, flags)
+    if flags.target_column:
+        groups = line_groups(paths, sys.stdin.buffer)
+        groups = targeted_pairs(groups, asked.of_column)
+    else:
+        groups = pair_groups(paths, asked.pair, sys.stdin.buffer)
     score = PairScorer(
         model_dir,
         flags.set,
         flags.ensemble,
         flags.ensemble_mean,
         flags.max_source_length,
+        target=asked.target,
     )
     write_groups(score, groups)
+    asked.tell_untrained()
 
 
 def _export(model_dir, _, flags):

@@ -9,7 +9,7 @@ from translation.search.ensemble import Ensemble
 from translation.search.translate import MAX_SOURCE_LENGTH
 from translation.serving.export import export_translator, load_translator
 from translation.text.corpora.specs import without_folders
-from translation.text.languages import parse_pair
+from translation.text.directions import parse_directions
 
 # Fields of the configuration that a card tells with the data.
 _DATA = (
@@ -61,7 +61,7 @@ def export_model(
         folder.export_path,
         config.search,
         max_source_length,
-        target_languages=[parse_pair(config.pair).target],
+        target_languages=parse_directions(config.pair).targets,
         about=_about(config, folder, model, tokenizer, results),
         warmup_texts=[example["source"] for example in examples],
         in_8_bits=precision == "int8",
@@ -123,6 +123,9 @@ def _about(config, folder, model, tokenizer, results):
     if isinstance(model, Ensemble):
         names = [_last_names(name) for name in model.names]
         about["ensemble"] = {"mean": model.mean, "members": names}
+    directions = parse_directions(config.pair)
+    if not directions.is_one:
+        about["directions"] = [str(pair) for pair in directions]
     fields = dataclasses.asdict(config)
     data = {name: without_folders(fields.pop(name)) for name in _DATA}
     del fields["search"]  # the card has it, as it is served

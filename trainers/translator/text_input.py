@@ -1,6 +1,8 @@
 """Reads lines and pairs for the text modes, from files and pipes."""
 
+import functools
 import itertools
+from typing import NamedTuple
 
 from translation.text.blanks import is_blank
 from translation.text.corpora.corpus import open_corpus
@@ -13,42 +15,106 @@ from translation.text.line_groups import (
 from translation.text.text_files import CorpusError
 
 
-def prefixed_groups(groups):
-    """Splits lines into sources and prefixes, at a tab.
+class TextLine(NamedTuple):
+    """A line to translate."""
+
+    source: str
+    prefix: str = ""  # how its translation begins
+    target: str | None = None  # language; None is that of all lines
+
+
+def columned_groups(groups, prefixes=False, target_of=None):
+    """Splits lines into their columns, at tabs.
 
     Args:
-        groups: Iterable of lists of str, as from `line_groups`. A line
-            without a tab has the empty prefix, which leaves its translation
-            free.
+        groups: Iterable of lists of str, as from `line_groups`.
+        prefixes: bool. Whether there may be a prefix behind the source.
+            Without it, its translation is left free.
+        target_of: Function from the column in front of the source to the
+            target language, which may raise `ValueError`; None where there is
+            no such column.
 
-    Yields:
-        Lists of `(source, prefix)`.
+    Returns:
+        Iterator over lists of `TextLine`. A blank line is a blank source.
 
     Raises:
-        CorpusError: at a line with several tabs; what came before is given
-            first.
+        CorpusError: while it is iterated, at a line with other columns; what
+            came before is given first.
 
     Example:
 
-    >>> list(prefixed_groups([["Hello!\\tBon", "Hello!"]]))
-    [[('Hello!', 'Bon'), ('Hello!', '')]]
+    >>> list(columned_groups([["Hello!\\tBon", "Hello!"]], prefixes=True))
+    [[TextLine(source='Hello!', prefix='Bon', target=None), \
+TextLine(source='Hello!', prefix='', target=None)]]
     """
+    return _each(
+        groups,
+        functools.partial(_columns, prefixes=prefixes, target_of=target_of),
+    )
+
+
+def _columns(text, prefixes, target_of):
+    if target_of is not None and is_blank(text):
+        return TextLine("")
+    columns = text.split("\t")
+    names = [
+        *(["the target language"] if target_of else []),
+        "a source",
+        *(["how its translation begins"] if prefixes else []),
+    ]
+    least = len(names) - prefixes  # a prefix may be left out
+    if not least <= len(columns) <= len(names):
+        raise ValueError(
+            f"there must be {' and '.join(names)}, with a tab between; found "
+            f"{len(columns)} columns."
+        )
+    target = target_of(columns.pop(0)) if target_of else None
+    return TextLine(columns[0], columns[1] if columns[1:] else "", target)
+
+
+def targeted_pairs(groups, target_of):
+    """Splits lines into target languages, sources and translations.
+
+    Args:
+        groups: Iterable of lists of str, as from `line_groups`: three columns
+            with tabs between; a blank line is a pair of two empty texts.
+        target_of: Function from the first column to the target language,
+            which may raise `ValueError`.
+
+    Returns:
+        Iterator over lists of `(source, translation, target language)`.
+
+    Raises:
+        CorpusError: while it is iterated, at a line with other columns; what
+            came before is given first.
+    """
+
+    def pair_of(text):
+        columns = ["", "", ""] if is_blank(text) else text.split("\t")
+        if len(columns) != 3:
+            raise ValueError(
+                "there must be three columns, target language, source and "
+                f"translation with tabs between; found {len(columns)}."
+            )
+        return columns[1], columns[2], target_of(columns[0])
+
+    return _each(groups, pair_of)
+
+
+def _each(groups, read):
+    """What a function makes of each line; before an error, those so far."""
     number = 0
     for group in groups:
-        pairs = []
-        for line in group:
+        found = []
+        for text in group:
             number += 1
-            columns = line.split("\t")
-            if len(columns) > 2:
-                if pairs:
-                    yield pairs
-                raise CorpusError(
-                    f"Line {number}: with --prefixes there are a source and "
-                    "how its translation begins, with a tab between; found "
-                    f"{len(columns)} columns."
-                )
-            pairs.append((columns[0], columns[1] if columns[1:] else ""))
-        yield pairs
+            try:
+                found.append(read(text))
+            except ValueError as error:
+                if found:
+                    yield found
+                raise CorpusError(f"Line {number}: {error}") from error
+        yield found
 
 
 def pair_groups(specs, pair, stdin):
@@ -59,7 +125,8 @@ def pair_groups(specs, pair, stdin):
             `-` is standard input. None: standard input. Lines of a pipe are
             source and translation with a tab between; a blank line is a pair
             of two empty texts.
-        pair: str. Languages, as en-fr.
+        pair: str or `LanguagePair`, the languages of corpora; None if the
+            source language is not known, which pipes do without.
         stdin: File of bytes.
 
     Returns:
@@ -69,12 +136,17 @@ def pair_groups(specs, pair, stdin):
         CorpusError: if there is no such corpus, and while it is iterated, at
             what is no pair; what came before is given first.
     """
-    opened = [
-        _pairs_of(spec, stdin)
-        if is_pipe(spec)
-        else in_groups(open_corpus(spec, pair, "test").pairs())
-        for spec in specs or ["-"]
-    ]
+    opened = []
+    for spec in specs or ["-"]:
+        if is_pipe(spec):
+            opened.append(_pairs_of(spec, stdin))
+            continue
+        if pair is None:
+            raise CorpusError(
+                f"--source must say from which language {spec} is translated."
+            )
+        corpus = open_corpus(spec, pair, "test")
+        opened.append(in_groups(corpus.pairs()))
     return itertools.chain.from_iterable(opened)
 
 

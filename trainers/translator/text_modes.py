@@ -9,7 +9,8 @@ Formats, for `--mode=translate`:
                                              from 0, and the score
     0 ||| translation ||| -1.25 ||| 0-0 1-2  with both
 
-With --prefixes a line that comes in is `source TAB prefix`.
+With --prefixes a line that comes in is `source TAB prefix`, and with
+--target_column it has the target language and a tab in front.
 
 For `--mode=score`, separated by tabs:
 
@@ -27,14 +28,17 @@ import sys
 
 from trainers.translator.ensembles import open_translator
 from trainers.translator.folder import ModelFolder
+from trainers.translator.text_input import TextLine
 from translation.search.score import TextScorer
 from translation.search.translate import (
     MAX_SOURCE_LENGTH,
     TextTranslator,
     Translation,
 )
-from translation.search.word_alignment import pharaoh, word_links
-from translation.text.languages import language_of, parse_pair
+from translation.search.word_alignment import END, pharaoh, word_links
+from translation.text.blanks import is_blank
+from translation.text.directions import parse_directions
+from translation.text.languages import language_of
 from translation.text.long_texts import longer_than, parts_of
 
 ALIGNMENTS = ("none", "hard", "soft")
@@ -58,9 +62,12 @@ class LineTranslator:
             `max_source_length`, which are named in any case: `cut` translates
             the first subwords, `split` each sentence by itself, `refuse` ends
             with an error.
-        max_source_length: int. Subwords of a line, end mark included.
+        max_source_length: int. Subwords of a line, end mark and target
+            language included.
         warn: Function of one line of text; by default it goes to standard
             error.
+        target: str or None. The language of lines that do not say theirs;
+            None for a model that writes a single one.
 
     Raises:
         ValueError: if there is something wrong with an argument, or with the
@@ -96,6 +103,7 @@ class LineTranslator:
         long_lines="cut",
         max_source_length=MAX_SOURCE_LENGTH,
         warn=None,
+        target=None,
     ):
         if n_best < 0 or alignments not in ALIGNMENTS:
             raise ValueError(
@@ -120,6 +128,7 @@ class LineTranslator:
             config.search, num_translations=max(1, n_best)
         )
         model, tokenizer = open_translator(folder, config, members, mean)
+        has_targets = bool(tokenizer.targets)
         self._translate = TextTranslator(
             model,
             tokenizer,
@@ -132,11 +141,16 @@ class LineTranslator:
         self._alignments = alignments
         self._long_lines = long_lines
         self._longer = functools.partial(
-            longer_than, max_source_length, tokenizer=tokenizer
+            longer_than,
+            max_source_length,
+            tokenizer=tokenizer,
+            marks=1 + has_targets,
         )
         self._max_source_length = max_source_length
-        language = language_of(parse_pair(config.pair).target)
-        self._space = "" if language in _UNSPACED else " "
+        self._has_targets = has_targets
+        self._targets = parse_directions(config.pair).targets
+        self._target = target if has_targets else self._targets[0]
+        self._marks = (END, *tokenizer.pieces(tokenizer.targets.values()))
         self._warn = warn or _to_standard_error
         self._seen = 0
 
@@ -144,8 +158,7 @@ class LineTranslator:
         """Translates a group of lines.
 
         Args:
-            lines: List of str, or of `(source, prefix)`: its translations
-                begin with the prefix.
+            lines: List of str, or of `TextLine` or its parts.
 
         Returns:
             List of str, the lines to be written: one for each, or `n_best`.
@@ -154,26 +167,45 @@ class LineTranslator:
             ValueError: at a line that is too long, if `long_lines` is
                 `refuse`.
         """
-        prefixes = None
-        if lines and not isinstance(lines[0], str):
-            lines, prefixes = zip(*lines, strict=True)
+        lines = [
+            TextLine(x) if isinstance(x, str) else TextLine(*x) for x in lines
+        ]
         first, self._seen = self._seen, self._seen + len(lines)
-        long = self._longer(lines)
+        long = self._longer([line.source for line in lines])
         for place, size in long.items():
             self._say_long(first + place + 1, size)
         if self._long_lines != "split":
             long = {}
-        whole = ["" if i in long else line for i, line in enumerate(lines)]
-        found = self._translate.n_best(
-            whole, prefixes=prefixes, first_number=first
-        )
+        whole = [
+            line._replace(source="") if place in long else line
+            for place, line in enumerate(lines)
+        ]
+        found = self._n_best_of(whole, first)
         for place in long:
-            prefix = prefixes[place] if prefixes else ""
-            found[place] = self._in_parts(lines[place], prefix, first + place)
+            found[place] = self._in_parts(lines[place], first + place)
         return [
             self._line(number, translation)
             for number, best in enumerate(found, first)
             for translation in best
+        ]
+
+    def _n_best_of(self, lines, first_number):
+        """Lists of `Translation`, one for each `TextLine`."""
+        prefixes = [line.prefix for line in lines]
+        return self._translate.n_best(
+            [line.source for line in lines],
+            prefixes=prefixes if any(prefixes) else None,
+            first_number=first_number,
+            targets=self._targets_of(lines) if self._has_targets else None,
+        )
+
+    def _targets_of(self, lines):
+        """The language of each line; a blank one gets any."""
+        return [
+            self._targets[0]
+            if is_blank(line.source)
+            else line.target or self._target
+            for line in lines
         ]
 
     def _say_long(self, number, size):
@@ -185,24 +217,27 @@ class LineTranslator:
                 "--max_source_length allows more."
             )
         done = {
-            "cut": f"only the first {limit - 1} are translated. "
+            "cut": f"only the first {limit - 1 - self._has_targets} are "
+            "translated. "
             "--long_lines=split translates all",
             "split": "it is translated sentence by sentence",
         }
         self._warn(f"{what}: {done[self._long_lines]}.")
 
-    def _in_parts(self, line, prefix, number):
+    def _in_parts(self, line, number):
         """The best translations of a long line, of those of its parts.
 
         A translation has one of each part, drawn together where they are
         drawn; its score is the mean of theirs.
         """
-        parts = parts_of(line, lambda part: not self._longer([part]))
-        found = self._translate.n_best(
-            parts,
-            prefixes=[prefix, *[""] * (len(parts) - 1)],
-            first_number=number,
-        )
+        parts = [
+            TextLine(part, target=line.target)
+            for part in parts_of(
+                line.source, lambda part: not self._longer([part])
+            )
+        ]
+        parts[0] = parts[0]._replace(prefix=line.prefix)
+        found = self._n_best_of(parts, number)
         count = max(1, self._n_best)
         if self._is_sampling:
             choices = [
@@ -211,9 +246,11 @@ class LineTranslator:
             ]
         else:
             choices = best_choices(found, count)
+        language = language_of(line.target or self._target)
+        space = "" if language in _UNSPACED else " "
         return [
             Translation(
-                self._space.join(
+                space.join(
                     filter(None, (part.text.strip() for part in chosen))
                 ),
                 sum(part.score for part in chosen) / len(chosen),
@@ -226,8 +263,16 @@ class LineTranslator:
         if self._n_best:
             parts = [str(number), *parts, f"{translation.score:.4f}"]
         if self._alignments != "none":
-            parts.append(_alignment(self._alignments, translation.attention))
+            parts.append(self._alignment(translation.attention))
         return " ||| ".join(parts)
+
+    def _alignment(self, attention):
+        source, target, weights = attention or ([], [], [])
+        if self._alignments == "hard":
+            return pharaoh(word_links(source, target, weights, self._marks))
+        rounded = [[round(float(x), 4) for x in row] for row in weights]
+        fields = {"source": source, "target": target, "attention": rounded}
+        return json.dumps(fields, ensure_ascii=False)
 
 
 def best_choices(lists, count):
@@ -268,22 +313,13 @@ def _to_standard_error(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def _alignment(kind, attention):
-    source, target, weights = attention or ([], [], [])
-    if kind == "hard":
-        return pharaoh(word_links(source, target, weights))
-    rounded = [[round(float(x), 4) for x in row] for row in weights]
-    fields = {"source": source, "target": target, "attention": rounded}
-    return json.dumps(fields, ensure_ascii=False)
-
-
 class PairScorer:
     """Scores groups of pairs.
 
     Args:
-        model_dir, changes, members, mean, max_source_length, warn: As of
-            `LineTranslator`. Pairs of which a side is too long are named; only
-            the beginning of that side is scored.
+        model_dir, changes, members, mean, max_source_length, warn, target: As
+            of `LineTranslator`. Pairs of which a side is too long are named;
+            only the beginning of that side is scored.
 
     Example, of a model that has yet to be trained:
 
@@ -310,6 +346,7 @@ class PairScorer:
         mean="probabilities",
         max_source_length=MAX_SOURCE_LENGTH,
         warn=None,
+        target=None,
     ):
         folder = ModelFolder(model_dir)
         config = folder.load_config(changes)
@@ -317,15 +354,23 @@ class PairScorer:
         self._score = TextScorer(
             model, tokenizer, config.search, max_source_length
         )
+        self._has_targets = bool(tokenizer.targets)
+        self._target = target
         self._warn = warn or _to_standard_error
         self._seen = 0
 
     def __call__(self, pairs):
-        """A line for each pair of a list of `(source, translation)`."""
-        sources, targets = zip(*pairs, strict=True) if pairs else ([], [])
-        self._say_long("source", sources, self._score.max_source_length)
-        self._say_long("translation", targets, self._score.max_target_length)
+        """A line for each `(source, translation)`, or with the language."""
+        if not pairs:
+            return []
+        sources, targets, *languages = map(list, zip(*pairs, strict=True))
+        score = self._score
+        self._say_long(
+            "source", sources, score.max_source_length, 1 + self._has_targets
+        )
+        self._say_long("translation", targets, score.max_target_length)
         self._seen += len(pairs)
+        languages = languages[0] if languages else self._target
         return [
             "\t".join(
                 (
@@ -335,13 +380,17 @@ class PairScorer:
                     " ".join(f"{x:.4f}" for x in scored.token_log_probs),
                 )
             )
-            for scored in self._score(list(sources), list(targets))
+            for scored in score(
+                sources,
+                targets,
+                languages=languages if self._has_targets else None,
+            )
         ]
 
-    def _say_long(self, side, texts, limit):
-        long = longer_than(limit, texts, self._score.tokenizer)
+    def _say_long(self, side, texts, limit, marks=1):
+        long = longer_than(limit, texts, self._score.tokenizer, marks)
         for place, size in long.items():
             self._warn(
                 f"Pair {self._seen + place + 1}: the {side} has {size:,} "
-                f"subwords, over {limit}: only the first {limit - 1} count."
+                f"subwords, over {limit}: only the first {limit - marks} count."
             )

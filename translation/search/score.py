@@ -21,9 +21,12 @@ from translation.search.ensemble import uncounted
 from translation.search.translate import (
     MAX_SOURCE_LENGTH,
     batches_by_length,
+    check_source_length,
     pad_rows,
 )
-from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID
+from translation.text.sources import source_row
+from translation.text.special_ids import BOS_ID, PAD_ID
+from translation.text.target_tokens import target_ids
 
 
 class Scores(NamedTuple):
@@ -137,8 +140,8 @@ class TextScorer:
         tokenizer: `Tokenizer`.
         options: `BeamOptions`, for the penalties of equation 14.
         max_source_length: int. Longer sources are cut to this many subwords,
-            eos included; translations to as many as the search may write
-            for such a source.
+            eos and target language included; translations to as many as the
+            search may write for such a source.
         batch_tokens: int. Subwords of a batch, sources and translations
             together, padding included.
 
@@ -167,6 +170,7 @@ class TextScorer:
         max_source_length=MAX_SOURCE_LENGTH,
         batch_tokens=4096,
     ):
+        check_source_length(max_source_length, tokenizer)
         options = options or BeamOptions()
         self.tokenizer = tokenizer
         self.max_source_length = max_source_length
@@ -179,7 +183,7 @@ class TextScorer:
             autograph=False,
         )
 
-    def __call__(self, sources, targets, on_progress=None):
+    def __call__(self, sources, targets, on_progress=None, languages=None):
         """The score of each pair, in the order of the texts.
 
         Args:
@@ -187,32 +191,36 @@ class TextScorer:
                 scored like others.
             on_progress: function `(done, total)`, called after each batch
                 with numbers of pairs.
+            languages: str or list of str. The language of the translations,
+                of all or of each; None for a model of one target language.
 
         Returns:
             List of `ScoredText`.
 
         Raises:
-            ValueError: if the lists differ in length.
+            ValueError: if the lists differ in length, or the model does not
+                write a language.
         """
         if len(sources) != len(targets):
             raise ValueError(
                 "`sources` and `targets` must have the same number of texts. "
                 f"Received: {len(sources)} and {len(targets)}"
             )
-        source_ids = self._ids(sources, self.max_source_length)
-        target_ids = self._ids(targets, self.max_target_length)
+        first = target_ids(self.tokenizer, languages, len(sources))
+        read = self._ids(sources, self.max_source_length, first)
+        written = self._ids(targets, self.max_target_length)
         pairs = {
             place: source + target
             for place, (source, target) in enumerate(
-                zip(source_ids, target_ids, strict=True)
+                zip(read, written, strict=True)
             )
         }
         found = [None] * len(pairs)
         done = 0
         for places in batches_by_length(pairs, self.batch_tokens):
-            rows = [target_ids[place] for place in places]
+            rows = [written[place] for place in places]
             batch = self._score(
-                pad_rows([source_ids[place] for place in places]),
+                pad_rows([read[place] for place in places]),
                 pad_rows(rows),
             )
             for place, scored in zip(
@@ -224,11 +232,15 @@ class TextScorer:
                 on_progress(done, len(found))
         return found
 
-    def _ids(self, texts, longest):
+    def _ids(self, texts, longest, first=None):
         # Lone surrogates cannot be written in UTF-8: they become "?".
         whole = [text.encode("utf-8", "replace").decode() for text in texts]
         encoded = self.tokenizer.encode(whole)
-        return [[*ids[: longest - 1], EOS_ID] for ids in encoded]
+        first = first or [None] * len(texts)
+        return [
+            source_row(ids, target_id, longest)
+            for ids, target_id in zip(encoded, first, strict=True)
+        ]
 
     def _read(self, batch, rows):
         for ids, score, log_prob, logs in zip(

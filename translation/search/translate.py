@@ -45,7 +45,9 @@ from translation.search.constraints import constraints_of
 from translation.search.ensemble import uncounted
 from translation.search.sampling import Sampling, sample
 from translation.text.blanks import is_blank
+from translation.text.sources import source_row
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from translation.text.target_tokens import target_ids
 
 # Longer sources are cut to this many subwords, eos included.
 MAX_SOURCE_LENGTH = 256
@@ -60,7 +62,8 @@ MAX_WORKERS = 4
 class Attention(NamedTuple):
     """Attention of each subword of a translation on those of its source.
 
-    Both sides end with the end mark.
+    Both sides end with the end mark. The source begins with the target
+    language, as `<2fr>`, if the model has several.
     """
 
     source: list  # of S str, subwords as SentencePiece writes them
@@ -85,6 +88,7 @@ def translate_batch(
     sentence_options=None,
     prefix_ids=None,
     sampling=None,
+    control_ids=(),
 ):
     """Translates a batch of sources, in the graph or outside.
 
@@ -100,6 +104,8 @@ def translate_batch(
             `num_translations`, and ranked by their scores. None: searched
             for, or drawn as `options` say, with the number of the row as
             the second seed.
+        control_ids: Sequence of int. Further subwords that are never
+            written, such as those that stand for target languages.
 
     Returns:
         `translation.search.beam_search.Hypotheses`.
@@ -127,7 +133,7 @@ def translate_batch(
             prefix_ids=prefix_ids,
             bos_id=BOS_ID,
             eos_id=EOS_ID,
-            forbidden_ids=(PAD_ID, BOS_ID, UNK_ID),
+            forbidden_ids=(PAD_ID, BOS_ID, UNK_ID, *control_ids),
             **more,
         )
 
@@ -202,7 +208,7 @@ class TextTranslator:
         tokenizer: `Tokenizer`.
         options: `BeamOptions`.
         max_source_length: int. Longer sources are cut to this many subwords,
-            eos included.
+            eos and target language included.
         batch_tokens: int. Subwords of a batch of sources, padding included.
             Larger batches are faster until they outgrow the cache or memory.
         alignments: bool. Whether translations have their `attention`.
@@ -233,11 +239,7 @@ class TextTranslator:
         batch_tokens=2048,
         alignments=False,
     ):
-        if max_source_length < 2:
-            raise ValueError(
-                "`max_source_length` must be at least 2: a subword and eos. "
-                f"Received: max_source_length={max_source_length}"
-            )
+        check_source_length(max_source_length, tokenizer)
         self.tokenizer = tokenizer
         self.max_source_length = max_source_length
         self.batch_tokens = batch_tokens
@@ -254,6 +256,7 @@ class TextTranslator:
                 return_alignments=alignments,
                 prefix_ids=prefix_ids,
                 sampling=sampling,
+                control_ids=tuple(tokenizer.targets.values()),
             )
 
         def graph(*inputs):
@@ -266,7 +269,14 @@ class TextTranslator:
         self._search_from = graph(ids, ids)  # with prefixes
         self._sample = graph(ids, ids, numbers)
 
-    def __call__(self, texts, on_progress=None, prefixes=None, first_number=0):
+    def __call__(
+        self,
+        texts,
+        on_progress=None,
+        prefixes=None,
+        first_number=0,
+        targets=None,
+    ):
         """Translates texts, in their order.
 
         Args:
@@ -278,17 +288,27 @@ class TextTranslator:
                 left out, and it may end within a word.
             first_number: int. Number of the first text, for sampling: it and
                 the seed decide what is drawn.
+            targets: str or list of str. The language to translate into, of
+                all texts or of each; None for a model of one.
 
         Returns:
             List of `Translation`.
 
         Raises:
-            ValueError: if there are not as many prefixes as texts.
+            ValueError: if there are not as many prefixes or targets as
+                texts, or the model does not write a target.
         """
-        found = self.n_best(texts, on_progress, prefixes, first_number)
+        found = self.n_best(texts, on_progress, prefixes, first_number, targets)
         return [best[0] for best in found]
 
-    def n_best(self, texts, on_progress=None, prefixes=None, first_number=0):
+    def n_best(
+        self,
+        texts,
+        on_progress=None,
+        prefixes=None,
+        first_number=0,
+        targets=None,
+    ):
         """All translations wanted of each text: list of lists, best first."""
         if prefixes is not None and len(prefixes) != len(texts):
             raise ValueError(
@@ -296,7 +316,7 @@ class TextTranslator:
                 f"{len(prefixes)} and {len(texts)}"
             )
         found = [[Translation("", 0.0)] for _ in texts]
-        sources = self._sources(texts)
+        sources = self._sources(texts, targets)
         starts = None if prefixes is None else self._starts(prefixes)
         done = len(texts) - len(sources)
         for places, translations in self._translated(
@@ -341,13 +361,15 @@ class TextTranslator:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _sources(self, texts):
+    def _sources(self, texts, targets):
         """Ids of the texts that are not blank, by their places."""
+        first = target_ids(self.tokenizer, targets, len(texts))
         places = [i for i, text in enumerate(texts) if not is_blank(text)]
         encoded = self._encoded([texts[i] for i in places])
-        longest = self.max_source_length - 1
         return {
-            place: [*ids[:longest], EOS_ID]
+            place: source_row(
+                ids, first and first[place], self.max_source_length
+            )
             for place, ids in zip(places, encoded, strict=True)
         }
 
@@ -397,6 +419,26 @@ class TextTranslator:
                 strict=True,
             )
         ]
+
+
+def check_source_length(max_source_length, tokenizer):
+    """Refuses a length that has no room for a subword of the text.
+
+    Args:
+        max_source_length: int. Subwords of a source, with its marks.
+        tokenizer: `Tokenizer`.
+
+    Raises:
+        ValueError: if it is too short.
+    """
+    marks = 2 if tokenizer.targets else 1
+    if max_source_length <= marks:
+        also = "the target language, " if tokenizer.targets else ""
+        raise ValueError(
+            f"`max_source_length` must be at least {marks + 1}: {also}a "
+            "subword and eos. Received: "
+            f"max_source_length={max_source_length}"
+        )
 
 
 def batches_by_length(sources, batch_tokens):

@@ -53,21 +53,23 @@ def make_card(served, functions, folder, about=None):
         },
         **own,
         "signatures": {
-            name: signature(function) for name, function in functions.items()
+            name: signature(function, served.defaults)
+            for name, function in functions.items()
         },
         **(about or {}),
     }
 
 
-def signature(function):
+def signature(function, defaults=None):
     """Inputs and outputs of a concrete function, with dtypes and shapes.
 
     Args:
         function: A concrete function with one structure of named tensors.
+        defaults: dict of the values of inputs that may be left out, or None.
 
     Returns:
         dict of `inputs` and `outputs`, each a dict of dicts. An unknown
-        dimension is None.
+        dimension is None. An input that may be left out has a `default`.
 
     >>> spec = tf.TensorSpec([None], tf.string, "text")
     >>> function = tf.function(lambda text: {"same": text}, [spec])
@@ -76,7 +78,10 @@ def signature(function):
     """
     arguments, _ = function.structured_input_signature
     return {
-        "inputs": {spec.name: _described(spec) for spec in arguments},
+        "inputs": {
+            spec.name: _described(spec, (defaults or {}).get(spec.name))
+            for spec in arguments
+        },
         "outputs": {
             name: _described(spec)
             for name, spec in function.structured_outputs.items()
@@ -84,8 +89,9 @@ def signature(function):
     }
 
 
-def _described(spec):
-    return {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+def _described(spec, default=None):
+    described = {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+    return described if default is None else described | {"default": default}
 
 
 def write_card(card, folder):
@@ -158,8 +164,10 @@ def _tables(signatures):
                 shape = ", ".join(
                     "?" if n is None else str(n) for n in spec["shape"]
                 )
+                optional = ", may be left out" if "default" in spec else ""
                 lines.append(
-                    f"| {name} | {side.removesuffix('s')} | {tensor} "
+                    f"| {name} | {side.removesuffix('s')} "
+                    f"| {tensor}{optional} "
                     f"| {spec['dtype']} | ({shape}) |"
                 )
     return lines

@@ -83,13 +83,38 @@ class LoadedTranslator:
         # Keep the object: its variables live as long as it does.
         self._loaded = tf.saved_model.load(str(self.path))
         self._translate = self._loaded.signatures["serving_default"]
+        _, inputs = self._translate.structured_input_signature
+        self._is_asked = "target_language" in inputs
 
-    def __call__(self, texts):
-        """Translates a list of str to a list of `Translation`."""
+    def __call__(self, texts, targets=""):
+        """Translates texts.
+
+        Args:
+            texts: List of str.
+            targets: str or list of str, the language of all translations or
+                of each. The empty one stands for the first that the model
+                writes, and is all that a model of one language takes.
+
+        Returns:
+            List of `Translation`.
+
+        Raises:
+            ValueError: if a model of one language is asked for another.
+        """
+        if not self._is_asked and targets != "":
+            raise ValueError(
+                "`targets` is for models of several target languages, and "
+                f"{self.path} has one. Received: targets={targets!r}"
+            )
+        if isinstance(targets, str):
+            targets = [targets] * len(texts)
         found = []
         for start in range(0, len(texts), self.batch_size):
-            batch = texts[start : start + self.batch_size]
-            result = self._translate(inputs=tf.constant(batch, tf.string))
+            some = slice(start, start + self.batch_size)
+            asked = {"inputs": tf.constant(texts[some], tf.string)}
+            if self._is_asked:
+                asked["target_language"] = tf.constant(targets[some], tf.string)
+            result = self._translate(**asked)
             found += [
                 Translation(text.decode(), float(score))
                 for text, score in zip(

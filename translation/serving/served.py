@@ -17,6 +17,7 @@ from translation.search.beam_options import (
 from translation.search.score import score_batch
 from translation.search.translate import (
     MAX_SOURCE_LENGTH,
+    check_source_length,
     sampling_of,
     translate_batch,
 )
@@ -25,16 +26,22 @@ from translation.serving.routing import route_batch
 from translation.serving.served_model import (
     NO_SCORE,
     ServedModel,
+    ended,
     joined,
     never_empty,
 )
-from translation.serving.signatures import SIGNATURES
+from translation.serving.signatures import (
+    DEFAULTS,
+    MULTILINGUAL_SIGNATURES,
+    SIGNATURES,
+)
 from translation.serving.string_options import (
     sampling_options,
     sentence_options,
 )
 from translation.serving.token_routing import described
 from translation.text.blanks import are_blank
+from translation.text.sources import source_ids
 from translation.text.special_ids import PAD_ID
 
 
@@ -54,14 +61,18 @@ class ServedTranslator(ServedModel):
         tokenizer: `Tokenizer`.
         options: `BeamOptions`. `translate` gives the best translation, the
             n-best functions as many as the beam is wide.
-        max_source_length: int. Subwords of a source, eos included.
+        max_source_length: int. Subwords of a source, eos and target language
+            included.
         target_languages: Sequence of str. The languages that may be asked
             for; the first is the default. A model of one language pair has
-            one, or none if it is not to be named.
+            one, or none if it is not to be named; a tokenizer with `targets`
+            has these.
+
+    Raises:
+        ValueError: if the tokenizer has other target languages.
     """
 
     kind = "translator"
-    specs = SIGNATURES
 
     def __init__(
         self,
@@ -72,6 +83,14 @@ class ServedTranslator(ServedModel):
         target_languages=(),
     ):
         super().__init__(tokenizer, name="served_translator")
+        check_source_length(max_source_length, tokenizer)
+        if tokenizer.targets and {*target_languages} != {*tokenizer.targets}:
+            raise ValueError(
+                "`target_languages` must be those of the tokenizer, "
+                f"{', '.join(tokenizer.targets)}. Received: "
+                f"target_languages={list(target_languages)}"
+            )
+        control_ids = tuple(tokenizer.targets.values())
         self.options = options or BeamOptions()
         # The model is not an attribute: saving would export its `call` too.
         # Only `sample` draws, whatever the options.
@@ -79,12 +98,14 @@ class ServedTranslator(ServedModel):
             translate_batch,
             translator,
             options=self.options.searching(num_translations=1),
+            control_ids=control_ids,
         )
         self._make_n_best = functools.partial(
             _searching,
             self.in_scope,
             translator,
             self.options.searching(num_translations=self.options.beam_width),
+            control_ids,
         )
         self._score = functools.partial(score_batch, translator)
         self._route = functools.partial(route_batch, translator)
@@ -94,6 +115,17 @@ class ServedTranslator(ServedModel):
         )
         self.target_languages = tuple(target_languages)
 
+    @property
+    def specs(self):
+        """What the base class wants to know of the signatures."""
+        several = bool(self.tokenizer.targets)
+        return MULTILINGUAL_SIGNATURES if several else SIGNATURES
+
+    @property
+    def defaults(self):
+        """The inputs of signatures that may be left out."""
+        return DEFAULTS if self.tokenizer.targets else {}
+
     def about(self):
         return {
             "sizes": {
@@ -101,44 +133,60 @@ class ServedTranslator(ServedModel):
                 "max_target_subwords": self.max_target_length,
             },
             "target_languages": list(self.target_languages),
+            **self._how_to_ask(),
             "search": dataclasses.asdict(self.options),
         }
 
-    def warmup_requests(self, texts):
-        return warmup.translation_requests(texts)
+    def _how_to_ask(self):
+        if not self.tokenizer.targets:
+            return {}
+        return {
+            "how_to_ask": "Signatures that translate or score have the input "
+            "`target_language`: one of the target languages for each string, "
+            "or one for all. The empty one stands for "
+            f"{self.target_languages[0]}, and so does leaving the input out."
+        }
 
-    def translate(self, inputs):
+    def warmup_requests(self, texts):
+        several = self.target_languages if self.tokenizer.targets else ()
+        return warmup.translation_requests(texts, several)
+
+    def translate(self, inputs, target_language=None):
         """Translates each string.
 
         Args:
             inputs: `(B,)` string.
+            target_language: As of `translate_with_options`. None, for a model
+                of one, goes with no other.
 
         Returns:
             dict of `outputs` `(B,)` string and `scores` `(B,)` float32.
         """
         size = tf.size(inputs)
         inputs = never_empty(inputs)
-        found = self._best(self.source_ids(inputs))
-        found = self._texts(found, inputs, size)
+        found = self._best(self.source_ids(inputs, target_language))
+        found = self._if_known(
+            target_language, self._texts(found, inputs, size)
+        )
         return {
             "outputs": found["outputs"][:, 0],
             "scores": found["scores"][:, 0],
         }
 
-    def translate_nbest(self, inputs):
+    def translate_nbest(self, inputs, target_language=None):
         """Finds several translations of each string, best first.
 
         Args:
-            inputs: `(B,)` string.
+            inputs, target_language: As of `translate`.
 
         Returns:
             dict of `outputs` `(B, n)` string, `scores` `(B, n)` float32 and
             `lengths` `(B, n)` int32, in subwords with eos. Where there are
             fewer than n, the rest is empty, with scores of `NO_SCORE`.
         """
-        return self._several(
-            inputs, same_for_all(self.options, tf.size(inputs))
-        )
+        sentences = same_for_all(self.options, tf.size(inputs))
+        found = self._several(inputs, sentences, target_language)
+        return self._if_known(target_language, found)
 
     def translate_with_options(
         self,
@@ -262,7 +310,7 @@ class ServedTranslator(ServedModel):
             usual(size), temperature, top_k, top_p, seed
         )
         found = self._best(
-            self.source_ids(inputs),
+            self.source_ids(inputs, target_language),
             prefix_ids=self._prefix_ids(tf.broadcast_to(prefix, [size])),
             sentence_options=joined(
                 sentences, same_for_all(self.options, missing)
@@ -274,11 +322,12 @@ class ServedTranslator(ServedModel):
         )
         return {name: values[:, 0] for name, values in found.items()}
 
-    def routing(self, inputs):
+    def routing(self, inputs, target_language=None):
         """Shows the experts of each subword of a string and its translation.
 
         Args:
-            inputs: `(B,)` string.
+            inputs, target_language: As of `translate`. For a language that
+                the model does not write, there is no subword on either side.
 
         Returns:
             dict. `outputs` `(B,)` string and `scores` `(B,)` float32 as
@@ -297,7 +346,7 @@ class ServedTranslator(ServedModel):
         """
         size = tf.size(inputs)
         inputs = never_empty(inputs)
-        source_ids = self.source_ids(inputs)
+        source_ids = self.source_ids(inputs, target_language)
         sentences = same_for_all(self.options, tf.size(inputs))
         prefix_ids = tf.zeros([tf.size(inputs), 0], tf.int32)
         found = self._n_best(source_ids, prefix_ids, *sentences)
@@ -309,13 +358,11 @@ class ServedTranslator(ServedModel):
         source = described("source", source_ids, routing.source, pieces_of)
         target = described("target", target_ids, routing.target, pieces_of)
         found = {"alignments": routing.alignments, **source, **target}
-        return {
-            "outputs": texts["outputs"][:, 0],
-            "scores": texts["scores"][:, 0],
-            **{name: values[:size] for name, values in found.items()},
-        }
+        found = {name: values[:size] for name, values in found.items()}
+        best = {name: texts[name][:, 0] for name in ("outputs", "scores")}
+        return self._if_known(target_language, best | found)
 
-    def score(self, sources, targets):
+    def score(self, sources, targets, target_language=None):
         """Scores given translations.
 
         Blank texts are scored like others. Texts are cut: sources to
@@ -324,6 +371,7 @@ class ServedTranslator(ServedModel):
 
         Args:
             sources, targets: `(B,)` string.
+            target_language: Of the translations, as of `translate`.
 
         Returns:
             dict of `scores` `(B,)` float32 by which translations are ranked,
@@ -333,22 +381,22 @@ class ServedTranslator(ServedModel):
             `(B, T)` float32, padded with `""` and 0.
         """
         size = tf.size(sources)
-        source_ids = self.source_ids(never_empty(sources))
+        source_ids = self.source_ids(never_empty(sources), target_language)
         target_ids = self.ended_ids(
             never_empty(targets), self.max_target_length
         )
         found = self._score(source_ids, target_ids, self.options)
         is_real_BT = tf.not_equal(target_ids, PAD_ID)
         tokens_BT = self.tokenizer.pieces_of(target_ids)
-        return {
-            "scores": tf.maximum(found.scores, NO_SCORE)[:size],
-            "log_probs": tf.maximum(found.log_probs, NO_SCORE)[:size],
-            "lengths": found.lengths[:size],
-            "tokens": tf.where(is_real_BT, tokens_BT, "")[:size],
-            "token_log_probs": tf.maximum(found.token_log_probs, NO_SCORE)[
-                :size
-            ],
+        found = {
+            "scores": tf.maximum(found.scores, NO_SCORE),
+            "log_probs": tf.maximum(found.log_probs, NO_SCORE),
+            "lengths": found.lengths,
+            "tokens": tf.where(is_real_BT, tokens_BT, ""),
+            "token_log_probs": tf.maximum(found.token_log_probs, NO_SCORE),
         }
+        found = {name: values[:size] for name, values in found.items()}
+        return self._if_known(target_language, found)
 
     @functools.cached_property
     def _n_best(self):
@@ -365,10 +413,10 @@ class ServedTranslator(ServedModel):
         sentences = sentence_options(self.options, size, **wanted)
         if prefix is not None:
             prefix = tf.broadcast_to(prefix, [size])
-        found = self._several(inputs, sentences, prefix)
+        found = self._several(inputs, sentences, target_language, prefix)
         return self._if_known(target_language, found)
 
-    def _several(self, inputs, sentences, prefix_B=None):
+    def _several(self, inputs, sentences, target_language, prefix_B=None):
         size = tf.size(inputs)
         inputs = never_empty(inputs)
         missing = tf.size(inputs) - size
@@ -377,7 +425,8 @@ class ServedTranslator(ServedModel):
             prefix_ids = tf.zeros([tf.size(inputs), 0], tf.int32)
         else:
             prefix_ids = self._prefix_ids(prefix_B)
-        found = self._n_best(self.source_ids(inputs), prefix_ids, *sentences)
+        source_ids = self.source_ids(inputs, target_language)
+        found = self._n_best(source_ids, prefix_ids, *sentences)
         found = self._texts(found, inputs, size)
         del found["log_probs"]
         return found
@@ -391,22 +440,21 @@ class ServedTranslator(ServedModel):
 
     def _if_known(self, target_language, found):
         """Blanks out results in languages that the model does not write."""
-        size = tf.shape(found["outputs"])[:1]
-        language_B = tf.broadcast_to(target_language, size)
+        if target_language is None:
+            return found
+        size = tf.shape(found["scores"])[0]
+        language_B = tf.broadcast_to(target_language, [size])
         known = tf.constant(["", *self.target_languages])
-        is_known_B1 = tf.reduce_any(
-            language_B[:, tf.newaxis] == known, 1, keepdims=True
-        )
-        nothing = {
-            "outputs": "",
-            "scores": NO_SCORE,
-            "log_probs": NO_SCORE,
-            "lengths": 0,
-        }
-        return {
-            name: tf.where(is_known_B1, values, nothing[name])
-            for name, values in found.items()
-        }
+        is_known_B = tf.reduce_any(language_B[:, tf.newaxis] == known, 1)
+
+        def if_known(name, values):
+            if name.endswith(("layers", "num_experts")):
+                return values  # they are the model's
+            ones = [1] * (values.shape.rank - 1)
+            is_known = tf.reshape(is_known_B, [size, *ones])
+            return tf.where(is_known, values, _nothing(name, values.dtype))
+
+        return {name: if_known(name, x) for name, x in found.items()}
 
     def _texts(self, found, inputs, size):
         """Hypotheses for `inputs` as text, for the first `size` of them."""
@@ -428,12 +476,40 @@ class ServedTranslator(ServedModel):
             "lengths": tf.where(is_blank_B1, 0, found.lengths)[:size],
         }
 
-    def source_ids(self, strings):
-        """Subwords `(B, S)` of strings `(B,)`, each row ending in eos."""
-        return self.ended_ids(strings, self.max_source_length)
+    def source_ids(self, strings, target_language=None):
+        """Subwords `(B, S)` of strings `(B,)`, each row ending in eos.
+
+        Args:
+            strings: `(B,)` string.
+            target_language: string, of any number of entries up to B, or 1
+                for all; None for a model of one. What is missing or not
+                known stands for the first of `target_languages`.
+        """
+        targets = self.tokenizer.targets
+        if not targets:
+            return self.ended_ids(strings, self.max_source_length)
+        language_B = tf.broadcast_to(
+            never_empty(target_language), tf.shape(strings)
+        )
+        known = tf.constant(self.target_languages)
+        # Of the language; the first of the languages where none is equal.
+        is_it = tf.cast(language_B[:, tf.newaxis] == known, tf.int32)
+        place_B = tf.argmax(is_it, axis=1)
+        ids = tf.constant([targets[x] for x in self.target_languages])
+        ids = source_ids(self.tokenizer, strings, tf.gather(ids, place_B))
+        return ended(ids, self.max_source_length)
 
 
-def _searching(in_scope, translator, options):
+def _nothing(name, dtype):
+    """What an output has where there is no translation."""
+    if name in ("scores", "log_probs"):
+        return NO_SCORE
+    if name.endswith("experts"):
+        return -1
+    return tf.zeros([], dtype)  # of strings the empty one
+
+
+def _searching(in_scope, translator, options, control_ids):
     """Traces a search with options for each sentence."""
 
     def search(source_ids, prefix_ids, *sentences):
@@ -443,6 +519,7 @@ def _searching(in_scope, translator, options):
             options,
             prefix_ids=prefix_ids,
             sentence_options=SentenceOptions(*sentences),
+            control_ids=control_ids,
         )
 
     ids = tf.TensorSpec([None, None], tf.int32)

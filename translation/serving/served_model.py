@@ -5,9 +5,11 @@ B: strings    L: length of the longest in subwords
 
 import contextlib
 import functools
+import types
 
 import tensorflow as tf
 
+from translation.serving.optional_inputs import taking
 from translation.serving.quantized import QuantizedWeights
 from translation.text.special_ids import EOS_ID, PAD_ID
 
@@ -36,7 +38,9 @@ class ServedModel(tf.Module):
 
     - `kind`, str: what the model is, for its card;
     - `specs`, dict by name of the signature: the name of a method, and a list
-      of `tf.TensorSpec`, its inputs in order.
+      of `tf.TensorSpec`, named as its arguments;
+    - `defaults`, dict by name of an input: the value that stands for it where
+      a request leaves it out, see `optional_inputs.py`.
 
     Args:
         tokenizer: `Tokenizer`, or a vocabulary with its methods.
@@ -45,6 +49,7 @@ class ServedModel(tf.Module):
 
     kind = "model"
     specs = TEXT_SIGNATURES
+    defaults = types.MappingProxyType({})
 
     def __init__(self, tokenizer, name):
         super().__init__(name=name)
@@ -82,7 +87,7 @@ class ServedModel(tf.Module):
         """Traces the functions to serve: a dict by signature name."""
         functions = {
             name: tf.function(
-                self.in_scope(getattr(self, method)),
+                taking(specs, self.in_scope(getattr(self, method))),
                 input_signature=specs,
                 autograph=False,
             ).get_concrete_function()
@@ -101,9 +106,9 @@ class ServedModel(tf.Module):
         """
 
         @functools.wraps(function)
-        def traced(*inputs):
+        def traced(*inputs, **named):
             with self.tracing_scope():
-                return function(*inputs)
+                return function(*inputs, **named)
 
         return traced
 
@@ -145,9 +150,23 @@ class ServedModel(tf.Module):
             longest: int. Most subwords of a row, eos included; what is more
                 is cut off.
         """
-        ids = self.tokenizer.tokenize(strings)[:, : longest - 1]
-        eos_B1 = tf.fill([tf.size(strings), 1], EOS_ID)
-        return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
+        return ended(self.tokenizer.tokenize(strings), longest)
+
+
+def ended(ids, longest):
+    """Ends rows of subwords in eos.
+
+    Args:
+        ids: `RaggedTensor` `(B, None)`, int32.
+        longest: int. Most subwords of a row, eos included; what is more is
+            cut off.
+
+    Returns:
+        Tensor `(B, L)`, padded.
+    """
+    ids = ids[:, : longest - 1]
+    eos_B1 = tf.fill([ids.nrows(), 1], EOS_ID)
+    return tf.concat([ids, eos_B1], axis=1).to_tensor(PAD_ID)
 
 
 def never_empty(strings):

@@ -33,7 +33,8 @@ _SAMPLING = [
     _INTEGERS("seed"),
 ]
 
-# Name of the signature: name of the method, and its inputs in order.
+# Name of the signature: name of the method, and its inputs in order. These are
+# of a model that writes one language.
 SIGNATURES = {
     "serving_default": ("translate", _INPUTS),
     "translate_nbest": ("translate_nbest", _INPUTS),
@@ -50,3 +51,17 @@ SIGNATURES = {
     "score": ("score", [_STRINGS("sources"), _STRINGS("targets")]),
     **TEXT_SIGNATURES,
 }
+
+# Of a model that writes several: each translation asks for its language, which
+# comes last because it may be left out.
+MULTILINGUAL_SIGNATURES = {
+    name: (
+        method,
+        specs
+        if name in TEXT_SIGNATURES
+        else [spec for spec in specs if spec not in _LANGUAGE] + _LANGUAGE,
+    )
+    for name, (method, specs) in SIGNATURES.items()
+}
+# The first of the languages stands for the empty one.
+DEFAULTS = {"target_language": [""]}

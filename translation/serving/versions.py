@@ -20,6 +20,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from moe_keras.paths import local_path
 from translation.serving.card import make_card, write_card
+from translation.serving.optional_inputs import with_defaults
 from translation.serving.warmup import NoServingApi, write_requests
 
 _WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(
@@ -60,7 +61,10 @@ def _write(served, folder, about, warmup_texts):
     """Writes all files of a version."""
     functions = served.signatures()
     tf.saved_model.save(
-        served, str(folder), signatures=functions, options=_WITHOUT_GRADIENTS
+        served,
+        str(folder),
+        signatures=with_defaults(functions, served.defaults),
+        options=_WITHOUT_GRADIENTS,
     )
     _forget_gradients(folder / "saved_model.pb")
     write_card(make_card(served, functions, folder, about), folder)

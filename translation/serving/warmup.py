@@ -10,6 +10,8 @@ import itertools
 
 import tensorflow as tf
 
+from translation.serving.served_model import TEXT_SIGNATURES
+
 FILE = "assets.extra/tf_serving_warmup_requests"
 
 # Default sources: a short one, a middling one and a long one.
@@ -40,11 +42,13 @@ def in_batches(names, texts):
     return [(name, {"inputs": batch}) for name in names for batch in batches]
 
 
-def translation_requests(texts=()):
+def translation_requests(texts=(), target_languages=()):
     """Requests to a translator: several batches of texts, the rest once.
 
     Args:
         texts: Sequence of str, the usual kind of source; `TEXTS` if empty.
+        target_languages: Sequence of str, those that a model of several is
+            asked for; each gets a request.
 
     Returns:
         List of `(signature name, dict of tensors)`.
@@ -74,7 +78,7 @@ def translation_requests(texts=()):
         "seed": tf.constant([1]),
         "target_language": tf.constant([""]),
     }
-    return [
+    found = [
         *found,
         ("translate_with_options", options),
         ("translate_constrained", options | constraints),
@@ -84,6 +88,27 @@ def translation_requests(texts=()):
         ("tokenize", {"inputs": one}),
         ("detokenize", {"ids": tf.constant([[4, 5, 2]])}),
     ]
+    if not target_languages:
+        return found
+    return _in_languages(found, target_languages) + [
+        (
+            "serving_default",
+            {"inputs": one, "target_language": tf.constant([language])},
+        )
+        for language in target_languages
+    ]
+
+
+def _in_languages(requests, languages):
+    """The same requests, their strings into one language after the other."""
+    asked = []
+    for name, tensors in requests:
+        if name not in TEXT_SIGNATURES:
+            size = tf.size(next(iter(tensors.values())))
+            cycle = itertools.islice(itertools.cycle(languages), int(size))
+            tensors = tensors | {"target_language": tf.constant([*cycle])}
+        asked.append((name, tensors))
+    return asked
 
 
 def write_requests(folder, requests):

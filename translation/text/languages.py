@@ -104,6 +104,30 @@ def parse_pair(pair):
     return LanguagePair(*map(_canonical, readings[0]))
 
 
+def parse_tag(text):
+    """Reads one language tag.
+
+    Args:
+        text: str. A language of two or three letters, perhaps with a script,
+            a region or variants behind hyphens or underscores. Of letters'
+            case only the language's counts: it is in lower case, unless all
+            of the text is in upper case.
+
+    Returns:
+        The tag as BCP 47 writes it, or None if `text` is none.
+
+    Example:
+
+    >>> parse_tag("pt_br"), parse_tag("DE"), parse_tag("french")
+    ('pt-BR', 'de', None)
+    """
+    text = text.lower() if text.isupper() else text
+    match = _TAG.fullmatch(text)
+    if match is None or match["language"].isupper():
+        return None
+    return _canonical(match)
+
+
 def _readings(text):
     """Pairs of matches of `_TAG`, one for each hyphen that may divide them."""
     parts = text.split("-")

@@ -28,13 +28,15 @@ _PIECES = [
 ]
 
 
-def longer_than(limit, texts, tokenizer):
+def longer_than(limit, texts, tokenizer, marks=1):
     """Finds texts with more subwords than a limit, the end mark counted.
 
     Args:
         limit: int.
         texts: list of str.
         tokenizer: `Tokenizer`.
+        marks: int. What is counted with a text: the end mark, and 2 with a
+            target language in front.
 
     Returns:
         dict of the number of subwords by the place in the list.
@@ -48,9 +50,11 @@ def longer_than(limit, texts, tokenizer):
     """
     # A subword has a byte at least; a space is put before the first one.
     whole = [text.encode("utf-8", "replace") for text in texts]
-    places = [i for i, text in enumerate(whole) if len(text) + 2 > limit]
+    places = [
+        i for i, text in enumerate(whole) if len(text) + 1 + marks > limit
+    ]
     encoded = tokenizer.encode([whole[place].decode() for place in places])
-    sizes = {i: len(x) + 1 for i, x in zip(places, encoded, strict=True)}
+    sizes = {i: len(x) + marks for i, x in zip(places, encoded, strict=True)}
     return {place: size for place, size in sizes.items() if size > limit}
 
 

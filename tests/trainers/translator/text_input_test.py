@@ -8,7 +8,12 @@ import time
 
 import pytest
 
-from trainers.translator.text_input import pair_groups, prefixed_groups
+from trainers.translator.text_input import (
+    TextLine,
+    columned_groups,
+    pair_groups,
+    targeted_pairs,
+)
 from translation.text.line_groups import line_groups
 from translation.text.text_files import CorpusError
 
@@ -56,15 +61,59 @@ class TestLines:
 
     def test_prefixes_stand_behind_a_tab(self):
         groups = [["one\tun", "two"], ["three\t"]]
-        assert list(prefixed_groups(groups)) == [
-            [("one", "un"), ("two", "")],
-            [("three", "")],
+        assert list(columned_groups(groups, prefixes=True)) == [
+            [TextLine("one", "un"), TextLine("two")],
+            [TextLine("three")],
         ]
-        groups = prefixed_groups([["one"], ["two\tdeux", "a\tb\tc", "four"]])
-        assert next(groups) == [("one", "")]
-        assert next(groups) == [("two", "deux")]  # before the fault
+        lines = [["one"], ["two\tdeux", "a\tb\tc", "four"]]
+        groups = columned_groups(lines, prefixes=True)
+        assert next(groups) == [TextLine("one")]
+        assert next(groups) == [TextLine("two", "deux")]  # before the fault
         with pytest.raises(CorpusError, match="Line 3: .*found 3 columns"):
             next(groups)
+
+    def test_languages_stand_in_front_of_a_tab(self):
+        lines = [["FR\tone", " ", "de\ttwo"], ["es\tthree", "it"]]
+        groups = columned_groups(lines, target_of=str.lower)
+        assert next(groups) == [
+            TextLine("one", target="fr"),
+            TextLine(""),
+            TextLine("two", target="de"),
+        ]
+        assert next(groups) == [TextLine("three", target="es")]
+        with pytest.raises(CorpusError, match="Line 5: .*found 1 columns"):
+            next(groups)
+        both = columned_groups([["fr\tone\tun", "de\ttwo"]], True, str.lower)
+        assert list(both) == [
+            [TextLine("one", "un", "fr"), TextLine("two", "", "de")]
+        ]
+
+    def test_what_is_wrong_with_a_language_is_told_with_its_line(self):
+        def target_of(text):
+            return {"fr": "fr"}[text] if text == "fr" else int(text)
+
+        for groups in (
+            columned_groups([["fr\ta", "it\tb"]], target_of=target_of),
+            targeted_pairs([["fr\ta\tb", "it\ta\tb"]], target_of),
+        ):
+            assert len(next(groups)) == 1
+            with pytest.raises(CorpusError, match="Line 2: .*'it'"):
+                next(groups)
+
+    def test_pairs_with_their_languages(self):
+        lines = [["fr\tone\tun", "de\ttwo\t"], ["\u3000", "one\tun"]]
+        groups = targeted_pairs(lines, lambda text: text or "es")
+        assert next(groups) == [("one", "un", "fr"), ("two", "", "de")]
+        assert next(groups) == [("", "", "es")]
+        with pytest.raises(CorpusError, match="Line 4: .*found 2"):
+            next(groups)
+
+    def test_corpora_need_the_source_language_and_pipes_do_not(self, tmp_path):
+        (tmp_path / "x.en").write_text("one\n")
+        [pairs] = pair_groups([], None, Slow(b"one\tun\n"))
+        assert pairs == [("one", "un")]
+        with pytest.raises(CorpusError, match="--source must say from which"):
+            pair_groups([str(tmp_path / "x")], None, None)
 
     def test_missing_file_is_told_before_any_is_read(self, tmp_path):
         there, missing = tmp_path / "there", tmp_path / "missing"

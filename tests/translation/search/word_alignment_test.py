@@ -38,5 +38,39 @@ def test_words_are_those_that_spaces_separate_in_any_text():
     tokenizer = train_tokenizer(["a green tree", "un arbre vert"], 280)
     for text in texts:
         pieces = tokenizer.pieces([*tokenizer.encode([text])[0], 2])
-        count = max(words_of(pieces)) + 1
-        assert count == len([word for word in text.split(" ") if word])
+        words = {word for found in words_of(pieces) for word in found}
+        expected = [word for word in text.split(" ") if word]
+        assert words == set(range(len(expected)))
+
+
+def test_each_character_of_a_script_without_spaces_is_a_word():
+    texts = {
+        "犬が 眠る。": 5,
+        "CPUを2個": 4,  # CPU, を, 2, 個
+        "สวัสดี": 4,  # marks go with the letter before them
+        "が": 1,  # か and a combining mark
+        "개가 잔다": 2,  # Korean has spaces
+    }
+    tokenizer = train_tokenizer(["a green tree", "犬が眠る。"], 290)
+    for text, count in texts.items():  # most of it is spelled in bytes
+        pieces = tokenizer.pieces([*tokenizer.encode([text])[0], 2])
+        words = {word for found in words_of(pieces) for word in found}
+        assert words == set(range(count)), text
+
+
+def test_words_of_one_subword_share_its_attention():
+    source = ["▁dog", "▁sleeps", "</s>"]
+    target = ["▁犬が", "眠", "る", "</s>"]
+    attention = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.2, 0.6, 0.2], [0, 0, 1]]
+    links = word_links(source, target, attention)
+    assert links == [(0, 0), (0, 1), (1, 2), (1, 3)]
+    # The other way round dog looks at 犬 and が alike: the first is taken.
+    back = np.transpose(attention)
+    assert word_links(target, source, back) == [(0, 0), (2, 1)]
+
+
+def test_nothing_links_to_a_target_language():
+    source = ["<2fr>", "▁a", "▁dog", "</s>"]
+    attention = [[0.9, 0.06, 0.04, 0.0], [0.7, 0.1, 0.2, 0.0]]
+    links = word_links(source, ["▁un", "▁chien"], attention, {"<2fr>", "</s>"})
+    assert links == [(0, 0), (1, 1)]

@@ -20,6 +20,7 @@ returns as U+2581, and bytes that are not UTF-8, which return as U+FFFD.
 B: batch    L: length in subwords
 """
 
+import functools
 import hashlib
 import pathlib
 
@@ -36,6 +37,8 @@ from translation.text.normalization import (
 )
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from translation.text.tokenizer.word_cuts import cut_words
+
+_Piece = sentencepiece_model_pb2.ModelProto.SentencePiece
 
 
 class TokenizerError(ValueError):
@@ -54,6 +57,8 @@ class Tokenizer(tf.Module):
 
     Attributes:
         vocab_size: int.
+        targets: dict of int by tag, the ids of the tokens of the target
+            languages; empty for a model of one. See `with_targets`.
         normalization: str. The normal form that all text is brought into
             first, one of `translation.text.normalization.FORMS`.
 
@@ -85,6 +90,11 @@ class Tokenizer(tf.Module):
             self.model_proto, out_type=tf.int32
         )
 
+    @functools.cached_property  # as an attribute it would be saved
+    def targets(self):
+        """Ids of the tokens of target languages: dict of int by tag."""
+        return _targets(self.model_proto)
+
     @property
     def sha256(self):
         """SHA-256 of its model: str of 64 hexadecimal digits."""
@@ -105,6 +115,44 @@ class Tokenizer(tf.Module):
         # SentencePiece's word for rules such as ours.
         plain = normalization == "none"
         model.normalizer_spec.name = "user_defined" if plain else normalization
+        return Tokenizer(model.SerializeToString(deterministic=True))
+
+    def with_targets(self, tags):
+        """The same vocabulary with tokens for these target languages.
+
+        The token of French is the control piece `<2fr>`, which stands for no
+        text: no text is split into it, and it is decoded into none. It comes
+        behind the other subwords, unless the vocabulary has it already.
+        Tokens of other languages are no longer `targets`, and keep their ids.
+
+        Args:
+            tags: Sequence of str, language tags.
+
+        Returns:
+            A `Tokenizer`.
+
+        Example:
+
+        >>> from translation.text.tokenizer.training import train_tokenizer
+        >>> tokenizer = train_tokenizer(["a tree", "un arbre"], 280)
+        >>> both = tokenizer.with_targets(["fr", "en"])
+        >>> size = tokenizer.vocab_size
+        >>> both.targets == {"fr": size, "en": size + 1}
+        True
+        """
+        if set(tags) == set(self.targets):
+            return self
+        model = _parsed(self.model_proto)
+        wanted = [f"<2{tag}>" for tag in tags]
+        for piece in model.pieces:
+            if piece.piece in wanted:
+                piece.type = piece.CONTROL
+                wanted.remove(piece.piece)
+            elif _is_target(piece):
+                piece.piece = f"<no longer {piece.piece[1:]}"
+        for name in wanted:
+            model.pieces.add(piece=name, type=_Piece.CONTROL)
+        model.trainer_spec.vocab_size = len(model.pieces)
         return Tokenizer(model.SerializeToString(deterministic=True))
 
     def without_paths(self):
@@ -262,6 +310,20 @@ def read_model(path):
 
 def _parsed(model_proto):
     return sentencepiece_model_pb2.ModelProto.FromString(model_proto)
+
+
+def _targets(model_proto):
+    """Ids of the tokens of target languages, by tag."""
+    pieces = _parsed(model_proto).pieces
+    return {
+        piece.piece[2:-1]: index
+        for index, piece in enumerate(pieces)
+        if _is_target(piece)
+    }
+
+
+def _is_target(piece):
+    return piece.type == _Piece.CONTROL and piece.piece.startswith("<2")
 
 
 def _normalization(model_proto):

@@ -230,3 +230,57 @@ class TestNormalization:
     def test_another_form_is_refused(self):
         with pytest.raises(TokenizerError, match="NFC, NFKC, none.*'NFD'"):
             train_tokenizer(SENTENCES, 330, normalization="NFD")
+
+
+class TestTargets:
+    def test_tokens_come_behind_the_vocabulary(self, tokenizer):
+        size = tokenizer.vocab_size
+        both = tokenizer.with_targets(["fr", "pt-BR"])
+        assert both.targets == {"fr": size, "pt-BR": size + 1}
+        assert both.vocab_size == size + 2
+        assert both.pieces([size, size + 1]) == ["<2fr>", "<2pt-BR>"]
+        assert tokenizer.targets == {}
+
+    def test_no_text_spells_them(self, tokenizer):
+        both = tokenizer.with_targets(["fr"])
+        texts = ["<2fr>", "<2fr> a tree", "a <2fr>", *AWKWARD]
+        assert both.encode(texts) == tokenizer.encode(texts)
+        assert both.tokenize(tf.constant(texts)).to_list() == both.encode(texts)
+
+    def test_they_are_decoded_into_nothing(self, tokenizer):
+        both = tokenizer.with_targets(["fr"])
+        rows = [[both.targets["fr"], *both.encode(["a tree"])[0]]]
+        assert both.decode(rows) == ["a tree"]
+        assert both.detokenize(rows).numpy().tolist() == [b"a tree"]
+
+    def test_they_are_read_back(self, tokenizer, tmp_path):
+        both = tokenizer.with_targets(["fr", "en"])
+        both.save(tmp_path / "model")
+        loaded = Tokenizer.load(tmp_path / "model")
+        assert loaded.targets == both.targets
+        assert loaded.with_targets(["en", "fr"]) is loaded
+
+    def test_others_keep_their_ids_and_are_no_targets(self, tokenizer):
+        both = tokenizer.with_targets(["fr", "en"])
+        other = both.with_targets(["en", "de"])
+        assert other.targets["en"] == both.targets["en"]
+        assert other.targets["de"] == both.vocab_size
+        assert set(other.targets) == {"en", "de"}
+        none = other.with_targets([])
+        assert none.targets == {}
+        assert none.encode(SENTENCES) == tokenizer.encode(SENTENCES)
+
+    def test_a_piece_that_text_spells_becomes_the_token(self, tokenizer):
+        model = sentencepiece_model_pb2.ModelProto.FromString(
+            tokenizer.model_proto
+        )
+        index = len(model.pieces)
+        model.pieces.add(
+            piece="<2fr>",
+            type=sentencepiece_model_pb2.ModelProto.SentencePiece.USER_DEFINED,
+        )
+        spelled = Tokenizer(model.SerializeToString())
+        assert index in spelled.encode(["x<2fr>"])[0]
+        token = spelled.with_targets(["fr"])
+        assert token.targets == {"fr": index}
+        assert index not in token.encode(["x<2fr>"])[0]
