@@ -117,7 +117,8 @@ class AskedDirections:
         """Tells how many columns asked for directions without training."""
         for pair, count in self._untrained.items():
             if count:
-                self._tell(f"Zero-shot {pair}: {count:,} lines.")
+                lines = "line" if count == 1 else "lines"
+                self._tell(f"Zero-shot {pair}: {count:,} {lines}.")
 
     def _language(self, text):
         found = self._tags.get(_plain(text))

@@ -22,6 +22,7 @@ B: batch    L: length in subwords
 
 import hashlib
 import pathlib
+import types
 
 import sentencepiece
 import tensorflow as tf
@@ -56,7 +57,7 @@ class Tokenizer(tf.Module):
 
     Attributes:
         vocab_size: int.
-        targets: dict of int, the id of the token of each target language by
+        targets: mapping of int, the id of the token of each target language by
             its tag; empty for a model of one. See `with_targets`.
         normalization: str. The normal form that all text is brought into
             first, one of `translation.text.normalization.FORMS`.
@@ -85,7 +86,8 @@ class Tokenizer(tf.Module):
         )
         self.vocab_size = self._processor.vocab_size()
         self.normalization = _normalization(self.model_proto)
-        self.targets = _targets(self.model_proto)
+        # No dict, which a SavedModel would keep a trackable copy of.
+        self.targets = types.MappingProxyType(_targets(self.model_proto))
         self._subwords = tf_text.SentencepieceTokenizer(
             self.model_proto, out_type=tf.int32
         )
