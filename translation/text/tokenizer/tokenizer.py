@@ -20,9 +20,9 @@ returns as U+2581, and bytes that are not UTF-8, which return as U+FFFD.
 B: batch    L: length in subwords
 """
 
+import functools
 import hashlib
 import pathlib
-import types
 
 import sentencepiece
 import tensorflow as tf
@@ -57,8 +57,8 @@ class Tokenizer(tf.Module):
 
     Attributes:
         vocab_size: int.
-        targets: mapping of int, the id of the token of each target language by
-            its tag; empty for a model of one. See `with_targets`.
+        targets: dict of int by tag, the ids of the tokens of the target
+            languages; empty for a model of one. See `with_targets`.
         normalization: str. The normal form that all text is brought into
             first, one of `translation.text.normalization.FORMS`.
 
@@ -86,11 +86,14 @@ class Tokenizer(tf.Module):
         )
         self.vocab_size = self._processor.vocab_size()
         self.normalization = _normalization(self.model_proto)
-        # No dict, which a SavedModel would keep a trackable copy of.
-        self.targets = types.MappingProxyType(_targets(self.model_proto))
         self._subwords = tf_text.SentencepieceTokenizer(
             self.model_proto, out_type=tf.int32
         )
+
+    @functools.cached_property  # as an attribute it would be saved
+    def targets(self):
+        """Ids of the tokens of target languages: dict of int by tag."""
+        return _targets(self.model_proto)
 
     @property
     def sha256(self):
