@@ -27,7 +27,11 @@ from trainers.engine.checkpoints.recent import Checkpoints
 from trainers.engine.interruption import Interrupted, Interruption
 from trainers.engine.loss_scale import LossScale
 from trainers.engine.optimizer import OPTIMIZERS
-from trainers.engine.progress import Progress, format_metrics
+from trainers.engine.progress import (
+    Progress,
+    format_metrics,
+    format_parts,
+)
 from trainers.engine.schedules import Schedule
 from trainers.engine.summaries import Summaries
 from trainers.engine.train_step import TrainStep
@@ -311,6 +315,8 @@ class Loop:
         self.summaries.write_evaluation(step, metrics)
         shown = format_metrics(metrics)
         self._log(f"dev at step {step}  {shown}{'  (best)' * is_best}")
+        for line in format_parts(metrics):
+            self._log(f"  {line}")
 
     def _evaluate(self, check):
         """Evaluates on the chief; all workers get the metrics, or stop."""

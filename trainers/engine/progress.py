@@ -68,12 +68,30 @@ class Progress:
 
 
 def format_metrics(metrics):
-    """Formats names and values as one line.
+    """Formats names and values as one line, without those of parts.
 
     >>> format_metrics({"loss": 3.25, "perplexity": 25.79034})
     'loss 3.250  perplexity 25.790'
     """
-    return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+    return "  ".join(
+        f"{name} {value:.3f}"
+        for name, value in metrics.items()
+        if "/" not in name
+    )
+
+
+def format_parts(metrics):
+    """Formats metrics of parts, named KIND/PART, as a line for each kind.
+
+    >>> format_parts({"bleu": 3.5, "bleu/en-fr": 4.0, "bleu/fr-en": 3.0})
+    ['bleu  en-fr 4.000  fr-en 3.000']
+    """
+    kinds = {}
+    for name, value in metrics.items():
+        kind, _, part = name.partition("/")
+        if part:
+            kinds.setdefault(kind, {})[part] = value
+    return [f"{kind}  {format_metrics(parts)}" for kind, parts in kinds.items()]
 
 
 def format_seconds(seconds):

@@ -5,9 +5,12 @@ import itertools
 from typing import Any
 
 from translation.text.corpora.base import Corpus
-from translation.text.corpora.corpus import open_corpus
+from translation.text.corpora.mixing import parse_mixing
+from translation.text.corpora.multilingual import open_directions
+from translation.text.corpora.named_by_pair import PAIR
 from translation.text.corpora.references import read_references
 from translation.text.corpora.specs import parse_spec
+from translation.text.directions import parse_directions
 from translation.text.input_pipeline import count_too_long
 from translation.text.text_files import CorpusError
 from translation.text.tokenizer.coverage import coverage
@@ -26,8 +29,8 @@ class RunCorpora:
     test: Corpus
     # Contents of the corpora by split: see `Corpus.contents`.
     contents: dict[str, Any]
-    # More references of the test corpus: lists of str.
-    references: list
+    # More references of the test corpus: lists of lists of str, by direction.
+    references: dict[str, list]
     # Digest of the pairs that choose the best checkpoint: `Corpus.digest`.
     dev_sha256: str
 
@@ -47,17 +50,79 @@ def read_corpora(config, log):
     """
     names = dict.fromkeys([config.train, config.dev, config.test])
     log(f"Reading {', '.join(names)} ...")
-    train = open_corpus(config.train, config.pair, filters=config.filters)
-    dev = open_corpus(config.dev, config.pair, "dev")
-    test = open_corpus(config.test, config.pair, "test")
+    train = open_directions(
+        config.train,
+        config.pair,
+        filters=config.filters,
+        mixing=parse_mixing(config.mixing, config.pair),
+    )
+    dev = open_directions(config.dev, config.pair, "dev")
+    test = open_directions(config.test, config.pair, "test")
+    for corpus in (train, dev, test):
+        for note in getattr(corpus, "notes", ()):
+            log(note)
     # The training corpus takes longest, so it comes last.
     contents = {"dev": dev.contents(), "test": test.contents()}
-    references = read_references(config.references, test)
+    references = more_references(config.references, test, config.pair)
     contents["train"] = train.contents()
     for filtered in train.reports():
         for line in filtered.lines():
             log(line)
+    tell_shares(train, log)
     return RunCorpora(train, dev, test, contents, references, dev.digest())
+
+
+def more_references(names, test, pair):
+    """Reads further references of a test corpus.
+
+    Args:
+        names: str, as of `read_references`; of several directions each name
+            has `{pair}`, which stands for the direction alone, as en-fr.
+        test: The test `Corpus`.
+        pair: str, the directions.
+
+    Returns:
+        dict of lists of lists of str, by direction.
+
+    Raises:
+        CorpusError: as `read_references`, or if a name stands for all
+            directions.
+    """
+    if not hasattr(test, "directions"):
+        [direction] = parse_directions(pair)
+        return {str(direction): read_references(names, test)}
+    lacking = (
+        [part.name for part in parse_spec(names) if PAIR not in part.name]
+        if names.strip()
+        else []
+    )
+    if lacking:
+        raise CorpusError(
+            "References of several directions are files with {pair} in their "
+            f"names, which stands for en-fr and so on. Received: {lacking[0]}"
+        )
+    return {
+        str(direction): read_references(
+            names.replace(PAIR, str(direction)), corpus
+        )
+        for direction, corpus in test.by_direction()
+    }
+
+
+def tell_shares(train, log):
+    """Says how much of the training each direction gets.
+
+    Args:
+        train: The training `Corpus`; nothing is said of a single direction.
+        log: Function of one line of text.
+    """
+    if not getattr(train, "directions", ()):
+        return
+    for (direction, corpus), share in zip(
+        train.by_direction(), train.weights, strict=True
+    ):
+        pairs = sum(part["pairs"] for part in corpus.contents())
+        log(f"{direction}: {pairs:,} pairs, {share:.1%} of the training.")
 
 
 def tell_too_long(corpora, tokenizer, options, log):

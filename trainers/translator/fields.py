@@ -3,11 +3,13 @@
 from trainers.engine.config.stored import ConfigRules, fields_of
 from trainers.translator.presets import NmtConfig
 from translation.text.bleu import choose_tokenizer
-from translation.text.languages import language_of, parse_pair
+from translation.text.directions import parse_directions
+from translation.text.languages import language_of
 
 # What makes a run: fields that cannot change while it goes on.
 _FIXED = (
     "pair",
+    "mixing",
     "init_from",
     "vocabulary_type",
     "normalization",
@@ -65,9 +67,15 @@ def score_identity(config, dev_sha256):
             of the same pairs may change.
     """
     fields = fields_of(config, ("dev", "search."))
-    language = language_of(parse_pair(config.pair).target)
-    tokenizer, _ = choose_tokenizer(language, config.bleu_tokenizer)
-    return {**fields, "dev.sha256": dev_sha256, "bleu_tokenizer": tokenizer}
+    tokenizers = [
+        choose_tokenizer(language_of(target), config.bleu_tokenizer)[0]
+        for target in parse_directions(config.pair).targets
+    ]
+    return {
+        **fields,
+        "dev.sha256": dev_sha256,
+        "bleu_tokenizer": ",".join(tokenizers),
+    }
 
 
 def batches_identity(config):

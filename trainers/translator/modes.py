@@ -38,7 +38,10 @@ def run(mode, paths, flags):
 
 
 def _usual_folder(flags):
-    return f"runs/{flags.preset}-{_config(flags).pair}"
+    directions = parse_directions(_config(flags).pair)
+    if directions.is_one:
+        return f"runs/{flags.preset}-{directions}"
+    return f"runs/{flags.preset}-{'_'.join(directions.languages)}"
 
 
 def _config(flags):

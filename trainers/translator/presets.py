@@ -9,9 +9,11 @@ from moe_keras.moe_config import dense_twin
 from moe_keras.monitoring import Thresholds
 from trainers.engine.config.loop_config import LoopConfig
 from trainers.engine.config.presets import preset_named
+from trainers.translator.dev_mean import parse_dev_mean
 from translation.model.config import TranslatorConfig
 from translation.search.beam_options import BeamOptions
 from translation.text.bleu import TOKENIZERS
+from translation.text.corpora.mixing import parse_mixing
 from translation.text.corpora.pair_filters import FilterOptions
 from translation.text.directions import parse_directions
 from translation.text.input_pipeline import PipelineOptions
@@ -29,20 +31,23 @@ class NmtConfig:
     ('de-en', 8, 'float32')
     """
 
-    pair: str = "en-fr"  # source and target language
+    pair: str = "en-fr"  # source and target language, or several such pairs
     train: str = "phrasebook"  # corpora: file prefixes, .tsv, tfds, phrasebook
     dev: str = "phrasebook"  # chooses the best checkpoint
     test: str = "phrasebook"  # reported at the end
     references: str = ""  # more of them for `test`: text files
+    mixing: str = "proportional"  # of directions: equal, 1 to inf, weights
     vocabulary_type: str = "unigram"  # SentencePiece model: unigram or bpe
     vocabulary_sentences: int = 500_000  # it is learned from, at most
+    character_coverage: float = 0.9999  # fraction with a subword of their own
     tokenizer_model: str = ""  # path of a SentencePiece model to use instead
     init_from: str = ""  # model folder whose weights training starts from
     normalization: str = "auto"  # of text: NFC, NFKC or none; auto is NFC
     label_smoothing: float = 0.1  # fraction of probability spread over all
-    dev_sentences: int = 500  # sentences of `dev` translated for BLEU
+    dev_sentences: int = 500  # of `dev` translated for BLEU, each direction
     dev_search: str = "beam"  # how: beam, as `search` says, or greedy
     dev_score: str = "bleu"  # what chooses: bleu, chrf or perplexity
+    dev_mean: str = "mean"  # of the directions: mean, worst or weights
     bleu_tokenizer: str = "auto"  # as sacreBLEU's -tok; auto: by the language
     precision: str = "float32"  # or mixed_bfloat16, mixed_float16
     model: TranslatorConfig = TranslatorConfig()
@@ -53,8 +58,15 @@ class NmtConfig:
     verdicts: Thresholds = Thresholds()
 
     def __post_init__(self):
-        # One way to write a pair, whatever was given: en-pt-BR.
+        # One way to write pairs, whatever was given: en-fr,en-pt-BR.
         object.__setattr__(self, "pair", str(parse_directions(self.pair)))
+        parse_mixing(self.mixing, self.pair)
+        parse_dev_mean(self.dev_mean, self.pair)
+        if not 0 < self.character_coverage <= 1:
+            raise ValueError(
+                "`character_coverage` must be above 0 and at most 1. Received: "
+                f"character_coverage={self.character_coverage}"
+            )
         choices = {
             "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
             "vocabulary_type": ("unigram", "bpe"),
@@ -190,6 +202,83 @@ _WMT14 = NmtConfig(
 )
 
 
+# The paper's twelve directions (section 5.4).
+_TWELVE = "en-fr,de,ja,ko,pt,es:both"
+
+# The paper's multilingual model (section 5.4, appendix E): that of `_WMT14` but
+# for the experts. It does not say how its directions were mixed, only that rare
+# ones were drawn more often; the temperature, and no dropout, are ours.
+_MULTILINGUAL = dataclasses.replace(
+    _WMT14,
+    pair=_TWELVE,
+    train="train.{pair}",
+    dev="dev.{pair}",
+    test="test.{pair}",
+    mixing="5",
+    character_coverage=0.9995,
+    model=dataclasses.replace(
+        _WMT14.model,
+        num_experts=512,
+        experts_per_token=2,
+        gate="noisy_top_k",
+        expert_groups=1,
+        groups_per_token=1,
+        expert_hidden_dim=8192,
+        dropout=0.0,
+    ),
+)
+
+# For some 20,000 pairs of each direction, and an hour on two cores.
+_MULTILINGUAL_SMALL = NmtConfig(
+    pair=_TWELVE,
+    train="train.{pair}",
+    dev="dev.{pair}",
+    test="test.{pair}",
+    mixing="2",
+    character_coverage=0.9995,
+    label_smoothing=0.1,
+    dev_sentences=50,
+    dev_search="greedy",
+    model=TranslatorConfig(
+        vocab_size=6000,
+        depth=128,
+        lstm_units=128,
+        num_experts=32,
+        expert_hidden_dim=256,
+        encoder_moe_after=(1, 2),
+        decoder_moe_after=(1, 2),
+        attention_units=128,
+        moe_activation="linear",
+        dropout=0.05,
+        share_softmax=False,
+    ),
+    loop=LoopConfig(
+        steps=8000,
+        learning_rate=4e-3,
+        schedule="linear",
+        decay_from=0.2,
+        warmup_steps=200,
+        clip_norm=1.0,
+        average_decay=0.998,
+        evaluate_every=2000,
+        save_every=500,
+    ),
+    filters=FilterOptions(wide_characters=2.0),
+    batches=PipelineOptions(length_multiple=2),
+    search=BeamOptions(prune=3.0),
+)
+
+_PHRASEBOOK_MULTI = dataclasses.replace(
+    _PHRASEBOOK,
+    pair="en-fr,en-de,fr-de:both",
+    train="phrasebook:20000",
+    dev="phrasebook:200",
+    test="phrasebook:200",
+    dev_sentences=50,
+    dev_search="greedy",
+)
+
+
 def _with_twins(presets):
     twins = {
         f"{name}_dense": dataclasses.replace(
@@ -201,7 +290,14 @@ def _with_twins(presets):
 
 
 PRESETS = _with_twins(
-    {"phrasebook": _PHRASEBOOK, "multi30k": _MULTI30K, "wmt14": _WMT14}
+    {
+        "phrasebook": _PHRASEBOOK,
+        "multi30k": _MULTI30K,
+        "wmt14": _WMT14,
+        "phrasebook_multi": _PHRASEBOOK_MULTI,
+        "multilingual": _MULTILINGUAL,
+        "multilingual_small": _MULTILINGUAL_SMALL,
+    }
 )
 
 

@@ -1,5 +1,6 @@
 """Shows a run of the translator to the person who started it."""
 
+import re
 import shlex
 
 from trainers.engine.config.overrides import show_fields
@@ -27,6 +28,8 @@ def show_results(results, log):
     """Shows scores, translations and routing."""
     log("")
     for example in results["examples"]:
+        if "direction" in example:
+            log(f"  {example['direction']}")
         log(f"  source       {example['source']}")
         log(f"  translation  {example['translation']}")
         log(f"  reference    {example['reference']}")
@@ -35,6 +38,9 @@ def show_results(results, log):
     log("")
     log(f"Perplexity {results['perplexity']:.3f} for each subword")
     log(f"Beam search {results['sentences_per_second']:.1f} sentences/s")
+    if "directions" in results:
+        show_directions(results, log)
+        return
     log(f"BLEU {results['bleu']:.2f}  {results['signature']}")
     log(
         f"BLEU {results['bleu_lowercased']:.2f}  "
@@ -42,6 +48,25 @@ def show_results(results, log):
     )
     if "chrf" in results:  # a folder of an earlier version may lack it
         log(f"chrF {results['chrf']:.2f}  {results['signature_chrf']}")
+
+
+def show_directions(results, log):
+    """Shows a table of the directions, and the means of their scores."""
+    log("")
+    log("direction    pairs  perplexity   BLEU   chrF  tokenizer of BLEU")
+    for name, figures in results["directions"].items():
+        tokenizer = re.search(r"tok:([^|]+)", figures["signature"])[1]
+        log(
+            f"{name:<11} {figures['pairs']:>6,}  {figures['perplexity']:>10.3f}"
+            f"  {figures['bleu']:>5.2f}  {figures['chrf']:>5.2f}  {tokenizer}"
+        )
+    log(
+        f"{'mean':<11} {'':>6}  {'':>10}  {results['bleu']:>5.2f}  "
+        f"{results['chrf']:>5.2f}"
+    )
+    signature = next(iter(results["directions"].values()))
+    log(f"BLEU {signature['signature']}, with the tokenizers above")
+    log(f"chrF {signature['signature_chrf']}")
 
 
 def show_next_commands(folder, log):

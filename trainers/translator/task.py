@@ -4,6 +4,7 @@ Every function takes a configuration or a model folder; flags are the business
 of `trainers.nmt` alone.
 """
 
+import dataclasses
 import functools
 
 import tensorflow as tf
@@ -18,6 +19,7 @@ from trainers.engine.task import Task
 from trainers.translator import report
 from trainers.translator.corpora import (
     check_own_evaluation,
+    more_references,
     read_corpora,
     tell_lacking_characters,
     tell_too_long,
@@ -43,8 +45,8 @@ from trainers.translator.vocabulary import (
     with_vocabulary,
 )
 from translation.search.translate import MAX_SOURCE_LENGTH
-from translation.text.corpora.corpus import open_corpus
-from translation.text.corpora.references import read_references
+from translation.text.corpora.multilingual import open_directions
+from translation.text.directions import parse_directions
 from translation.text.input_pipeline import training_batches
 from translation.text.special_ids import PAD_ID
 
@@ -193,7 +195,15 @@ class TranslationJob(job.Job):
         report.show_next_commands(self.folder, log)
 
 
-def evaluate(model_dir, test=None, changes=(), log=print, references=None):
+def evaluate(
+    model_dir,
+    test=None,
+    changes=(),
+    log=print,
+    references=None,
+    pair=None,
+    zero_shot=False,
+):
     """Perplexity, scores and routing of a trained model on a test set.
 
     Its sources, translations and references are written to `test.*` in the
@@ -208,25 +218,90 @@ def evaluate(model_dir, test=None, changes=(), log=print, references=None):
         references: str or None. Further references of the test set, see
             `read_references`; None takes those of the configuration with its
             test set.
+        pair: str or None. Directions of a model of several to evaluate; None
+            for all that it was trained in.
+        zero_shot: bool. Whether `pair` may have directions that the model was
+            not trained in, between languages that it knows.
 
     Returns:
         dict of figures.
+
+    Raises:
+        ValueError: for directions that the model does not translate in.
     """
     folder = ModelFolder(model_dir)
     config = folder.load_config(changes)
-    corpus = open_corpus(test or config.test, config.pair, "test")
+    tokenizer = folder.load_tokenizer()
+    is_own = test in (None, config.test) and pair in (None, config.pair)
+    config = evaluated_in(config, pair, zero_shot, log)
+    corpus = open_directions(
+        test or config.test,
+        config.pair,
+        "test",
+        is_marked=bool(tokenizer.targets),
+    )
     corpus.check()
-    is_own = test in (None, config.test)
     if references is None:
         references = config.references if is_own else ""
-    more = read_references(references, corpus)
+    more = more_references(references, corpus, config.pair)
     keep = functools.partial(
         folder.save_texts, "test" if is_own else "evaluated"
     )
-    model, tokenizer = folder.load_model(config)
+    model, tokenizer = folder.load_model(folder.load_config(changes))
     results = evaluate_model(config, model, tokenizer, corpus, log, more, keep)
     report.show_results(results, log)
     return results
+
+
+def evaluated_in(config, pair, zero_shot=False, log=print):
+    """The configuration of a trained model, with directions to evaluate.
+
+    Args:
+        config: `NmtConfig` of the model.
+        pair: str, see `parse_directions`; None for those of the model.
+        zero_shot: bool. Whether directions are taken that it was not trained
+            in, if it reads the source and writes the target in others.
+        log: Function of one line of text, told of such directions.
+
+    Returns:
+        `NmtConfig`.
+
+    Raises:
+        ValueError: for other directions.
+
+    Example:
+
+    >>> from trainers.translator.presets import NmtConfig
+    >>> config = NmtConfig(pair="en-fr,de:both")
+    >>> evaluated_in(config, "fr-de", zero_shot=True).pair
+    Zero-shot, not trained in: fr-de.
+    'fr-de'
+    """
+    if pair is None:
+        return config
+    trained, wanted = parse_directions(config.pair), parse_directions(pair)
+    untrained = [x for x in wanted if x not in trained]
+    unknown = [
+        x
+        for x in untrained
+        if x.source not in trained.languages or x.target not in trained.targets
+    ]
+    if unknown or (untrained and not zero_shot):
+        raise ValueError(
+            f"The model translates {trained}. "
+            + (
+                "--zero_shot takes other directions between its languages. "
+                if untrained and not unknown
+                else ""
+            )
+            + f"Received: --pair={pair}"
+        )
+    if untrained:
+        names = ", ".join(map(str, untrained))
+        log(f"Zero-shot, not trained in: {names}.")
+    return dataclasses.replace(
+        config, pair=str(wanted), mixing="proportional", dev_mean="mean"
+    )
 
 
 def export(

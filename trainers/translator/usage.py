@@ -41,7 +41,10 @@ USAGE = Usage(
 
 # Values of flags, which the modules that take them know as well: a test
 # compares them (tests/trainers/nmt_test.py).
-_PRESETS = ("phrasebook", "multi30k", "wmt14")
+_PRESETS = (
+    *("phrasebook", "multi30k", "wmt14"),
+    *("phrasebook_multi", "multilingual", "multilingual_small"),
+)
 PRESETS = (*_PRESETS, *(f"{name}_dense" for name in _PRESETS))
 PRECISIONS = ("float32", "bfloat16", "int8")
 ALIGNMENTS = ("none", "hard", "soft")

@@ -5,6 +5,7 @@ import dataclasses
 from moe_keras.paths import local_path
 from trainers.engine.folder.files import FolderError
 from trainers.translator.folder import ModelFolder
+from translation.text.directions import parse_directions
 from translation.text.tokenizer.adopted import adopt_tokenizer
 from translation.text.tokenizer.tokenizer import Tokenizer, TokenizerError
 from translation.text.tokenizer.training import train_tokenizer
@@ -24,6 +25,7 @@ def given_tokenizer(config, folder):
     if not path or _is_gone(path, folder):
         return None
     tokenizer = adopt_tokenizer(path, _wanted_form(config, folder))
+    tokenizer = _with_targets(config, tokenizer)
     if tokenizer.vocab_size != config.model.vocab_size:
         raise TokenizerError(
             f"`vocab_size` must be that of {path}, which has "
@@ -80,9 +82,15 @@ def make_tokenizer(config, folder, corpus, given, log):
         config.model.vocab_size,
         config.vocabulary_type,
         config.vocabulary_sentences,
+        config.character_coverage,
         normalization=_wanted_form(config, folder) or "NFC",
     )
-    folder.save_tokenizer(tokenizer)
+    folder.save_tokenizer(_with_targets(config, tokenizer))
+
+
+def _with_targets(config, tokenizer):
+    """The vocabulary with tokens for the target languages, if several."""
+    return tokenizer.with_targets(parse_directions(config.pair).target_tokens)
 
 
 def shared_tokenizer(folder):

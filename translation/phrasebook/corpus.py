@@ -10,6 +10,7 @@ Whether a sentence is held out depends on its English text alone, so training
 and held-out sentences are disjoint whatever their sizes and seeds.
 """
 
+import functools
 import random
 import zlib
 from typing import NamedTuple
@@ -82,6 +83,11 @@ def phrasebook(size, seed=0, held_out=False):
             "`size` must be at least 1, the number of sentences wanted. "
             f"Received: size={size}"
         )
+    return list(_composed(size, seed, held_out))
+
+
+@functools.lru_cache(maxsize=4)  # all pairs of languages have the same ones
+def _composed(size, seed, held_out):
     distinct = {}
     in_vain = 0
     for sentence in stream(seed, held_out):
@@ -91,7 +97,7 @@ def phrasebook(size, seed=0, held_out=False):
             distinct[sentence.english] = sentence
             in_vain = 0
         if len(distinct) == size:
-            return list(distinct.values())
+            return tuple(distinct.values())
         if in_vain == GIVE_UP_AFTER:
             raise ValueError(
                 "`size` must not exceed what the grammar bears, about "

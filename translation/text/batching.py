@@ -60,20 +60,22 @@ def _batch_size(options, length):
     return size - size % 8 if size >= 8 else size
 
 
-def group(rows, shapes, static_shapes, pool=1, seed=0):
+def group(rows, shapes, static_shapes, pool=1, seed=0, kinds=1):
     """Group rows by their bucket into batches of its shape.
 
     Args:
         rows: `tf.data.Dataset` of dicts: `source` and `target_out`, int32
             rows of the width of the longest bucket that end in eos and
             padding; `bucket`, int64, the number of its shape; and perhaps
-            `index`.
+            `index` and `direction`.
         shapes: List of `(B, L)`, as of `batch_shapes`.
         static_shapes: bool. Whether batches are padded to these shapes, or
             each side to its longest row.
         pool: int. Number of batches of a bucket that are sorted together;
             above 1 only for rows without end.
         seed: int. Of the order of batches where they are sorted.
+        kinds: int. Kinds of rows that share no batch; `bucket` is then the
+            number of the shape times `kinds`, plus that of the kind.
 
     Returns:
         `tf.data.Dataset` of dicts of `(B, L)`, as of `training_batches`.
@@ -82,6 +84,7 @@ def group(rows, shapes, static_shapes, pool=1, seed=0):
     lengths = tf.constant([length for _, length in shapes], tf.int64)
 
     def make_batch(bucket, window):
+        bucket = bucket // kinds
         size, length = sizes[bucket], lengths[bucket]
         batches = window.batch(pool * size)
         if pool > 1:
@@ -95,7 +98,7 @@ def group(rows, shapes, static_shapes, pool=1, seed=0):
     batches = rows.group_by_window(
         lambda row: row["bucket"],
         make_batch,
-        window_size_func=lambda bucket: pool * sizes[bucket],
+        window_size_func=lambda bucket: pool * sizes[bucket // kinds],
     )
     return batches.shuffle(_SHUFFLED, seed) if pool > 1 else batches
 
@@ -124,13 +127,17 @@ def _to_shape(rows, size, length):
     source, target = rows["source"], rows["target_out"]
     cut = {"source": source[:, :length], "target_out": target[:, :length]}
     if "index" not in rows:
-        return cut
+        return {**rows, **cut}
     missing = size - tf.shape(source, tf.int64)[0]
     filled = {
         name: tf.pad(ids, [[0, missing], [0, 0]]) for name, ids in cut.items()
     }
-    index = tf.pad(rows["index"], [[0, missing]], constant_values=-1)
-    return {**filled, "index": index}
+    numbers = {
+        name: tf.pad(rows[name], [[0, missing]], constant_values=-1)
+        for name in ("index", "direction")
+        if name in rows
+    }
+    return {**filled, **numbers}
 
 
 def _to_longest(rows):
@@ -151,6 +158,6 @@ def _finish(rows):
     shifted = tf.where(is_word, target, PAD_ID)[:, :-1]
     begin = tf.where(target[:, :1] == PAD_ID, PAD_ID, BOS_ID)
     target_in = tf.concat([begin, shifted], axis=1)
-    names = ("source", "target_out", "index")
+    names = ("source", "target_out", "index", "direction")
     batch = {name: rows[name] for name in names if name in rows}
     return {**batch, "target_in": target_in}

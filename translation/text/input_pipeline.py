@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from translation.text.batching import POOL, batch_shapes, group
 from translation.text.blanks import are_blank, is_blank
+from translation.text.sources import source_ids
 from translation.text.special_ids import EOS_ID, PAD_ID
 from translation.text.text_files import CorpusError
 
@@ -45,6 +46,8 @@ class PipelineOptions:
     # time, so that other subwords come out (`word_cuts.py`); 0: never.
     source_sampling: float = 0.0
     target_sampling: float = 0.0
+    # Whether a batch of a multilingual model has one direction, or any.
+    one_direction: bool = False
     # Lengths of buckets are multiples of this.
     length_multiple: int = 4
     # Whether a batch is padded to the length of its bucket (and the last
@@ -75,8 +78,8 @@ def training_batches(corpus, tokenizer, options):
     """Make batches without end, shuffled anew in each epoch.
 
     Pairs with a blank side or more than `options.max_length` ids are left
-    out. Every batch is full; pairs wait in their bucket, from one epoch to
-    the next if need be, until it is.
+    out; the token of the target language counts. Every batch is full; pairs
+    wait in their bucket, from one epoch to the next if need be, until it is.
 
     Args:
         corpus: `Corpus`.
@@ -87,24 +90,32 @@ def training_batches(corpus, tokenizer, options):
         `tf.data.Dataset` of dicts of int32 tensors: `source (B, S)` ends in
         eos, `target_in (B, T)` begins with bos, `target_out (B, T)` is the
         same one step later and ends in eos. With `static_shapes` the shapes
-        are those of `batch_shapes`, S = T.
+        are those of `batch_shapes`, S = T. A corpus of several directions
+        gives `direction (B,)` too, the place of that of each row in
+        `corpus.directions`.
 
     Raises:
         CorpusError: if the corpus has no pair to train on.
     """
-    _check_any_fits(corpus, tokenizer, options)
+    directions = _directions(corpus)
+    for _, part in _by_direction(corpus):
+        _check_any_fits(part, tokenizer, options)
     shapes = batch_shapes(options)
+    kinds = len(directions) if options.one_direction and directions else 1
 
     def tokenize(number, pairs):
-        sources, targets = pairs
+        sources, targets = pairs[:2]
         present_N = ~are_blank(sources) & ~are_blank(targets)
         rows = _rows(
             tokenizer,
-            sources[present_N],
-            targets[present_N],
+            [side[present_N] for side in pairs],
             shapes,
+            directions,
             **_sampling(options, number),
         )
+        if kinds > 1:
+            direction_N = tf.cast(rows["direction"], tf.int64)
+            rows["bucket"] = rows["bucket"] * kinds + direction_N
         fits_N = rows["length"] <= options.max_length
         return {name: rows[name][fits_N] for name in rows}
 
@@ -115,7 +126,7 @@ def training_batches(corpus, tokenizer, options):
     rows = chunks.map(tokenize).unbatch()
     pool = 1 if options.static_shapes else POOL
     batches = group(
-        rows, shapes, options.static_shapes, pool, options.shuffle_seed
+        rows, shapes, options.static_shapes, pool, options.shuffle_seed, kinds
     )
     return batches.prefetch(4)
 
@@ -133,7 +144,11 @@ def count_too_long(corpus, tokenizer, options, first=10_000):
     """
     pairs = list(itertools.islice(corpus.pairs(), first))
     sides = [tokenizer.encode(list(side)) for side in zip(*pairs, strict=True)]
-    longer = (max(map(len, ids)) + 1 for ids in zip(*sides, strict=True))
+    token = bool(tokenizer.targets)  # in front of the source
+    longer = (
+        max(len(source) + token, len(target)) + 1
+        for source, target in zip(*sides, strict=True)
+    )
     return sum(length > options.max_length for length in longer), len(pairs)
 
 
@@ -151,6 +166,7 @@ def evaluation_batches(corpus, tokenizer, options):
     Returns:
         `tf.data.Dataset` of dicts as of `training_batches`, and with
         `index (B,)` int64, the place of each pair in the corpus, from 0.
+        A corpus of several directions has them one after the other.
         With `static_shapes` a batch that is not full ends in rows of
         padding, whose `index` is -1.
     """
@@ -158,11 +174,14 @@ def evaluation_batches(corpus, tokenizer, options):
     longest = chunks.reduce(
         tf.constant(1, tf.int64),
         lambda longest, pair: tf.maximum(
-            longest, tf.reduce_max(_lengths(tokenizer, *pair))
+            longest, tf.reduce_max(_lengths(tokenizer, pair))
         ),
     )
+    directions = _directions(corpus)
     shapes = batch_shapes(options, int(longest))
-    rows = chunks.map(lambda *pair: _rows(tokenizer, *pair, shapes)).unbatch()
+    rows = chunks.map(
+        lambda *pair: _rows(tokenizer, pair, shapes, directions)
+    ).unbatch()
     rows = rows.enumerate().map(lambda index, row: {**row, "index": index})
     return group(rows, shapes, options.static_shapes).prefetch(4)
 
@@ -190,10 +209,22 @@ def untuned(dataset):
     return dataset.with_options(options)
 
 
+def _directions(corpus):
+    """The directions of a multilingual corpus, or nothing."""
+    return getattr(corpus, "directions", ())
+
+
+def _by_direction(corpus):
+    """List of `(direction, Corpus)`; of one pair, None and the corpus."""
+    return corpus.by_direction() if _directions(corpus) else [(None, corpus)]
+
+
 def _check_any_fits(corpus, tokenizer, options):
     """Refuse a corpus without a usable pair: training would wait forever."""
+    token = bool(tokenizer.targets)  # in front of the source
     for source, target in corpus.pairs():
-        lengths = [len(ids) + 1 for ids in tokenizer.encode([source, target])]
+        encoded = tokenizer.encode([source, target])
+        lengths = [len(encoded[0]) + token + 1, len(encoded[1]) + 1]
         present = not (is_blank(source) or is_blank(target))
         if present and max(lengths) <= options.max_length:
             return
@@ -203,10 +234,12 @@ def _check_any_fits(corpus, tokenizer, options):
     )
 
 
-def _lengths(tokenizer, sources, targets):
+def _lengths(tokenizer, pair):
     """Ids of sources and of targets, eos counted: two of `(N,)`, int64."""
+    sources, targets = pair[:2]
     ids = tokenizer.tokenize(tf.concat([sources, targets], axis=0))
-    return tf.split(ids.row_lengths() + 1, 2)
+    source_N, target_N = tf.split(ids.row_lengths() + 1, 2)
+    return source_N + bool(tokenizer.targets), target_N
 
 
 def _sampling(options, number):
@@ -217,11 +250,29 @@ def _sampling(options, number):
     return {"rates": rates, "seed": tf.stack([options.shuffle_seed, number])}
 
 
-def _rows(tokenizer, sources, targets, shapes, rates=None, seed=None):
-    """Ids with eos behind them, in rows as wide as the longest bucket."""
+def _ids(tokenizer, pair, directions, rates, seed):
+    """Ragged ids of sources and then of targets, `(2N, None)`."""
+    sources, targets, *direction = pair
     sides = tf.concat([sources, targets], axis=0)
     cuts = None if rates is None else tf.repeat(rates, tf.size(sources))
-    ids = tokenizer.tokenize(sides, cuts, seed)
+    if not tokenizer.targets:
+        return tokenizer.tokenize(sides, cuts, seed)
+    token_of = [tokenizer.targets[pair.target] for pair in directions]
+    token_N = tf.gather(tf.constant(token_of, tf.int32), direction[0])
+    none_N = tf.zeros_like(token_N, tf.bool)
+    return source_ids(
+        tokenizer,
+        sides,
+        tf.concat([token_N, token_N], axis=0),
+        cuts,
+        seed,
+        has_target_B=tf.concat([~none_N, none_N], axis=0),
+    )
+
+
+def _rows(tokenizer, pair, shapes, directions=(), rates=None, seed=None):
+    """Ids with eos behind them, in rows as wide as the longest bucket."""
+    ids = _ids(tokenizer, pair, directions, rates, seed)
     length = ids.row_lengths()
     width = shapes[-1][1]
     is_end = tf.range(width, dtype=tf.int64) == length[:, tf.newaxis]
@@ -229,9 +280,10 @@ def _rows(tokenizer, sources, targets, shapes, rates=None, seed=None):
     source, target = tf.split(tf.where(is_end, EOS_ID, dense), 2)
     longer_N = tf.maximum(*tf.split(length + 1, 2))
     lengths = tf.constant([length for _, length in shapes], tf.int64)
-    return {
+    rows = {
         "source": source,
         "target_out": target,
         "length": longer_N,
         "bucket": tf.searchsorted(lengths, longer_N, out_type=tf.int64),
     }
+    return {**rows, "direction": pair[2]} if directions else rows

@@ -33,7 +33,14 @@ def source_row(ids, target_id, longest):
     return [*[*first, *ids][: longest - 1], EOS_ID]
 
 
-def source_ids(tokenizer, strings, target_id_B=None, cuts=None, seed=None):
+def source_ids(
+    tokenizer,
+    strings,
+    target_id_B=None,
+    cuts=None,
+    seed=None,
+    has_target_B=None,
+):
     """Ids of sources in the graph, without eos.
 
     Args:
@@ -42,6 +49,8 @@ def source_ids(tokenizer, strings, target_id_B=None, cuts=None, seed=None):
         target_id_B: int32 tensor of shape `(B,)`, of `Tokenizer.targets`;
             None for a model of one target language.
         cuts, seed: As of `Tokenizer.tokenize`.
+        has_target_B: bool tensor of shape `(B,)`, which strings get their
+            token; None for all.
 
     Returns:
         `RaggedTensor` of shape `(B, None)`, int32.
@@ -58,4 +67,8 @@ def source_ids(tokenizer, strings, target_id_B=None, cuts=None, seed=None):
     if target_id_B is None:
         return ids
     first_B1 = tf.cast(target_id_B, tf.int32)[:, tf.newaxis]
+    if has_target_B is not None:
+        first_B1 = tf.ragged.boolean_mask(
+            first_B1, tf.convert_to_tensor(has_target_B)[:, tf.newaxis]
+        )
     return tf.concat([first_B1, ids], axis=1)

@@ -22,6 +22,7 @@ from translation.phrasebook.corpus import phrasebook
 from translation.text.corpora.base import Corpus
 from translation.text.corpora.filtered import FilteredCorpus
 from translation.text.corpora.joined import JoinedCorpus, MixedCorpus
+from translation.text.corpora.named_by_pair import PAIR, open_named_by_pair
 from translation.text.corpora.pair_filters import FilterOptions, PairFilters
 from translation.text.corpora.specs import (
     check_weights,
@@ -107,6 +108,7 @@ class TsvCorpus(Corpus):
 
     Args:
         path: str. Plain, or ending in `.gz`.
+        is_swapped: bool. Whether the translation comes first.
 
     Raises:
         CorpusError: if the file is missing.
@@ -120,9 +122,10 @@ class TsvCorpus(Corpus):
     [('one dog', 'un chien'), ('two dogs', 'deux chiens')]
     """
 
-    def __init__(self, path):
+    def __init__(self, path, is_swapped=False):
         self.name = str(path)
         self.path = pathlib.Path(path)
+        self._order = (1, 0) if is_swapped else (0, 1)
         if not self.path.is_file():
             raise CorpusError(
                 f"{path} is a pipe, which can be read only once; a corpus is "
@@ -141,14 +144,15 @@ class TsvCorpus(Corpus):
                     f"source and target with a tab between; "
                     f"found {len(columns)}.{_way_round(self.path, columns)}"
                 )
-            yield columns[0], columns[1]
+            source, target = self._order
+            yield columns[source], columns[target]
 
     def dataset(self):
         def split(lines_B):
             columns_B2 = tf.strings.split(lines_B, "\t").to_tensor(
                 shape=(None, 2)
             )
-            return columns_B2[:, 0], columns_B2[:, 1]
+            return tuple(columns_B2[:, place] for place in self._order)
 
         # In batches, since a step of tf.data costs more than the work here.
         return line_dataset(self.path).batch(256).map(split).unbatch()
@@ -237,6 +241,9 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
             - `FILE.tsv` or `FILE.tsv.gz`: source, tab, target.
             - `tfds:NAME/CONFIG` or `tfds:NAME/CONFIG:SPLIT`: a dataset of
               tensorflow-datasets, see `tfds.py`.
+            - any of these but the phrasebook with `{pair}` in it, such as
+              `data/train.{pair}`: it stands for `en-fr`, or for `fr-en`, in
+              whose files the other language comes first.
             - any other, such as `data/train`: the prefix of two files
               `data/train.en` and `data/train.fr`, each plain or `.gz`; of one
               language twice, `data/train.source` and `data/train.target`.
@@ -274,19 +281,43 @@ def open_corpus(spec, pair, split="train", seed=0, filters=None):
         )
     parts = parse_spec(spec)
     check_weights(parts, spec, split)
-    corpora = [
-        _open_part(part, parts, languages, split, seed) for part in parts
+    found = [
+        (part, open_part(part, parts, languages, split, seed)) for part in parts
     ]
+    return join_parts(found, languages, filters)
+
+
+def join_parts(found, languages, filters=None):
+    """Makes one corpus of the parts of a spec.
+
+    Args:
+        found: List of `(CorpusSpec, Corpus)`.
+        languages: `LanguagePair`.
+        filters: `FilterOptions`: which pairs to leave out, or None.
+
+    Returns:
+        A `Corpus`.
+    """
+    parts, corpora = zip(*found, strict=True)
     if filters and filters != FilterOptions():
         rules = PairFilters(filters, languages)
         corpora = [FilteredCorpus(corpus, rules) for corpus in corpora]
+    if len(corpora) == 1:
+        return corpora[0]
     if parts[0].weight is not None:
         return MixedCorpus(corpora, [part.weight for part in parts])
-    return corpora[0] if len(corpora) == 1 else JoinedCorpus(corpora)
+    return JoinedCorpus(corpora)
 
 
-def _open_part(part, parts, languages, split, seed):
-    """Opens a corpus of a spec; an error says what else it may have meant."""
+def open_part(part, parts, languages, split, seed):
+    """Opens a corpus of a spec; an error says what else it may have meant.
+
+    Args:
+        part: `CorpusSpec`.
+        parts: List of all `CorpusSpec`s of the spec.
+        languages: `LanguagePair`.
+        split, seed: As of `open_corpus`.
+    """
     try:
         corpus = _open_one(part.name, languages, split, seed)
     except CorpusError as error:
@@ -310,6 +341,18 @@ def _check_is_weight(part, languages):
 
 
 def _open_one(spec, languages, split, seed):
+    if PAIR in spec:
+        return open_named_by_pair(
+            spec,
+            languages,
+            lambda name, is_swapped: _open_named(
+                name, languages, split, seed, is_swapped
+            ),
+        )
+    return _open_named(spec, languages, split, seed)
+
+
+def _open_named(spec, languages, split, seed, is_swapped=False):
     generated = re.fullmatch(r"phrasebook(?::(\d+))?", spec)
     if generated:
         size = int(generated[1]) if generated[1] else None
@@ -321,5 +364,5 @@ def _open_one(spec, languages, split, seed):
     except ValueError as error:
         raise CorpusError(str(error)) from error
     if spec.endswith((".tsv", ".tsv.gz")):
-        return TsvCorpus(path)
+        return TsvCorpus(path, is_swapped)
     return TextCorpus(path, *languages.suffixes)

@@ -74,12 +74,17 @@ class MixedCorpus(JoinedCorpus):
         ]
 
     def training_dataset(self, shuffle_buffer, seed):
-        parts = [
+        return tf.data.Dataset.sample_from_datasets(
+            self.training_datasets(shuffle_buffer, seed),
+            self.weights,
+            seed=seed,
+        )
+
+    def training_datasets(self, shuffle_buffer, seed):
+        """The same of each corpus: a list; they share the buffer."""
+        return [
             corpus.training_dataset(
                 max(1, round(shuffle_buffer * weight)), seed
             )
             for corpus, weight in zip(self.corpora, self.weights, strict=True)
         ]
-        return tf.data.Dataset.sample_from_datasets(
-            parts, self.weights, seed=seed
-        )

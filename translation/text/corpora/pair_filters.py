@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import itertools
 import operator
+import unicodedata
 
 import numpy as np
 
@@ -29,6 +30,9 @@ class FilterOptions:
     max_characters: int = 0
     # Characters of the longer side for each of the shorter; 0: any.
     max_ratio: float = 0.0
+    # What a wide character counts there: Chinese and Japanese ones and Korean
+    # syllables stand for about two letters.
+    wide_characters: float = 1.0
     # Pairs whose two sides are the same.
     drop_identical: bool = False
     # Fraction of the letters of each side that its language's scripts must
@@ -47,6 +51,11 @@ class FilterOptions:
             raise ValueError(
                 "`max_ratio` must be at least 1, or 0 for any. "
                 f"Received: max_ratio={self.max_ratio}"
+            )
+        if not self.wide_characters > 0:
+            raise ValueError(
+                "`wide_characters` must be above 0. "
+                f"Received: wide_characters={self.wide_characters}"
             )
         if not 0 <= self.min_script_share <= 1:
             raise ValueError(
@@ -89,7 +98,9 @@ class PairFilters:
         if options.max_ratio:
             reason = f"one side over {options.max_ratio:g} times as long"
             limit = options.max_ratio
-            self._rules[reason] = functools.partial(_is_uneven, limit)
+            self._rules[reason] = functools.partial(
+                _is_uneven, limit, options.wide_characters
+            )
         if options.drop_identical:
             self._rules["two sides alike"] = _is_identical
         if options.min_script_share:
@@ -217,8 +228,32 @@ def _is_long(limit, chunk):
     return chunk.longer_N > limit
 
 
-def _is_uneven(limit, chunk):
-    return chunk.longer_N > limit * chunk.shorter_N
+def _is_uneven(limit, wide_characters, chunk):
+    if wide_characters == 1:
+        return chunk.longer_N > limit * chunk.shorter_N
+    source_N, target_N = (
+        np.array([_width(text, wide_characters) for text in side], float)
+        for side in (chunk.sources, chunk.targets)
+    )
+    longer_N, shorter_N = (
+        np.maximum(source_N, target_N),
+        np.minimum(source_N, target_N),
+    )
+    return longer_N > limit * shorter_N
+
+
+def _width(text, wide_characters):
+    """Characters of a text, wide ones counted as so many."""
+    if text.isascii():
+        return len(text)
+    wide = sum(map(_is_wide, text))
+    return len(text) + (wide_characters - 1) * wide
+
+
+@functools.cache
+def _is_wide(character):
+    """Whether Unicode has it twice as wide as a Latin letter."""
+    return unicodedata.east_asian_width(character) in "WF"
 
 
 def _is_identical(chunk):
