@@ -21,6 +21,12 @@ errors have 1). Then:
   python -m trainers.nmt --model_dir=runs/mine --mode=average --average_of=last
   python -m trainers.nmt --model_dir=runs/mine --mode=experts
 
+Of a model of several languages, see docs/multilingual.md:
+
+  python -m trainers.nmt --preset=phrasebook_multi --model_dir=runs/many
+  echo 'Yes.' | python -m trainers.nmt --model_dir=runs/many \\
+    --mode=translate --target=fr
+
 On other text, from the weights of a model that is trained:
 
   python -m trainers.nmt --init_from=runs/mine --model_dir=runs/medical \\
@@ -94,7 +100,9 @@ def _define_corpus_flags(values):
         "pair",
         None,
         "Source and target language, as en-fr, en-pt_BR or zh_Hant-en, or one "
-        "twice.",
+        "twice. Several, as en-fr,fr-en,de-en, make one model of them; "
+        "en-fr,de:both is en-fr,fr-en,en-de,de-en. --mode=evaluate takes some "
+        "of those of its model.",
         flag_values=values,
     )
     flags.DEFINE_string(

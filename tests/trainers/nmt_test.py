@@ -70,6 +70,10 @@ def test_help_teaches_every_mode_and_flag():
         "--mode=score",
         "--n_best",
         "--alignments",
+        "--target",
+        "--source",
+        "target_column",
+        "zero_shot",
         "--ensemble",
         "--average_of",
         "--strategy=mirrored",
@@ -176,10 +180,43 @@ def test_init_from_brings_sizes_and_languages_and_flags_the_rest(
 
 def test_trained_model_has_its_languages(tmp_path):
     ModelFolder(tmp_path).save_config(NmtConfig(pair="en-fr"))
-    given = ["--mode=evaluate", "--pair=en-de", f"--model_dir={tmp_path}"]
-    message = "translates en-fr. Received: --pair=en-de"
+    for mode, message in (
+        ("translate", "translates en-fr. Received: --pair=en-de"),
+        ("evaluate", "does not know 'de'. It translates en-fr"),
+    ):
+        given = [f"--mode={mode}", "--pair=en-de", f"--model_dir={tmp_path}"]
+        with pytest.raises(SystemExit, match=message):
+            _main(*given)
+
+
+def test_evaluation_takes_some_directions_and_others_when_asked(
+    tmp_path, monkeypatch
+):
+    ModelFolder(tmp_path).save_config(NmtConfig(pair="en-fr,de:both"))
+    given = ["--mode=evaluate", f"--model_dir={tmp_path}", "--test=x"]
+    message = "not trained from fr to de. .* --zero_shot takes"
     with pytest.raises(SystemExit, match=message):
-        _main(*given)
+        _main(*given, "--pair=en-fr,fr-de")
+    with pytest.raises(SystemExit, match="does not know 'es'"):
+        _main(*given, "--pair=en-es", "--zero_shot")
+    found = []
+    monkeypatch.setattr(
+        modes.translation_task, "evaluate", lambda *x: found.append(x)
+    )
+    _main(*given, "--pair=en-fr,fr-de", "--zero_shot")
+    assert found[0][-2:] == ("en-fr,fr-de", True)
+
+
+def test_text_modes_say_which_languages_there_are(tmp_path):
+    ModelFolder(tmp_path).save_config(NmtConfig(pair="en-fr,de:both"))
+    for flag, message in (
+        ("--n_best=2", "--target must say into which language"),
+        ("--target=it", "know 'it'. It translates en-fr, fr-en, en-de, de-en"),
+        ("--pair=en-fr", "translates en-fr,fr-en,en-de,de-en. Received"),
+    ):
+        given = ["--mode=translate", flag, f"--model_dir={tmp_path}"]
+        with pytest.raises(SystemExit, match=message):
+            _main(*given)
 
 
 def test_flags_take_what_the_modules_take():

@@ -2,7 +2,7 @@
 
 import collections
 
-from translation.text.directions import parse_directions
+from translation.text.directions import Directions, parse_directions
 from translation.text.languages import LanguagePair
 
 
@@ -117,7 +117,8 @@ class AskedDirections:
         """Tells how many columns asked for directions without training."""
         for pair, count in self._untrained.items():
             if count:
-                self._tell(f"Zero-shot {pair}: {count:,} lines.")
+                lines = "line" if count == 1 else "lines"
+                self._tell(f"Zero-shot {pair}: {count:,} {lines}.")
 
     def _language(self, text):
         found = self._tags.get(_plain(text))
@@ -157,6 +158,37 @@ class AskedDirections:
 
     def _names(self):
         return ", ".join(map(str, self._pairs))
+
+
+def asked_pairs(trained, pair=None, zero_shot=False):
+    """Reads which directions of a model are asked for.
+
+    Args:
+        trained: str, the directions of the model.
+        pair: str, see `parse_directions`; None for all of them.
+        zero_shot: bool. Whether directions are taken that the model was not
+            trained in, if it knows both languages.
+
+    Returns:
+        Two `Directions`: those that it was trained in, and others.
+
+    Raises:
+        ValueError: for directions that the model does not translate in.
+
+    Example:
+
+    >>> found = asked_pairs("en-fr,de:both", "en-fr,fr-de", zero_shot=True)
+    >>> [str(directions) for directions in found]
+    ['en-fr', 'fr-de']
+    """
+    wanted = parse_directions(trained if pair is None else pair)
+    for source, target in wanted:
+        AskedDirections(trained, source, target, zero_shot=zero_shot)
+    known = set(parse_directions(trained))
+    return (
+        Directions(x for x in wanted if x in known),
+        Directions(x for x in wanted if x not in known),
+    )
 
 
 def _plain(text):

@@ -63,7 +63,9 @@ def _of_its_pair(mode):
     @functools.wraps(mode)
     def checked(model_dir, paths, flags):
         pair, trained = flags.pair, ModelFolder(model_dir).load_config().pair
-        if pair is not None and str(parse_directions(pair)) != trained:
+        if pair is not None and {*parse_directions(pair)} != {
+            *parse_directions(trained)
+        }:
             raise ValueError(
                 f"The model in {model_dir} translates {trained}. "
                 f"Received: --pair={pair}"
@@ -75,7 +77,13 @@ def _of_its_pair(mode):
 
 def _evaluate(model_dir, _, flags):
     translation_task.evaluate(
-        model_dir, flags.test, flags.set, say, flags.references
+        model_dir,
+        flags.test,
+        flags.set,
+        say,
+        flags.references,
+        flags.pair,
+        flags.zero_shot,
     )
 
 
@@ -148,7 +156,6 @@ def _experts(model_dir, _, flags):
 
 
 _OF_A_MODEL = {
-    "evaluate": _evaluate,
     "translate": _translate,
     "score": _score,
     "export": _export,
@@ -157,5 +164,6 @@ _OF_A_MODEL = {
 }
 MODES = {
     TRAINING: _train,
+    "evaluate": _evaluate,  # of some of its directions, perhaps
     **{name: _of_its_pair(mode) for name, mode in _OF_A_MODEL.items()},
 }

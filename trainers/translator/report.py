@@ -6,6 +6,7 @@ import shlex
 from trainers.engine.config.overrides import show_fields
 from trainers.engine.routing_table import show_routing
 from translation.model.sizes import count_ops, count_parameters
+from translation.text.directions import parse_directions
 
 
 def show_config(config, log):
@@ -75,7 +76,9 @@ def show_next_commands(folder, log):
     program = f"python -m trainers.nmt --model_dir={path}"
     log("")
     log("Go on with:")
-    log(f"  echo 'Text.' | {program} --mode=translate")
+    targets = parse_directions(folder.load_config().pair).target_tokens
+    target = f" --target={targets[0]}" if targets else ""
+    log(f"  echo 'Text.' | {program} --mode=translate{target}")
     log(f"  {program} --mode=evaluate --test=PREFIX")
     log(f"  {program} --mode=export")
     log(f"  python -m moe_keras.report {path}")

@@ -26,6 +26,7 @@ _FIGURES = (
     "chrf",
     "signature_chrf",
     "perplexity",
+    "directions",
     "steps",
     "training_minutes",
 )
@@ -79,7 +80,10 @@ def check_export(path, results, log):
     served = load_translator(path)
     sources = [example["source"] for example in results["examples"]]
     expected = [example["translation"] for example in results["examples"]]
-    translations = [found.text for found in served(sources)]
+    asked = {}
+    if served.has_targets:
+        asked["targets"] = [x["target"] for x in results["examples"]]
+    translations = [found.text for found in served(sources, **asked)]
     same = sum(a == b for a, b in zip(translations, expected, strict=True))
     log(
         f"SavedModel {path}: loaded back, it gives {same} of "

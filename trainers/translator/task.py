@@ -17,6 +17,7 @@ from trainers.engine.losses import (
 )
 from trainers.engine.task import Task
 from trainers.translator import report
+from trainers.translator.asked_directions import asked_pairs
 from trainers.translator.corpora import (
     check_own_evaluation,
     more_references,
@@ -46,7 +47,6 @@ from trainers.translator.vocabulary import (
 )
 from translation.search.translate import MAX_SOURCE_LENGTH
 from translation.text.corpora.multilingual import open_directions
-from translation.text.directions import parse_directions
 from translation.text.input_pipeline import training_batches
 from translation.text.special_ids import PAD_ID
 
@@ -221,86 +221,70 @@ def evaluate(
         pair: str or None. Directions of a model of several to evaluate; None
             for all that it was trained in.
         zero_shot: bool. Whether `pair` may have directions that the model was
-            not trained in, between languages that it knows.
+            not trained in, between languages that it knows. They are
+            evaluated apart, and their texts written to `zero_shot.*`.
 
     Returns:
-        dict of figures.
+        dict of figures, those of directions without training as `zero_shot`.
 
     Raises:
         ValueError: for directions that the model does not translate in.
     """
     folder = ModelFolder(model_dir)
     config = folder.load_config(changes)
-    tokenizer = folder.load_tokenizer()
-    is_own = test in (None, config.test) and pair in (None, config.pair)
-    config = evaluated_in(config, pair, zero_shot, log)
-    corpus = open_directions(
-        test or config.test,
-        config.pair,
-        "test",
-        is_marked=bool(tokenizer.targets),
-    )
-    corpus.check()
+    trained, untrained = asked_pairs(config.pair, pair, zero_shot)
+    is_own = test in (None, config.test)
     if references is None:
         references = config.references if is_own else ""
-    more = more_references(references, corpus, config.pair)
-    keep = functools.partial(
-        folder.save_texts, "test" if is_own else "evaluated"
-    )
-    model, tokenizer = folder.load_model(folder.load_config(changes))
-    results = evaluate_model(config, model, tokenizer, corpus, log, more, keep)
-    report.show_results(results, log)
+    is_own = is_own and str(trained) == config.pair
+    parts = []
+    for directions, name in (
+        (trained, "test" if is_own else "evaluated"),
+        (untrained, "zero_shot"),
+    ):
+        if directions:
+            part = with_directions(config, directions, test)
+            parts.append((part, name, *_test_texts(folder, part, references)))
+    model, tokenizer = folder.load_model(config)
+    results = {}
+    for part, name, corpus, more in parts:
+        if name == "zero_shot":
+            log(f"Zero-shot: the model was not trained in {part.pair}.")
+        keep = functools.partial(folder.save_texts, name)
+        found = evaluate_model(part, model, tokenizer, corpus, log, more, keep)
+        report.show_results(found, log)
+        results |= {name: found} if name == "zero_shot" else found
     return results
 
 
-def evaluated_in(config, pair, zero_shot=False, log=print):
-    """The configuration of a trained model, with directions to evaluate.
+def _test_texts(folder, config, references):
+    """The test corpus of a configuration and its further references."""
+    is_marked = bool(folder.load_tokenizer().targets)
+    corpus = open_directions(
+        config.test, config.pair, "test", is_marked=is_marked
+    )
+    corpus.check()
+    return corpus, more_references(references, corpus, config.pair)
+
+
+def with_directions(config, directions, test=None):
+    """The configuration of a trained model, to evaluate these directions.
 
     Args:
-        config: `NmtConfig` of the model.
-        pair: str, see `parse_directions`; None for those of the model.
-        zero_shot: bool. Whether directions are taken that it was not trained
-            in, if it reads the source and writes the target in others.
-        log: Function of one line of text, told of such directions.
+        config: `NmtConfig`.
+        directions: `Directions`.
+        test: str or None. Another test corpus.
 
     Returns:
         `NmtConfig`.
-
-    Raises:
-        ValueError: for other directions.
-
-    Example:
-
-    >>> from trainers.translator.presets import NmtConfig
-    >>> config = NmtConfig(pair="en-fr,de:both")
-    >>> evaluated_in(config, "fr-de", zero_shot=True).pair
-    Zero-shot, not trained in: fr-de.
-    'fr-de'
     """
-    if pair is None:
-        return config
-    trained, wanted = parse_directions(config.pair), parse_directions(pair)
-    untrained = [x for x in wanted if x not in trained]
-    unknown = [
-        x
-        for x in untrained
-        if x.source not in trained.languages or x.target not in trained.targets
-    ]
-    if unknown or (untrained and not zero_shot):
-        raise ValueError(
-            f"The model translates {trained}. "
-            + (
-                "--zero_shot takes other directions between its languages. "
-                if untrained and not unknown
-                else ""
-            )
-            + f"Received: --pair={pair}"
-        )
-    if untrained:
-        names = ", ".join(map(str, untrained))
-        log(f"Zero-shot, not trained in: {names}.")
+    # Directions have names in these, which others have not.
     return dataclasses.replace(
-        config, pair=str(wanted), mixing="proportional", dev_mean="mean"
+        config,
+        pair=str(directions),
+        test=test or config.test,
+        mixing="proportional",
+        dev_mean="mean",
     )
 
 

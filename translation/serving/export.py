@@ -56,6 +56,9 @@ class LoadedTranslator:
             which the newest is taken.
         batch_size: int. Texts translated at a time.
 
+    Attributes:
+        has_targets: bool. Whether it is told into which language.
+
     Example:
 
     >>> import tempfile
@@ -84,7 +87,7 @@ class LoadedTranslator:
         self._loaded = tf.saved_model.load(str(self.path))
         self._translate = self._loaded.signatures["serving_default"]
         _, inputs = self._translate.structured_input_signature
-        self._is_asked = "target_language" in inputs
+        self.has_targets = "target_language" in inputs
 
     def __call__(self, texts, targets=""):
         """Translates texts.
@@ -101,7 +104,7 @@ class LoadedTranslator:
         Raises:
             ValueError: if a model of one language is asked for another.
         """
-        if not self._is_asked and targets != "":
+        if not self.has_targets and targets != "":
             raise ValueError(
                 "`targets` is for models of several target languages, and "
                 f"{self.path} has one. Received: targets={targets!r}"
@@ -112,7 +115,7 @@ class LoadedTranslator:
         for start in range(0, len(texts), self.batch_size):
             some = slice(start, start + self.batch_size)
             asked = {"inputs": tf.constant(texts[some], tf.string)}
-            if self._is_asked:
+            if self.has_targets:
                 asked["target_language"] = tf.constant(targets[some], tf.string)
             result = self._translate(**asked)
             found += [

@@ -90,7 +90,7 @@ class TestColumns:
         asked.tell_untrained()
         assert told[2:] == [
             "Zero-shot fr-pt-BR: 2 lines.",
-            "Zero-shot pt-BR-fr: 1 lines.",
+            "Zero-shot pt-BR-fr: 1 line.",
         ]
 
     def test_they_are_refused_without_being_asked_for(self):
