@@ -66,6 +66,8 @@ class RoutedTokens:
             It always has "position", from 0 in each sentence.
         label: `Column` of the labels of the S sentences, or None where they
             were added without labels.
+        of_sentences: dict of `Column`, by name: what else is known of each of
+            the S sentences, such as its language.
 
     Example:
 
@@ -81,10 +83,19 @@ class RoutedTokens:
         self.token = Column()
         self.factors = {"position": Column()}
         self.label = None
+        self.of_sentences = {}
         self._num_tokens = 0
         self._lengths, self._choices = [], []
 
-    def add(self, tokens, expert_index, gate, label=None, **factors):
+    def add(
+        self,
+        tokens,
+        expert_index,
+        gate,
+        label=None,
+        of_sentence=None,
+        **factors,
+    ):
         """Adds one sentence.
 
         Args:
@@ -94,6 +105,8 @@ class RoutedTokens:
             gate: float array `(T, K)`.
             label: str or other value, such as the domain of the sentence;
                 for all sentences or for none.
+            of_sentence: dict by name of further values of the sentence, with
+                the same names for all sentences; or None.
             **factors: Lists of T values, with the same names for all
                 sentences.
 
@@ -107,12 +120,15 @@ class RoutedTokens:
         if not self._lengths:
             self.factors = {name: Column() for name in factors}
             self.label = None if label is None else Column()
-        self._check_same(label, factors)
+            self.of_sentences = {name: Column() for name in of_sentence or {}}
+        self._check_same(label, factors, of_sentence or {})
         self.token.add(tokens)
         for name, values in factors.items():
             self.factors[name].add(values)
         if label is not None:
             self.label.add([label])
+        for name, value in (of_sentence or {}).items():
+            self.of_sentences[name].add([value])
         token_A, place_A = np.nonzero(expert_TK >= 0)
         self._choices.append(
             (
@@ -163,11 +179,17 @@ class RoutedTokens:
                     f"{len(values)} for {len(tokens)} tokens"
                 )
 
-    def _check_same(self, label, factors):
+    def _check_same(self, label, factors, of_sentence):
         if (label is None) != (self.label is None):
             raise ValueError(
                 "`label` must be given for all sentences or for none. "
                 f"Received: label={label!r} for sentence {len(self._lengths)}"
+            )
+        if set(of_sentence) != set(self.of_sentences):
+            raise ValueError(
+                "`of_sentence` must have the same names for all sentences. "
+                f"Received: {sorted(of_sentence)}, before "
+                f"{sorted(self.of_sentences)}"
             )
         if set(factors) != set(self.factors):
             raise ValueError(

@@ -94,9 +94,9 @@ def study_layer(
     """Studies where one layer sent the tokens of a corpus.
 
     Each choice counts once: a token with k experts is k choices. It measures
-    what the expert of a choice tells of the token, of each factor and of the
-    label of the sentence; and of the latter two once the token is known,
-    because a token has favourite places and labels.
+    what the expert of a choice tells of the token, of each factor and of what
+    is known of the sentence, such as its label; and of all but the token once
+    the token is known, because a token has favourite places and labels.
 
     Args:
         layer: str. Name of the layer.
@@ -188,12 +188,15 @@ def _all_information(routed, choices, shuffles, seed, possible):
 
 
 def _factors(routed, choices):
-    """Yields factors of tokens, and the label, shuffled by sentence."""
+    """Yields factors of tokens, and those of sentences, shuffled by these."""
     for name, column in routed.factors.items():
         yield Factor(name, column.ids(), choices.token)
+    of_sentences = dict(routed.of_sentences)
     if routed.label is not None:
-        sentence_A = routed.sentence()[choices.token]
-        yield Factor("label", routed.label.ids(), sentence_A)
+        of_sentences["label"] = routed.label
+    sentence_A = routed.sentence()[choices.token]
+    for name, column in of_sentences.items():
+        yield Factor(name, column.ids(), sentence_A)
 
 
 def _profiles(routed, choices, speciality, extent):

@@ -12,10 +12,14 @@ from trainers.engine.expert_study import (
     study_routed,
 )
 from trainers.translator.folder import ModelFolder
-from translation.text.corpora.corpus import open_corpus
+from translation.text.corpora.multilingual import open_directions
+from translation.text.directions import parse_directions
 from translation.text.input_pipeline import evaluation_batches
 from translation.text.special_ids import PAD_ID
 from translation.text.text_files import read_labels
+
+# What the study calls the languages of a sentence.
+_LANGUAGES = ("source language", "target language")
 
 
 def study_experts(model_dir, test=None, labels=None, log=print):
@@ -23,7 +27,9 @@ def study_experts(model_dir, test=None, labels=None, log=print):
 
     Sources and references of a corpus go through the model, without beam
     search. An encoder layer sees source subwords, a decoder layer subwords of
-    the reference; its factor "next token" is the subword to be predicted.
+    the reference; its factor "next token" is the subword to be predicted. Of a
+    model of several directions the sentences have their languages as well, so
+    that the study says how much of the choice of experts is language.
 
     Args:
         model_dir: str or path of a folder with a trained model. Gets
@@ -42,18 +48,42 @@ def study_experts(model_dir, test=None, labels=None, log=print):
     """
     folder = ModelFolder(model_dir)
     config = folder.load_config()
-    corpus = open_corpus(test or config.test, config.pair, "test")
+    corpus = open_directions(test or config.test, config.pair, "test")
     size = corpus.check()
     label_of = read_labels(labels, size.pairs)
     model, tokenizer = folder.load_model(config)
     check_has_experts(model, folder)
     log(f"Routing {size.pairs:,} sentences of {corpus.name} ...")
     batches = evaluation_batches(corpus, tokenizer, config.batches)
-    routed = route_corpus(model, tokenizer, batches, label_of)
-    return study_routed(folder, routed, corpus.name, join_subwords, log)
+    directions = parse_directions(config.pair)
+    routed = route_corpus(model, tokenizer, batches, label_of, directions)
+    studies = study_routed(folder, routed, corpus.name, join_subwords, log)
+    for study in studies:
+        for line in about_languages(study):
+            log(line)
+    return studies
 
 
-def route_corpus(model, tokenizer, batches, label_of=None):
+def about_languages(study):
+    """Says how much of the choice of experts is language, beside chance.
+
+    Args:
+        study: `moe_keras.analysis.LayerStudy`.
+
+    Returns:
+        List of str, a line for each kind of language that was studied.
+    """
+    return [
+        f"{study.layer}: {100 * found.share:.1f} % of what is settled of the "
+        f"choice of experts is the {found.name}: {found.bits:.3f} bits, by "
+        f"chance {found.shuffled_mean:.3f} and at most "
+        f"{found.shuffled_max:.3f}."
+        for found in study.information
+        if found.name in _LANGUAGES and found.given is None
+    ]
+
+
+def route_corpus(model, tokenizer, batches, label_of=None, directions=None):
     """Run a corpus through a translator and collect its routing.
 
     Args:
@@ -61,6 +91,7 @@ def route_corpus(model, tokenizer, batches, label_of=None):
         tokenizer: `Tokenizer`.
         batches: Batches of `evaluation_batches`.
         label_of: List of a label for each sentence of the corpus, or None.
+        directions: `Directions` of the batches, or None.
 
     Returns:
         dict of `RoutedTokens`, by the name of the layer.
@@ -83,14 +114,25 @@ def route_corpus(model, tokenizer, batches, label_of=None):
                     following = batch_of["target_out"][row][:length]
                     factors["next token"] = tokenizer.pieces(following)
                 index = batch_of["index"][row]
+                languages = {}
+                if "direction" in batch_of:
+                    pair = directions[batch_of["direction"][row]]
+                    languages = _languages_of(pair, directions)
                 routed[name].add(
                     tokenizer.pieces(ids[:length]),
                     expert_TK[:length],
                     gate_TK[:length],
                     label=label_of and label_of[index],
+                    of_sentence=languages,
                     **factors,
                 )
     return routed
+
+
+def _languages_of(pair, directions):
+    """The languages of a sentence, those that differ among directions."""
+    sides = zip(_LANGUAGES, pair, zip(*directions, strict=True), strict=True)
+    return {name: tag for name, tag, tags in sides if len({*tags}) > 1}
 
 
 def _call(model, batch):

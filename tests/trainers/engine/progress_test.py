@@ -3,7 +3,12 @@
 import pytest
 
 from trainers.engine.config.loop_config import LoopConfig
-from trainers.engine.progress import Progress, format_seconds
+from trainers.engine.progress import (
+    Progress,
+    format_metrics,
+    format_parts,
+    format_seconds,
+)
 from trainers.engine.train_step import StepResult
 
 
@@ -109,3 +114,9 @@ def test_resumed_run_counts_its_own_seconds():
 )
 def test_seconds_are_rounded_before_they_are_split(seconds, text):
     assert format_seconds(seconds) == text
+
+
+def test_metrics_of_parts_have_lines_of_their_own():
+    metrics = {"score": 3.0, "bleu": 3.0, "bleu/en-fr": 4.0, "bleu/fr-en": 2.0}
+    assert format_metrics(metrics) == "score 3.000  bleu 3.000"
+    assert format_parts(metrics) == ["bleu  en-fr 4.000  fr-en 2.000"]
