@@ -19,7 +19,7 @@ SERVING = ["tensorflow-serving-api>=2.21,<2.22"]
 # Warm-up requests are messages of SERVING.
 SERVE = [
     *SERVING,
-    "h11",
+    "httptools>=0.6.3",
     "prometheus-client>=0.20",
     "starlette>=1.0",
     "uvicorn>=0.34",

@@ -106,6 +106,8 @@ class Connection:
         self._streams = None
 
     async def _ask(self, path, body):
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()  # the server had enough of an idle connection
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams

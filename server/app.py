@@ -92,18 +92,17 @@ class Service:
             Route(path, _constant(content, media_type))
             for path, (content, media_type) in page.read_files().items()
         ]
+        predictions = Route(
+            PREFIX + "{rest:path}", self._rest.answer, methods=["GET", "POST"]
+        )
         return [
+            predictions,  # first: paths are compared in this order
             *files,
             Route("/about", self._about.answer),
             Route("/report", self._report.answer),
             Route("/healthz", _healthz),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics),
-            Route(
-                PREFIX + "{rest:path}",
-                self._rest.answer,
-                methods=["GET", "POST"],
-            ),
         ]
 
     @contextlib.asynccontextmanager

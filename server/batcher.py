@@ -23,13 +23,17 @@ from server.signature import LENGTHS
 # less than twice as long: every row of a call is padded to the longest.
 _SHORT_BYTES = 512
 
+# A call waits for others no longer than this share of the time of the last.
+_PATIENCE = 0.25
+
 
 @dataclasses.dataclass(frozen=True)
 class BatchOptions:
     """How requests are joined."""
 
     max_rows: int = 64  # of a call that several requests share
-    delay: float = 0.005  # seconds to wait for others while they come often
+    # Seconds without another request, after which a call waits for no more.
+    delay: float = 0.005
     threads: int = 1  # calls at the same time
     max_waiting: int = 512  # rows in the queue
 
@@ -156,6 +160,8 @@ class Batcher:
         self._queue = collections.deque()
         self._running = set()
         self._crowded = False  # whether the last call was shared
+        # What the last call left behind when it ended: see `_remember`.
+        self._ended, self._took, self._expected_rows = 0.0, 0.0, 0
         self._timer = None
         self._seconds_per_row = 0.0
         self._threads = concurrent.futures.ThreadPoolExecutor(
@@ -254,12 +260,31 @@ class Batcher:
             self._start(_Call(jobs))
 
     def _seconds_to_join(self, jobs):
-        """How long jobs are to wait for others that may share their call."""
+        """How long jobs are to wait for others that may share their call.
+
+        Clients that have just been answered ask again within moments, and
+        those answered together are best called together again. So a call
+        waits until as many rows are there as were under way when the last one
+        ended, until no other request came for `delay`, or until waiting has
+        taken a quarter of the time of a call.
+        """
         rows = sum(job.rows for job in jobs)
         others = self._crowded or self._running
-        if jobs[0].is_alone or not others or rows >= self.options.max_rows:
+        if jobs[0].is_alone or not others:
             return 0.0
-        return jobs[0].created + self.options.delay - time.monotonic()
+        if rows >= min(self.options.max_rows, self._expected_rows):
+            return 0.0
+        delay = self.options.delay
+        quiet = max(jobs[-1].created, self._ended) + delay
+        patience = max(jobs[0].created, self._ended) + max(
+            delay, _PATIENCE * self._took
+        )
+        return min(quiet, patience) - time.monotonic()
+
+    def _remember(self, call, seconds):
+        """Notes how long a call took, and how many rows may come next."""
+        self._ended, self._took = time.monotonic(), seconds
+        self._expected_rows = call.rows + self.waiting_rows
 
     def _next_jobs(self):
         """The first job that may start, and those that may share its call."""
@@ -298,6 +323,7 @@ class Batcher:
         self._running.discard(call)
         seconds = time.monotonic() - started
         self._on_call(call.rows, len(call.jobs), seconds)
+        self._remember(call, seconds)
         per_row = seconds / max(1, call.rows)
         self._seconds_per_row += 0.2 * (per_row - self._seconds_per_row)
         error = future.exception()

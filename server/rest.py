@@ -57,7 +57,7 @@ class Rest:
             return error_answer(error.status, error.message, headers)
 
     async def _answer(self, request):
-        path = request.url.path
+        path = request.scope["path"]
         if request.method == "POST" and (match := _PREDICT.fullmatch(path)):
             request.state.facts["route"] = "predict"
             number = self._number(match)

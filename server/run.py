@@ -7,9 +7,8 @@ import logging
 import signal
 import socket
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.app import Service
 from server.batcher import BatchOptions
@@ -19,6 +18,9 @@ from server.security import is_loopback
 
 _LOG = logging.getLogger(__name__)
 _INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+_KEEP_ALIVE_SECONDS = 30  # an idle connection stays open
+_HEADERS_SECONDS = 10.0  # a request's headers come within
+_HEADERS_BYTES = 64 * 1024  # and have so many bytes at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +130,7 @@ def make_server(app, max_connections=1000, drain_seconds=30.0):
             access_log=False,
             server_header=False,
             limit_concurrency=max_connections,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=drain_seconds,
         )
     )
@@ -160,23 +163,58 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Protocol(H11Protocol):
-    """Closes connections whose request does not come.
+class _Protocol(HttpToolsProtocol):
+    """Sends answers at once, and waits for headers neither long nor for many.
 
-    uvicorn waits for the headers of a first request for ever.
+    uvicorn waits for the headers of a request for ever once the connection is
+    open or their first byte has come, whatever their size. asyncio turns
+    Nagle's algorithm off for sockets of its own alone; with it the body of an
+    answer waits until its headers are acknowledged, 40 ms later.
     """
 
-    _SECONDS = 10.0
     _timer = None
+    _has_headers = False  # of the request whose body is coming
+    _bytes = 0  # of headers that are not complete
 
     def connection_made(self, transport):
         super().connection_made(transport)
-        self._timer = self.loop.call_later(self._SECONDS, self._close_if_idle)
+        connected = transport.get_extra_info("socket")
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._wait_for_headers()
+
+    def data_received(self, data):
+        if not self._has_headers:
+            self._bytes += len(data)
+            if self._timer is None:
+                self._wait_for_headers()
+        super().data_received(data)
+        if self._bytes > _HEADERS_BYTES:
+            self.send_400_response(f"Headers over {_HEADERS_BYTES} bytes.")
+
+    def on_headers_complete(self):
+        self._stop_waiting()
+        self._has_headers, self._bytes = True, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self):
+        self._has_headers = False
+        super().on_message_complete()
 
     def connection_lost(self, exc):
-        self._timer.cancel()
+        self._stop_waiting()
         super().connection_lost(exc)
 
+    def _wait_for_headers(self):
+        self._timer = self.loop.call_later(
+            _HEADERS_SECONDS, self._close_if_idle
+        )
+
+    def _stop_waiting(self):
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
     def _close_if_idle(self):
-        if self.conn.their_state is h11.IDLE and self.cycle is None:
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if not self._has_headers and is_answered:
             self.transport.close()

@@ -7,7 +7,7 @@ import hmac
 import ipaddress
 import urllib.parse
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 
 from server.answers import error_answer
 
@@ -22,14 +22,16 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 )
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+# As ASGI has headers: pairs of bytes, names in lower case.
+_HEADERS = [
+    (b"content-security-policy", PAGE_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+]
 
 
 class SecurityHeaders:
@@ -41,10 +43,10 @@ class SecurityHeaders:
     async def __call__(self, scope, receive, send):
         async def send_with_headers(message):
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", PAGE_POLICY)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                own = list(message.get("headers", ()))
+                names = {name for name, _ in own}
+                more = (pair for pair in _HEADERS if pair[0] not in names)
+                message = {**message, "headers": [*own, *more]}
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

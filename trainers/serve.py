@@ -51,7 +51,8 @@ _MAX_BATCH = flags.DEFINE_integer(
 _DELAY = flags.DEFINE_float(
     "batch_delay_ms",
     5.0,
-    "How long a request waits for others while they come often.",
+    "While requests come often, a call waits for more of them until none came "
+    "for so long.",
     0.0,
 )
 _CALLS = flags.DEFINE_integer(

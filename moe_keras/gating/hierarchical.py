@@ -10,11 +10,14 @@ import tensorflow as tf
 
 from moe_keras.checks import check_sizes, is_whole
 from moe_keras.dispatch import dispatch, plan_dispatch
+from moe_keras.experts.initial_values import each_alone
 from moe_keras.experts.segments import multiply_segments
 from moe_keras.gating.noisy_top_k import (
+    INITIAL_NOISE,
     KEPT_PER_LOGIT,
     NoisyTopKGate,
     noisy_top_k,
+    with_offset,
 )
 from moe_keras.gating.router import Router
 from moe_keras.gating.sizes import GateCost
@@ -64,6 +67,10 @@ class HierarchicalGate(SparseGradients, Router):
             levels.
         seed: int. Seed of the noise; see `NoisyTopKGate` for what equal seeds
             promise.
+        kernel_initializer: Initializer of `gate_kernel`, of the primary gate
+            and of each group as if it were alone.
+        initial_noise: float. Standard deviation of the noise at both levels
+            before any training, see `NoisyTopKGate`.
         sparse_gradients: bool. As of `StackedExperts`: gradients of the
             kernels as slices of the groups that have tokens.
         **kwargs: `kernel_regularizer` and `use_bias` of both levels, and
@@ -98,7 +105,6 @@ class HierarchicalGate(SparseGradients, Router):
         "num_groups",
         "experts_per_group",
         "k",
-        "kernel_initializer",
         "sparse_gradients",
     )
     metric_names = NoisyTopKGate.metric_names
@@ -113,10 +119,14 @@ class HierarchicalGate(SparseGradients, Router):
         noise_epsilon=1e-2,
         seed=None,
         sparse_gradients=False,
+        kernel_initializer="zeros",
+        initial_noise=INITIAL_NOISE,
         **kwargs,
     ):
         check_sizes(num_groups=num_groups, experts_per_group=experts_per_group)
-        super().__init__(num_groups * experts_per_group, "zeros", **kwargs)
+        super().__init__(
+            num_groups * experts_per_group, kernel_initializer, **kwargs
+        )
         k = tuple(k) if isinstance(k, (tuple, list)) else (k,)
         sizes = (num_groups, experts_per_group)
         if len(k) != 2 or not all(
@@ -133,6 +143,7 @@ class HierarchicalGate(SparseGradients, Router):
         self.experts_per_group = experts_per_group
         self.k = k
         self.noise_epsilon = noise_epsilon
+        self.initial_noise = initial_noise
         self.seed = seed
         self.sparse_gradients = sparse_gradients
         self.primary = NoisyTopKGate(
@@ -140,6 +151,8 @@ class HierarchicalGate(SparseGradients, Router):
             k=k[0],
             noise_epsilon=noise_epsilon,
             seed=seed,
+            kernel_initializer=kernel_initializer,
+            initial_noise=initial_noise,
             kernel_regularizer=self.kernel_regularizer,
             use_bias=self.use_bias,
             dtype=self.dtype_policy,
@@ -150,8 +163,14 @@ class HierarchicalGate(SparseGradients, Router):
     def build(self, input_shape):
         self.primary.build(input_shape)
         shape = (self.num_groups, input_shape[-1], self.experts_per_group)
+        draw = each_alone(self.kernel_initializer)
         self.gate_kernel = self.add_kernel(
-            "gate_kernel", shape, regularizer=self.kernel_regularizer
+            "gate_kernel",
+            shape,
+            lambda shape, dtype=None: tf.stack(
+                [draw(group, shape[1:], dtype) for group in range(shape[0])]
+            ),
+            self.kernel_regularizer,
         )
         self.add_gate_bias((self.num_groups, self.experts_per_group))
         self.noise_kernel = self.add_kernel("noise_kernel", shape)
@@ -186,6 +205,7 @@ class HierarchicalGate(SparseGradients, Router):
         clean_SM, spread_SM = products, None
         if training:
             clean_SM, spread_SM = tf.split(products, 2, axis=1)
+            spread_SM = with_offset(spread_SM, self.initial_noise)
         if self.use_bias:
             clean_SM += tf.gather(self.gate_bias, tf.maximum(group_S, 0))
         return noisy_top_k(
@@ -235,14 +255,14 @@ class HierarchicalGate(SparseGradients, Router):
 
     def get_config(self):
         config = super().get_config()
-        for name in ("num_experts", "kernel_initializer"):
-            del config[name]
+        del config["num_experts"]
         return {
             **config,
             "num_groups": self.num_groups,
             "experts_per_group": self.experts_per_group,
             "k": self.k,
             "noise_epsilon": self.noise_epsilon,
+            "initial_noise": self.initial_noise,
             "seed": self.seed,
             "sparse_gradients": self.sparse_gradients,
         }

@@ -3,18 +3,21 @@
 N: tokens    D: depth    E: experts    K: experts per token
 """
 
+import math
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from moe_keras.checks import check_k, check_not_negative
+from moe_keras.checks import check_above_0, check_k, check_not_negative
 from moe_keras.gating.router import Router, probability_of
 from moe_keras.gating.sizes import GateCost
 
 # The floor where `noise_epsilon` is 0: too small to change a choice in float32,
 # large enough for P, which is divided by it, and its gradient to stay finite.
 _LEAST_STDDEV = 1e-6
+# Standard deviation of the noise where `x W_noise` is 0: softplus(0).
+INITIAL_NOISE = math.log(2.0)
 # Numbers that the backward pass needs: the noise, its size before the softplus,
 # two steps from there to the chance of being chosen, and a softmax.
 KEPT_PER_LOGIT = 5
@@ -77,6 +80,11 @@ class NoisyTopKGate(Router):
             least that keeps the gradient finite. Where the noise of an expert
             is at its floor, its column of `noise_kernel` has no gradient from
             that token, and the floor is what is left of the noise.
+        initial_noise: float. Standard deviation of the noise before any
+            training, while `x W_noise` is 0: `softplus(x W_noise + b)`, with
+            the constant b that gives it. The paper's is `log(2) = 0.69`, where
+            b is 0. With a `kernel_initializer` other than zeros, less noise
+            lets experts tell tokens apart from the first step on.
         seed: int. Seed of the noise.
         kernel_initializer: Initializer of `gate_kernel`. `noise_kernel` is
             always zeros at first.
@@ -95,7 +103,8 @@ class NoisyTopKGate(Router):
 
     Raises:
         ValueError: If `k` is not between 1 and `num_experts`, or
-            `noise_epsilon` is below zero. When called, if `inputs` or `mask`
+            `noise_epsilon` is below zero, or `initial_noise` is not above it.
+            When called, if `inputs` or `mask`
             has another shape.
 
     Example:
@@ -119,11 +128,14 @@ class NoisyTopKGate(Router):
         noise_epsilon=1e-2,
         seed=None,
         kernel_initializer="zeros",
+        initial_noise=INITIAL_NOISE,
         **kwargs,
     ):
         super().__init__(num_experts, kernel_initializer, **kwargs)
         check_k("k", k, num_experts)
         check_not_negative(noise_epsilon=noise_epsilon)
+        check_above_0("initial_noise", initial_noise)
+        self.initial_noise = initial_noise
         self.k = k
         self.noise_epsilon = noise_epsilon
         self.seed = seed
@@ -162,7 +174,7 @@ class NoisyTopKGate(Router):
         # One product for both kernels reads the tokens once.
         kernels = tf.concat([self.gate_kernel, self.noise_kernel], axis=1)
         clean_NE, spread_NE = tf.split(tf.matmul(tokens_ND, kernels), 2, axis=1)
-        return self.biased(clean_NE), spread_NE
+        return self.biased(clean_NE), with_offset(spread_NE, self.initial_noise)
 
     def _noise_and_gap(self, clean_NE, stddev_NE, mask):
         noise_N = tf.reduce_mean(stddev_NE, axis=1)
@@ -184,6 +196,7 @@ class NoisyTopKGate(Router):
             **super().get_config(),
             "k": self.k,
             "noise_epsilon": self.noise_epsilon,
+            "initial_noise": self.initial_noise,
             "seed": self.seed,
         }
 
@@ -196,6 +209,27 @@ class NoisyTopKGate(Router):
             ops=2 * cost.ops,
             kept=KEPT_PER_LOGIT * sizes.num_experts,
         )
+
+
+def with_offset(spread, initial_noise):
+    """Shifts the noise so that it begins with a standard deviation.
+
+    Args:
+        spread: Tensor, `x W_noise`, which is 0 before any training.
+        initial_noise: float above 0. The softplus of what is returned for 0.
+
+    Returns:
+        Tensor of the same shape.
+
+    Example:
+
+    >>> spread = with_offset(tf.zeros((1,)), initial_noise=0.1)
+    >>> f"{tf.nn.softplus(spread)[0]:.4f}"
+    '0.1000'
+    """
+    if initial_noise == INITIAL_NOISE:
+        return spread
+    return spread + math.log(math.expm1(initial_noise))
 
 
 class Choice(NamedTuple):

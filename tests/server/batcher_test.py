@@ -128,6 +128,30 @@ class TestJoining:
 
         assert run(body, delay=0.3)[-1] == [b"d", b"e"]
 
+    def test_nobody_waits_once_all_that_were_answered_together_are_back(self):
+        async def body(batcher, model):
+            tasks = await started(batcher, [job(model, x) for x in "abc"])
+            model.may_go.set()
+            await asyncio.gather(*tasks)  # b and c shared the last call
+            begin = time.monotonic()
+            again = await started(batcher, [job(model, x) for x in "de"])
+            await asyncio.gather(*again)
+            assert time.monotonic() - begin < 5.0
+
+        assert run(body, delay=10.0)[-1] == [b"d", b"e"]
+
+    def test_waiting_ends_when_no_other_comes(self):
+        async def body(batcher, model):
+            tasks = await started(batcher, [job(model, x) for x in "abcd"])
+            model.may_go.set()
+            await asyncio.gather(*tasks)
+            tasks = await started(batcher, [job(model, x) for x in "ef"])
+            await asyncio.sleep(0.3)  # of three that were answered two are back
+            tasks += await started(batcher, [job(model, "g")])
+            await asyncio.gather(*tasks)
+
+        assert run(body, delay=0.1)[-2:] == [[b"e", b"f"], [b"g"]]
+
     def test_options_that_differ_are_not_mixed(self):
         async def body(batcher, model):
             widths = [[1], [2], [2, 2], [3], [2]]

@@ -18,6 +18,7 @@ from translation.model.config import TranslatorConfig
 PAGE = pathlib.Path(translation.__file__).parents[1] / "docs/training.md"
 OTHERS = {  # of a value other than the default, for each option
     "noise_epsilon": 0.5,
+    "initial_noise": 0.25,
     "seed": 7,
     "threshold_loss_weight": 0.5,
     "softmax": "before",

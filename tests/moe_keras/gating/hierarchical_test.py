@@ -25,6 +25,7 @@ from moe_keras import (
     NoisyTopKGate,
     SparseMoE,
 )
+from moe_keras.gating import hierarchical
 
 ALL_K = ((1, 1), (1, 3), (2, 1), (2, 2), (3, 2), (2, M), (G, 2), (G, M))
 
@@ -278,3 +279,33 @@ def test_load_of_two_replicas_is_that_of_their_whole_batch(two_replicas):
         expected_E = alone(x_ND, training=True).load
         loads = two_replicas.run(of_replica).values
     np.testing.assert_allclose(sum(map(np.array, loads)), expected_E, 1e-5)
+
+
+class InitialValuesTest(tf.test.TestCase):
+    def test_each_group_has_kernels_as_if_it_were_alone(self):
+        initializer = keras.initializers.GlorotUniform(seed=3)
+        gate = HierarchicalGate(4, 8, kernel_initializer=initializer)
+        gate.build((None, 16))
+        kernels_GDM = gate.gate_kernel.numpy()
+        # Glorot's bound of one group: sqrt(6 / (fan_in + fan_out)).
+        bound = math.sqrt(6 / (16 + 8))
+        self.assertAllInRange(kernels_GDM, -bound, bound)
+        self.assertGreater(np.abs(kernels_GDM).max(), 0.9 * bound)
+        differences = [
+            np.abs(kernels_GDM[i] - kernels_GDM[j]).max()
+            for i in range(4)
+            for j in range(i)
+        ]
+        self.assertGreater(min(differences), 0.1)
+        self.assertGreater(np.abs(gate.primary.gate_kernel.numpy()).max(), 0.1)
+
+    def test_noise_of_both_levels_begins_as_asked(self):
+        gate = HierarchicalGate(2, 3, k=(1, 1), initial_noise=0.1)
+        tokens_ND = tf.zeros((N, 4))
+        with mock.patch.object(
+            hierarchical, "noisy_top_k", wraps=hierarchical.noisy_top_k
+        ) as secondary:
+            routing = gate(tokens_ND, training=True)
+        spread_SM = secondary.call_args.args[1]
+        self.assertAllClose(tf.nn.softplus(spread_SM), tf.fill((N, 3), 0.1))
+        self.assertAllClose(routing.metrics["noise"], N * 0.1, rtol=1e-5)

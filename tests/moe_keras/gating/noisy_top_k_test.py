@@ -259,7 +259,36 @@ class PrecisionTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(routing.expert_index, [[2]])
 
 
+class InitialNoiseTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.parameters(0.05, 0.1, 2.0)
+    def test_is_the_standard_deviation_before_training(self, size):
+        gate = NoisyTopKGate(E, k=2, initial_noise=size)
+        routing = gate(tf.random.normal((N, D), seed=1), training=True)
+        # The sum over tokens of the mean standard deviation.
+        self.assertAllClose(routing.metrics["noise"], N * size, rtol=1e-5)
+
+    def test_the_usual_one_is_the_papers(self):
+        gate = NoisyTopKGate(E, k=2)
+        routing = gate(tf.zeros((N, D)), training=True)
+        # softplus(0) = log(1 + e^0)
+        self.assertAllClose(routing.metrics["noise"], N * np.log(2.0))
+
+    def test_is_shifted_by_what_is_learnt(self):
+        gate = NoisyTopKGate(2, k=1, initial_noise=0.1)
+        gate.build((None, 1))
+        gate.noise_kernel.assign([[0.5, 0.5]])
+        routing = gate(tf.constant([[3.0]]), training=True)
+        # softplus(3 * 0.5 + b), with b = log(e^0.1 - 1)
+        expected = np.log1p(np.exp(1.5 + np.log(np.expm1(0.1))))
+        self.assertAllClose(routing.metrics["noise"], expected, rtol=1e-5)
+
+
 class ArgumentsTest(tf.test.TestCase):
+    def test_initial_noise_that_is_no_size(self):
+        for size in (0.0, -0.1, float("nan")):
+            with self.assertRaisesRegex(ValueError, "`initial_noise`.*above 0"):
+                NoisyTopKGate(5, k=2, initial_noise=size)
+
     def test_k_out_of_range(self):
         for k in (0, 6):
             with self.assertRaisesRegex(ValueError, f"`k`.*k={k}"):
