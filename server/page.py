@@ -84,7 +84,13 @@ class About:
             "target_languages": card.get("target_languages", []),
             "created": card.get("created", ""),
             "figures": card.get("figures") or {},
-            "examples": [example.get("source", "") for example in examples],
+            "examples": [
+                {
+                    "text": example.get("source", ""),
+                    "target": example.get("target", ""),
+                }
+                for example in examples
+            ],
             "training_load": self._folder.training_load(),
             "specialties": self._folder.specialties(),
         }

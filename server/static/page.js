@@ -202,10 +202,14 @@ function makeOptions() {
       box.append(make("label", {}, name.replaceAll("_", " "), field));
     }
   }
-  const examples = state.about.examples.slice(0, 3).map((text) => {
+  const { examples: all } = state.about; // several languages share some
+  const examples = all.filter(({ text }, i) =>
+    all.findIndex((other) => other.text === text) === i,
+  ).slice(0, 3).map(({ text, target }) => {
     const button = make("button", { type: "button" }, text);
     button.addEventListener("click", () => {
       byId("input").value = text;
+      if (byId("target_language")) byId("target_language").value = target;
       askModel();
     });
     return button;

@@ -74,6 +74,11 @@ def polyglot(tmp_path_factory):
     card = {
         "directions": ["en-fr", "en-de", "en-xx"],
         "target_languages": list(Polyglot.languages),
+        "examples": [
+            {"source": "a cat", "target": "de"},
+            {"source": "a cat", "target": "xx"},
+            {"source": "a cow", "target": "xx"},
+        ],
     }
     save_version(folder, 1, Polyglot(), card)
     with serving(folder, name="nmt") as (client, _, _):
@@ -260,6 +265,15 @@ class TestLanguages:
         assert opened.page.inner_text("#aligned") == "Aligned with dog (100 %)"
         assert opened.page.inner_text("#facts").startswith("3 directions")
         assert faults(opened.page) == []
+        opened.check()
+        opened.context.close()
+
+    def test_an_example_goes_into_its_language(self, browser, polyglot):
+        opened = Page(browser, polyglot)
+        opened.page.wait_for_selector(".examples button")
+        assert opened.texts(".examples button") == ["a cat", "a cow"]
+        opened.page.click(".examples button:has-text('a cow')")
+        opened.page.wait_for_selector("#output button:has-text('xx A COW')")
         opened.check()
         opened.context.close()
 
