@@ -278,6 +278,9 @@ _PHRASEBOOK_MULTI = dataclasses.replace(
     test="phrasebook:200",
     dev_sentences=50,
     dev_search="greedy",
+    loop=dataclasses.replace(
+        _PHRASEBOOK.loop, steps=2500, evaluate_every=500, save_every=500
+    ),
 )
 
 
