@@ -6,6 +6,8 @@ import pytest
 from model_folders import SENTENCES, make_folder
 
 from trainers.engine.folder.files import FolderError
+from trainers.translator.folder import ModelFolder
+from trainers.translator.serving import check_export, export_model
 from trainers.translator.text_input import TextLine
 from trainers.translator.text_modes import LineTranslator, PairScorer
 
@@ -115,6 +117,39 @@ class TestScoring:
         assert in_column[0] != in_column[1]
         german = PairScorer(folder, target="de")
         assert german([(TEXT, "dog")]) == in_column[:1]
+
+
+def test_an_export_is_tried_in_the_languages_of_its_examples(
+    folder, by_language
+):
+    model_folder = ModelFolder(folder)
+    config = model_folder.load_config()
+    examples = [
+        {
+            "direction": f"en-{target}",
+            "target": target,
+            "source": TEXT,
+            "translation": by_language[target],
+            "reference": "oh",
+        }
+        for target in ("de", "fr")
+    ]
+    figures = {"en-de": {"bleu": 12.5}, "en-fr": {"bleu": 25.0}}
+    results = {"bleu": 18.75, "directions": figures, "examples": examples}
+    path = export_model(
+        config,
+        model_folder,
+        *model_folder.load_model(config),
+        results,
+        "float32",
+    )
+    said = []
+    check_export(path, results, said.append)
+    assert "it gives 2 of 2 of these" in said[0]
+    card = json.loads((path / "assets.extra/card.json").read_text())
+    assert card["directions"] == PAIR.split(",")
+    assert card["target_languages"] == ["fr", "de", "ja", "en"]
+    assert card["figures"]["directions"] == figures
 
 
 def test_members_with_other_directions_make_no_ensemble(folder, tmp_path):
