@@ -5,6 +5,7 @@
 // see.js draws how the model came to it.
 
 const TYPING_MS = 300; // how long to wait for the next key
+const RETRY_MS = 1000; // how long to wait for a model that is being loaded
 
 const state = {
   about: null, // what the server tells of the model
@@ -31,7 +32,12 @@ function make(tag, properties = {}, ...children) {
 
 // ---- The server
 
-class Refused extends Error {}
+class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
 
 async function ask(path, body, signal) {
   const headers = {};
@@ -47,7 +53,8 @@ async function ask(path, body, signal) {
   }
   if (!response.ok) {
     const told = await response.json().catch(() => ({}));
-    throw new Refused(told.error || `Status ${response.status}`);
+    const message = told.error || `Status ${response.status}`;
+    throw new Refused(message, response.status);
   }
   return response;
 }
@@ -295,6 +302,7 @@ async function start() {
   try {
     state.about = await (await ask("/about")).json();
   } catch (error) {
+    if (error.status === 503) setTimeout(start, RETRY_MS); // it is loading
     return say(error instanceof Refused ? error.message : "The server is gone", true);
   }
   const { about } = state;
@@ -315,6 +323,7 @@ async function start() {
   byId("hint").textContent = translates()
     ? `A sentence in each line, up to ${about.max_rows} lines.`
     : `A text in each line, up to ${about.max_rows} lines.`;
+  byId("chances").hidden = translates();
   byId("tab-report").hidden = !about.has_report;
   makeOptions();
   byId("input").addEventListener("input", delayed(askModel, TYPING_MS));

@@ -128,6 +128,30 @@ class TestTranslating:
         assert opened.page.locator("#status.error").count() == 0
 
 
+class TestStarting:
+    def test_the_page_waits_for_a_model_that_is_being_loaded(
+        self, browser, port
+    ):
+        context = browser.new_context()
+        page = context.new_page()
+        loading = {"error": "Model nmt is being loaded"}
+        refusals = iter(range(2))
+
+        def answer(route):
+            if next(refusals, None) is None:
+                route.continue_()
+            else:
+                route.fulfill(status=503, json=loading)
+
+        page.route("**/about", answer)
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.wait_for_selector("#status.error")
+        assert page.inner_text("#status") == loading["error"]
+        page.wait_for_selector("#title:text-is('nmt')")
+        assert page.inner_text("#status") == ""
+        context.close()
+
+
 class TestSeeing:
     def test_aligned_words_light_up(self, opened):
         type_text(opened, "a dog barks")
