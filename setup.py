@@ -23,6 +23,7 @@ SERVE = [
     "prometheus-client>=0.20",
     "starlette>=1.0",
     "uvicorn>=0.34",
+    "uvloop",
 ]
 # Tests in a browser; docs/serving.md says where the browser comes from.
 BROWSER = ["axe-playwright-python", "playwright"]

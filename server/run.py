@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import resource
 import signal
 import socket
 
 import uvicorn
+import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.app import Service
@@ -19,6 +21,7 @@ from server.security import is_loopback
 _LOG = logging.getLogger(__name__)
 _INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 _KEEP_ALIVE_SECONDS = 30  # an idle connection stays open
+_OTHER_FILES = 256  # open beside connections
 _HEADERS_SECONDS = 10.0  # a request's headers come within
 _HEADERS_BYTES = 64 * 1024  # and have so many bytes at most
 
@@ -35,7 +38,7 @@ class ServeOptions:
     open: bool = False  # whether others may ask without a token
     batching: BatchOptions = BatchOptions()
     limits: Limits = Limits()
-    max_connections: int = 1000
+    max_connections: int = 4000
     keep_versions: int = 1
     poll_seconds: float = 2.0
     drain_seconds: float = 30.0  # to finish what is asked, after SIGTERM
@@ -75,8 +78,19 @@ def serve(options):
         options.poll_seconds,
         options.sample_routing,
     )
+    _allow_open_files(options.max_connections)
     with _listening(options.host, options.port) as listener:
-        return asyncio.run(_serve(service, listener, options))
+        return uvloop.run(_serve(service, listener, options))
+
+
+def _allow_open_files(connections):
+    """Raises the limit of open files, if connections may need more of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager
@@ -115,7 +129,7 @@ async def _serve(service, listener, options):
     return ending["code"]
 
 
-def make_server(app, max_connections=1000, drain_seconds=30.0):
+def make_server(app, max_connections=4000, drain_seconds=30.0):
     """Makes the HTTP server of an ASGI application; signals are not its own."""
     # It would write paths; `access_log=False` leaves it on without log_config.
     logging.getLogger("uvicorn.access").disabled = True
@@ -124,7 +138,7 @@ def make_server(app, max_connections=1000, drain_seconds=30.0):
             app,
             http=_Protocol,
             ws="none",
-            loop="asyncio",
+            loop="none",
             lifespan="on",
             log_config=None,
             access_log=False,

@@ -75,7 +75,7 @@ _TIMEOUT = flags.DEFINE_float(
     "timeout_seconds", 30.0, "Time that a request may take.", 0.001
 )
 _CONNECTIONS = flags.DEFINE_integer(
-    "max_connections", 1000, "Connections at the same time.", 1
+    "max_connections", 4000, "Connections at the same time.", 1
 )
 _KEEP = flags.DEFINE_integer(
     "keep_versions", 1, "How many of the newest versions are served.", 1

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from small_served import Client, save_version, wait_until
 
 import server
+from server import run
 
 ROOT = pathlib.Path(server.__file__).parents[1]
 PREDICT = "/v1/models/capitals:predict"
@@ -90,6 +92,26 @@ class TestProgram:
         headers = {"Authorization": "Bearer a token"}
         assert program.client.ask(PREDICT, asked, headers)[0] == 200
         assert program.end(signal.SIGINT)[0] == 130
+
+
+class TestOpenFiles:
+    @pytest.mark.parametrize(
+        "limits, expected",
+        [
+            ((1024, 20_000), (4256, 20_000)),  # 4,000 connections and 256
+            ((1024, 2000), (2000, 2000)),
+            ((20_000, 20_000), None),
+            ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+        ],
+    )
+    def test_there_may_be_as_many_as_connections_need(
+        self, monkeypatch, limits, expected
+    ):
+        found = []
+        monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+        monkeypatch.setattr(resource, "setrlimit", lambda _, x: found.append(x))
+        run._allow_open_files(4000)
+        assert found == ([expected] if expected else [])
 
 
 class TestRefusals:
