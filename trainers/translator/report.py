@@ -70,13 +70,19 @@ def show_directions(results, log):
     log(f"chrF {signature['signature_chrf']}")
 
 
-def show_next_commands(folder, log):
-    """Shows commands to go on with."""
+def show_next_commands(pair, folder, log):
+    """Shows commands to go on with.
+
+    Args:
+        pair: str. The directions of the model.
+        folder: `ModelFolder`.
+        log: Function of one line of text.
+    """
     path = shlex.quote(str(folder.path))
     program = f"python -m trainers.nmt --model_dir={path}"
     log("")
     log("Go on with:")
-    targets = parse_directions(folder.load_config().pair).target_tokens
+    targets = parse_directions(pair).target_tokens
     target = f" --target={targets[0]}" if targets else ""
     log(f"  echo 'Text.' | {program} --mode=translate{target}")
     log(f"  {program} --mode=evaluate --test=PREFIX")

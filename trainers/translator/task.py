@@ -192,7 +192,7 @@ class TranslationJob(job.Job):
         check_export(path, results, log)
 
     def show_next_commands(self, log):
-        report.show_next_commands(self.folder, log)
+        report.show_next_commands(self.config.pair, self.folder, log)
 
 
 def evaluate(

@@ -102,7 +102,10 @@ def test_results_of_an_earlier_version_are_shown_too():
 
 def test_next_commands_can_be_typed_as_they_stand():
     folder = ModelFolder("runs/my own")
-    lines = _lines(report.show_next_commands, folder)
+    lines = _lines(report.show_next_commands, "en-fr", folder)
+    of_several = _lines(report.show_next_commands, "en-fr,de:both", folder)
+    assert not any("--target" in line for line in lines)
+    assert "--mode=translate --target=fr" in of_several[2]
     values = flags.FlagValues()
     nmt.define_flags(values)
     modes = values["mode"].parser.enum_values
