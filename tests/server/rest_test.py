@@ -439,16 +439,22 @@ class TestLanguages:
                 answer["outputs"]["scores"][0],
             )
 
-        threads = [threading.Thread(target=ask, args=[n]) for n in range(60)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(found) == 60
-        for outputs, expected, _ in found.values():
-            assert outputs == expected
-        # `scores` are the rows of a call: some were shared.
-        assert max(rows for *_, rows in found.values()) > 1
+        def ask_together():
+            threads = [
+                threading.Thread(target=ask, args=[n]) for n in range(60)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(found) == 60
+            for outputs, expected, _ in found.values():
+                assert outputs == expected
+            # `scores` are the rows of a call: whether some were shared.
+            return max(rows for *_, rows in found.values()) > 1
+
+        # On a busy machine requests may come one by one.
+        assert any(ask_together() for _ in range(20))
 
     def test_metadata_and_about_tell_the_languages(self, polyglot):
         client, _, _ = polyglot
