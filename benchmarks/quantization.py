@@ -16,19 +16,19 @@ import tensorflow as tf
 from interleaved import interleaved_times, median_ratio
 
 from language_model.corpora import open_lines
-from moe_keras.quantization import ExpertQuantization, quantize, sizes_of
+from moe_keras.quantization import WeightQuantization, quantize, sizes_of
 from trainers.language_model.evaluation import LineLikelihoods
 from trainers.language_model.folder import LmFolder
 from translation.text.special_ids import BOS_ID
 
 WAYS = {
-    "int8": (ExpertQuantization(8), False),
-    "int4, groups of 128": (ExpertQuantization(4, 128), False),
-    "int4, groups of 32": (ExpertQuantization(4, 32), False),
-    "3 bits, groups of 32": (ExpertQuantization(3, 32), False),
-    "3 bits, groups of 32, GPTQ": (ExpertQuantization(3, 32), True),
-    "2 bits, groups of 32": (ExpertQuantization(2, 32), False),
-    "2 bits, groups of 32, GPTQ": (ExpertQuantization(2, 32), True),
+    "int8": (WeightQuantization(8), False),
+    "int4, groups of 128": (WeightQuantization(4, 128), False),
+    "int4, groups of 32": (WeightQuantization(4, 32), False),
+    "3 bits, groups of 32": (WeightQuantization(3, 32), False),
+    "3 bits, groups of 32, GPTQ": (WeightQuantization(3, 32), True),
+    "2 bits, groups of 32": (WeightQuantization(2, 32), False),
+    "2 bits, groups of 32, GPTQ": (WeightQuantization(2, 32), True),
 }
 
 
@@ -38,7 +38,7 @@ class Measured:
     Args:
         folder: `LmFolder`.
         config: `LmConfig` of the run.
-        way: `ExpertQuantization`, or None.
+        way: `WeightQuantization`, or None.
         calibration_lines: List of str, or None to round to the nearest.
     """
 

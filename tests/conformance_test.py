@@ -10,7 +10,7 @@ import tensorflow as tf
 from layer_cases import CONFIG_CASES, LAYER_CASES
 
 import moe_keras
-from moe_keras.experts import ClampedGLU, ExpertQuantization
+from moe_keras.experts import ClampedGLU, WeightQuantization
 from translation.text.input_pipeline import untuned
 
 
@@ -80,7 +80,7 @@ def in_config(name, value):
         return keras.initializers.serialize(keras.initializers.get(value))
     if name.endswith("regularizer"):
         return keras.regularizers.serialize(keras.regularizers.get(value))
-    if isinstance(value, keras.layers.Layer | ClampedGLU | ExpertQuantization):
+    if isinstance(value, keras.layers.Layer | ClampedGLU | WeightQuantization):
         return keras.saving.serialize_keras_object(value)
     return value
 

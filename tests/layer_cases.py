@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 
 import moe_keras
-from moe_keras.experts import ClampedGLU, ExpertQuantization
+from moe_keras.experts import ClampedGLU, WeightQuantization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -423,14 +423,14 @@ CONFIG_CASES = [
         "config_of_packed_FeedForwardExperts",
         moe_keras.FeedForwardExperts,
         lambda: dict(
-            num_experts=5, hidden_dim=7, quantization=ExpertQuantization(8)
+            num_experts=5, hidden_dim=7, quantization=WeightQuantization(8)
         ),
     ),
     LayerCase(
         "config_of_packed_GatedFeedForwardExperts",
         moe_keras.GatedFeedForwardExperts,
         lambda: dict(
-            num_experts=5, hidden_dim=7, quantization=ExpertQuantization(3, 32)
+            num_experts=5, hidden_dim=7, quantization=WeightQuantization(3, 32)
         ),
     ),
     LayerCase(

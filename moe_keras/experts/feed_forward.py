@@ -17,10 +17,10 @@ from moe_keras.experts.batches import feed_forward_batches
 from moe_keras.experts.blocks import feed_forward_blocks
 from moe_keras.experts.few_rows import are_small, feed_forward_small
 from moe_keras.experts.initial_values import each_alone
-from moe_keras.experts.packed import PackedKernels
 from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.experts.stacked import StackedExperts
 from moe_keras.gradients.custom_gradient import recomputed
+from moe_keras.packed.weight import PackedKernels
 from moe_keras.xla import is_compiled_by_xla
 
 

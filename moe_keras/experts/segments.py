@@ -19,10 +19,10 @@ E: experts
 
 import tensorflow as tf
 
-from moe_keras.experts.packed import PackedKernels
 from moe_keras.gradients.bias import bias_gradient
 from moe_keras.gradients.custom_gradient import custom_gradient
 from moe_keras.gradients.slices import ExpertSlices
+from moe_keras.packed.weight import PackedKernels
 from moe_keras.xla import is_compiled_by_xla
 
 # Iterations do not depend on each other, so several run at once. There are

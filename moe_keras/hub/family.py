@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras import ops
 
-from moe_keras.experts.packed import PackedWeight
+from moe_keras.packed.weight import PackedWeight
 
 
 class Family(NamedTuple):

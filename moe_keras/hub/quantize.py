@@ -16,13 +16,10 @@ import numpy as np
 
 from moe_keras.checks import check_sizes
 from moe_keras.dispatch import dispatch, plan_dispatch
-from moe_keras.experts.packed import (
-    ExpertQuantization,
-    PackedWeight,
-    values_of_codes,
-)
 from moe_keras.hub.experts import ChosenExperts
 from moe_keras.hub.sparsify import find_blocks, forget_graphs_of, sparsify
+from moe_keras.packed.rounding import WeightQuantization, values_of_codes
+from moe_keras.packed.weight import PackedWeight
 from moe_keras.quantization.calibration import RoutedRows, runner
 from moe_keras.quantization.gptq import gptq_kernel
 from moe_keras.quantization.model import (
@@ -36,7 +33,7 @@ from moe_keras.quantization.model import (
 
 def quantize(
     model: keras.Layer,
-    experts: ExpertQuantization | str | None = "int8",
+    experts: WeightQuantization | str | None = "int8",
     others: str | None = None,
     calibration: Iterable | Callable | None = None,
     keep: Iterable[str] = (),
@@ -75,7 +72,7 @@ def quantize(
     >>> quantize(backbone, "int4", others="int8") is backbone
     True
     """
-    way = ExpertQuantization.of(experts)
+    way = WeightQuantization.of(experts)
     check_sizes(max_rows=max_rows)
     blocks = find_blocks(model)
     rest = _others(model, blocks, list(keep))

@@ -10,7 +10,6 @@ import functools
 
 import keras
 
-from moe_keras.experts.packed import PackedWeight
 from moe_keras.hub.experts import ENGINES, ChosenExperts
 from moe_keras.hub.gemma4 import GEMMA4
 from moe_keras.hub.gpt_oss import GPT_OSS
@@ -18,6 +17,7 @@ from moe_keras.hub.mixtral import MIXTRAL
 from moe_keras.hub.padding import keep_padding, leave_out_padding
 from moe_keras.hub.qwen import QWEN3_5_MOE, QWEN3_MOE, QWEN_MOE
 from moe_keras.hub.versions import check_versions
+from moe_keras.packed.weight import PackedWeight
 
 FAMILIES = (MIXTRAL, QWEN_MOE, QWEN3_MOE, QWEN3_5_MOE, GPT_OSS, GEMMA4)
 

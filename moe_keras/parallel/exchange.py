@@ -19,7 +19,7 @@ R: devices    C: places for each device
 import tensorflow as tf
 
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
-from moe_keras.experts.stacked import run_in_parts
+from moe_keras.experts.in_parts import run_in_parts
 from moe_keras.placement.placement import run_experts
 
 

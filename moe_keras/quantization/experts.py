@@ -6,7 +6,7 @@ E: experts    n: tokens of an expert    D: depth    H: hidden size
 import numpy as np
 import tensorflow as tf
 
-from moe_keras.experts.packed import values_of_codes
+from moe_keras.packed.rounding import values_of_codes
 from moe_keras.quantization.gptq import gptq_kernel
 
 
@@ -22,7 +22,7 @@ def round_expert(kernel_in, bias_in, join, kernel_out, inputs, quantization):
             hidden layer `(n, H')`.
         kernel_out: Array `(H', D')`.
         inputs: Array `(n, D)`.
-        quantization: `ExpertQuantization`.
+        quantization: `WeightQuantization`.
 
     Returns:
         Pair of what `round_kernel` returns, for the two kernels.
@@ -41,7 +41,7 @@ def rounded_for(experts, inputs, quantization):
     Args:
         experts: `FeedForwardExperts` or `GatedFeedForwardExperts`, built.
         inputs: List of an array `(n, D)` for each expert.
-        quantization: `ExpertQuantization`.
+        quantization: `WeightQuantization`.
 
     Returns:
         dict for `StackedExperts.set_kernels`.

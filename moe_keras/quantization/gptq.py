@@ -10,7 +10,7 @@ n: tokens of an expert    D: inputs of a kernel    H: its outputs
 
 import numpy as np
 
-from moe_keras.experts.packed import grid_of_rows, nearest, round_kernel
+from moe_keras.packed.rounding import grid_of_rows, nearest, round_kernel
 
 # Of the mean of the diagonal, added to it, as in the paper.
 _DAMPING = 0.01
@@ -23,16 +23,16 @@ def gptq_kernel(kernel, inputs, quantization):
         kernel: Array `(D, H)`.
         inputs: Array `(n, D)`, what the kernel is multiplied with. Without a
             row each weight is rounded to the nearest number.
-        quantization: `ExpertQuantization`.
+        quantization: `WeightQuantization`.
 
     Returns:
         dict of arrays, as of `round_kernel`.
 
     Example:
 
-    >>> from moe_keras.experts.packed import ExpertQuantization
+    >>> from moe_keras.packed.rounding import WeightQuantization
     >>> kernel, inputs = np.array([[0.3], [1.0]]), np.array([[1.0, 1.0]])
-    >>> rounded = gptq_kernel(kernel, inputs, ExpertQuantization(2, None))
+    >>> rounded = gptq_kernel(kernel, inputs, WeightQuantization(2, None))
     >>> rounded["codes"].ravel().tolist()  # of steps of 1/3
     [1, 3]
     """

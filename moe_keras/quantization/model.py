@@ -10,11 +10,11 @@ from moe_keras.checks import check_sizes
 from moe_keras.experts.expert_list import ExpertList
 from moe_keras.experts.feed_forward import FeedForwardExperts
 from moe_keras.experts.gated import GatedFeedForwardExperts
-from moe_keras.experts.packed import ExpertQuantization
 from moe_keras.experts.shared_expert import SharedExpert
 from moe_keras.experts.stacked import StackedExperts
 from moe_keras.gating.router import Router
 from moe_keras.monitoring.layers import observed_layers
+from moe_keras.packed.rounding import WeightQuantization
 from moe_keras.quantization.calibration import runner, watched_rows
 from moe_keras.quantization.experts import rounded_for
 
@@ -23,7 +23,7 @@ _GRAPHS = ("train_function", "test_function", "predict_function")
 
 def quantize(
     model: keras.Layer,
-    experts: ExpertQuantization | str | None = "int8",
+    experts: WeightQuantization | str | None = "int8",
     others: str | None = None,
     calibration: Iterable | Callable | None = None,
     keep: Iterable[str] = (),
@@ -43,7 +43,7 @@ def quantize(
 
     Args:
         model: Built Keras layer or model; it is changed in place.
-        experts: `ExpertQuantization`, "int8" or "int4", see
+        experts: `WeightQuantization`, "int8" or "int4", see
             `StackedExperts.quantize`; None leaves experts as they are.
         others: "int8" or "int4", the mode of `keras.Model.quantize` for all
             other layers; None leaves them as they are.
@@ -67,12 +67,12 @@ def quantize(
     >>> from moe_keras import SparseMoE
     >>> layer = SparseMoE(num_experts=4, k=2, hidden_dim=8)
     >>> layer.build((None, 16))
-    >>> quantize(layer, ExpertQuantization(3, group_size=32)) is layer
+    >>> quantize(layer, WeightQuantization(3, group_size=32)) is layer
     True
     >>> layer.experts.quantization.bits
     3
     """
-    way = ExpertQuantization.of(experts)
+    way = WeightQuantization.of(experts)
     check_sizes(max_rows=max_rows)
     stacks, lists, rest = _parts(model, list(keep))
     if way is not None:

@@ -4,7 +4,10 @@ import contextlib
 
 import tensorflow as tf
 
-from moe_keras.experts.stacked import check_takes_local, check_weights_are_split
+from moe_keras.experts.in_parts import (
+    check_takes_local,
+    check_weights_are_split,
+)
 from moe_keras.parallel.mesh import layout_checks
 from moe_keras.parallel.mesh.mesh import Mesh
 from moe_keras.parallel.mesh.run import ExchangeDispatcher, VisitDispatcher

@@ -16,11 +16,11 @@ from keras.src.backend.common.symbolic_scope import (
 )
 
 from moe_keras.dispatch import combine, dispatch
-from moe_keras.experts.stacked import (
-    StackedExperts,
+from moe_keras.experts.in_parts import (
     check_takes_local,
     check_weights_are_split,
 )
+from moe_keras.experts.stacked import StackedExperts
 from moe_keras.parallel.exchange import (
     expert_of_rows,
     plan_devices,

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import small_hub
 
-from moe_keras.experts.packed import (
-    ExpertQuantization,
+from moe_keras.hub import FAMILIES, densify, quantize, sparsify
+from moe_keras.hub.sparsify import find_blocks
+from moe_keras.packed.rounding import (
+    WeightQuantization,
     round_kernel,
     values_of_codes,
 )
-from moe_keras.hub import FAMILIES, densify, quantize, sparsify
-from moe_keras.hub.sparsify import find_blocks
 
-THREE_BITS = ExpertQuantization(3, group_size=8)
+THREE_BITS = WeightQuantization(3, group_size=8)
 # Of Qwen3.5: a linear attention of keras-hub's own, which Keras cannot round.
 KEEP = {"qwen3_5_moe": ["linear_attn"]}
 
@@ -78,7 +78,7 @@ def test_greedy_generation_and_graphs_of_before():
     model = small_hub.compiled(small_hub.make("mixtral"))
     prompt = small_hub.batch("mixtral", lengths=(3, 2))
     model.generate(prompt, stop_token_ids=None)  # a graph of float kernels
-    quantize(model, ExpertQuantization(2))
+    quantize(model, WeightQuantization(2))
     generated = model.generate(prompt, stop_token_ids=None)["token_ids"]
     logits = np.asarray(
         model({**prompt, "token_ids": generated, "padding_mask": generated > 0})
@@ -93,7 +93,7 @@ def test_gptq_changes_the_blocks_outputs_less():
     for calibration in (None, [inputs]):
         model = small_hub.make("mixtral", num_layers=1)
         before = np.asarray(model(inputs))
-        quantize(model, ExpertQuantization(2, 8), calibration=calibration)
+        quantize(model, WeightQuantization(2, 8), calibration=calibration)
         errors.append(np.square(np.asarray(model(inputs)) - before).mean())
     assert errors[1] < errors[0]
 

@@ -12,8 +12,8 @@ from moe_keras import (
     SparseMoE,
     TopKGate,
 )
-from moe_keras.experts.packed import (
-    ExpertQuantization,
+from moe_keras.packed.rounding import (
+    WeightQuantization,
     round_kernel,
     values_of_codes,
 )
@@ -21,7 +21,7 @@ from moe_keras.quantization import quantize, sizes_of
 from moe_keras.quantization.gptq import gptq_kernel
 
 E, D, H = 4, 24, 16
-TWO_BITS = ExpertQuantization(2, group_size=8)
+TWO_BITS = WeightQuantization(2, group_size=8)
 
 
 def tokens(number=400, seed=0):
@@ -63,7 +63,7 @@ class TestGptq:
 
     @pytest.mark.parametrize("bits", [2, 3, 4])
     def test_products_change_less_than_by_the_nearest_numbers(self, bits):
-        way = ExpertQuantization(bits, group_size=8)
+        way = WeightQuantization(bits, group_size=8)
         kernel, x = np.random.default_rng(0).normal(size=(D, 5)), tokens()
         errors = [
             np.square(x @ (values_of_codes(rounded, way) - kernel)).mean()
@@ -137,7 +137,7 @@ def test_later_layers_are_calibrated_behind_rounded_ones():
     for calibration in (None, [x]):
         model = model_of(layer_of, layer_of)
         before = model(x)
-        quantize(model, ExpertQuantization(3, 8), calibration=calibration)
+        quantize(model, WeightQuantization(3, 8), calibration=calibration)
         errors.append(np.square(model(x) - before).mean())
     assert errors[1] < errors[0]
 
@@ -147,7 +147,7 @@ def test_experts_and_the_rest_in_bits_of_their_own():
         return model_of(lambda: keras.layers.Dense(D), layer_of)
 
     whole, model = make(), make()
-    quantize(model, ExpertQuantization(3, 32), others="int8")
+    quantize(model, WeightQuantization(3, 32), others="int8")
     assert model.layers[0].quantization_mode == "int8"
     assert model.layers[1].experts.quantization.bits == 3
     gate = model.layers[1].gate.gate_kernel

@@ -15,20 +15,21 @@ from moe_keras import (
     SparseMoE,
     TopKGate,
 )
-from moe_keras.experts import ExpertQuantization
-from moe_keras.experts.packed import PackedWeight, pack, unpack
+from moe_keras.experts import WeightQuantization
+from moe_keras.packed.packing import pack, unpack
+from moe_keras.packed.weight import PackedWeight
 from moe_keras.parallel import MeshLayout
 
 E, D, H = 4, 24, 16
 KINDS = {"plain": FeedForwardExperts, "gated": GatedFeedForwardExperts}
 WAYS = {
-    "int8": ExpertQuantization(8),
-    "int4": ExpertQuantization(4, 128),
-    "int4/8": ExpertQuantization(4, 8),
-    "int3/8": ExpertQuantization(3, 8),
-    "int3/7, symmetric": ExpertQuantization(3, 7, zero_points=False),
-    "int2/4": ExpertQuantization(2, 4),
-    "int2": ExpertQuantization(2),
+    "int8": WeightQuantization(8),
+    "int4": WeightQuantization(4, 128),
+    "int4/8": WeightQuantization(4, 8),
+    "int3/8": WeightQuantization(3, 8),
+    "int3/7, symmetric": WeightQuantization(3, 7, zero_points=False),
+    "int2/4": WeightQuantization(2, 4),
+    "int2": WeightQuantization(2),
 }
 each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
@@ -157,7 +158,7 @@ def test_block_size_of_a_config_of_keras_is_that_of_the_groups():
     model = model_of()
     config = keras.quantizers.Int4QuantizationConfig(block_size=8)
     model.quantize(config=config)
-    assert experts_of(model).quantization == ExpertQuantization(4, 8)
+    assert experts_of(model).quantization == WeightQuantization(4, 8)
 
 
 def test_hierarchical_routers_are_left_alone_too():
@@ -176,7 +177,7 @@ def test_an_expert_of_weights_1000_times_larger_costs_the_others_nothing():
         value = weight.numpy()
         weight.assign(value * np.array([1, 1000, 1, 1])[:, None, None])
     before = {n: w.numpy() for n, w in experts.expert_weights.items()}
-    experts.set_kernels(ExpertQuantization(4, 8))
+    experts.set_kernels(WeightQuantization(4, 8))
     for name, weight in experts.expert_weights.items():
         errors = np.abs(np.asarray(weight) - before[name]).max(axis=(1, 2))
         errors /= np.abs(before[name]).max(axis=(1, 2))
@@ -186,7 +187,7 @@ def test_an_expert_of_weights_1000_times_larger_costs_the_others_nothing():
 
 def test_kernels_of_zeros_and_of_tiny_weights():
     weight = PackedWeight(
-        keras.layers.Layer(), "kernel", (1, 8, 3), ExpertQuantization(4, 4)
+        keras.layers.Layer(), "kernel", (1, 8, 3), WeightQuantization(4, 4)
     )
     kernel = np.zeros((1, 8, 3), "float32")
     kernel[0, :, 1] = 1e-30
@@ -220,7 +221,7 @@ def test_default_experts_are_saved_with_their_bits(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(tokens()), model(tokens()))
-    assert loaded.layers[-1].experts.quantization == ExpertQuantization(8)
+    assert loaded.layers[-1].experts.quantization == WeightQuantization(8)
 
 
 def test_weights_of_before_are_rounded_while_they_are_loaded(tmp_path):
@@ -297,8 +298,8 @@ def test_what_cannot_be_quantized_is_refused():
         FeedForwardExperts(E, H, lora_rank=2, quantization="int8")
     for bits in (1, 5, True, "4"):
         with pytest.raises(ValueError, match="`bits` must be one of"):
-            ExpertQuantization(bits)
-    with pytest.raises(ValueError, match="quantization of experts must be"):
+            WeightQuantization(bits)
+    with pytest.raises(ValueError, match="quantization must be"):
         FeedForwardExperts(E, H, quantization="float8")
 
 

@@ -1,0 +1,1 @@
+"""Weights kept in few bits: rounding, packing, and layers that have them."""
