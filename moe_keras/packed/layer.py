@@ -89,8 +89,8 @@ class FewBits:
         """
         if not self.built:
             raise ValueError(
-                f"`quantize` needs the weights of {self.name}: build the layer, "
-                "or call its model, before."
+                f"`quantize` needs the weights of {self.name}: build the "
+                "layer, or call its model, before."
             )
         if self._quantization is not None:
             raise ValueError(
