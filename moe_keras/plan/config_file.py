@@ -66,21 +66,20 @@ def _from_sizes(name, values):
 
 
 def _from_trainer(name, values):
-    loop, model = values["loop"], values["model"]
+    loop, batches = values["loop"], values["batches"]
     training = Training(
         optimizer=loop.get("optimizer", "adam").removeprefix("lazy_"),
         average=loop["average_decay"] > 0,
         accumulate=loop["accumulate_steps"] > 1,
         precision=values["precision"],
     )
-    if "layers" in model:  # a translator has those of its two sides
-        return _language_model(name, values), training
-    tokens = values["batches"]["tokens_per_batch"]
-    return translator_from_config(name, model, tokens), training
+    if "layers" in values["model"]:  # a translator has those of its two sides
+        return _language_model(name, values, batches), training
+    tokens = batches["tokens_per_batch"]
+    return translator_from_config(name, values["model"], tokens), training
 
 
-def _language_model(name, values):
-    batches = values["batches"]
+def _language_model(name, values, batches):
     sampled = values["softmax"] == "sampled"
     return language_model_from_config(
         name,
