@@ -29,7 +29,7 @@ PRESETS = (
     "translation_multilingual",
 )
 OPTIMIZERS = ("adam", "factored_adam")
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def plan_parser() -> argparse.ArgumentParser:

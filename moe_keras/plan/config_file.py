@@ -4,6 +4,7 @@ import json
 import os
 
 from moe_keras.paths import local_path
+from moe_keras.plan.language_model import language_model_from_config
 from moe_keras.plan.memory import Training
 from moe_keras.plan.model import LayerCost, Model, MoE
 from moe_keras.plan.translator import translator_from_config
@@ -13,7 +14,7 @@ def read_model(path: str | os.PathLike) -> tuple[Model, Training]:
     """Reads the sizes of a model and how it is trained.
 
     Two kinds of files are known. The `config.json` of a model folder of
-    `trainers.nmt`, and one with the fields of `Model`:
+    `trainers.nmt` or `trainers.lm`, and one with the fields of `Model`:
 
         {"moe": [{"depth": 64, "hidden_dim": 256, "num_experts": 8, "k": 2}],
          "dense": {"parameters": 100000, "ops": 90000, "kept": 5000},
@@ -23,7 +24,9 @@ def read_model(path: str | os.PathLike) -> tuple[Model, Training]:
         path: str or path.
 
     Returns:
-        `(Model, Training)`.
+        `(Model, Training)`. A lazy optimizer keeps what the plain one keeps,
+        and is counted as that: the gradients of a step are then at most those
+        that are counted.
 
     Raises:
         ValueError: if the file cannot be read, or is neither.
@@ -64,11 +67,23 @@ def _from_sizes(name, values):
 
 def _from_trainer(name, values):
     loop, batches = values["loop"], values["batches"]
-    tokens = batches["tokens_per_batch"]
     training = Training(
-        optimizer=loop.get("optimizer", "adam"),
+        optimizer=loop.get("optimizer", "adam").removeprefix("lazy_"),
         average=loop["average_decay"] > 0,
         accumulate=loop["accumulate_steps"] > 1,
         precision=values["precision"],
     )
+    if "layers" in values["model"]:  # a translator has those of its two sides
+        return _language_model(name, values, batches), training
+    tokens = batches["tokens_per_batch"]
     return translator_from_config(name, values["model"], tokens), training
+
+
+def _language_model(name, values, batches):
+    sampled = values["softmax"] == "sampled"
+    return language_model_from_config(
+        name,
+        values["model"],
+        tokens=batches["rows"] * batches["time_steps"],
+        candidates=values["sampled_candidates"] if sampled else None,
+    )

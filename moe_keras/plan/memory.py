@@ -7,7 +7,7 @@ from moe_keras.plan.layouts import Layout
 from moe_keras.plan.model import Model
 
 OPTIMIZERS = ("adam", "factored_adam")
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _FLOAT = 4  # bytes of a weight, of its gradient and of what an optimizer keeps
 
 
@@ -22,7 +22,7 @@ class Training:
             `moe_keras.FactoredAdam`.
         average: bool. Whether a moving average of the weights is kept.
         accumulate: bool. Whether gradients of several batches are summed.
-        precision: `"float32"` or `"mixed_bfloat16"`.
+        precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
 
     Raises:
         ValueError: If a value is none of these.
