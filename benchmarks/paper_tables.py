@@ -133,9 +133,10 @@ def _config(arguments, preset, fields):
 def train_one(arguments, run, vocabulary, ids_per_word):
     """Trains a model, or takes up what there is of it; its row."""
     folder = pathlib.Path(arguments.folder) / run.folder
-    config = _config(
-        arguments, run.preset, [*run.fields, f"vocabulary_file={vocabulary}"]
-    )
+    fields = [*run.fields, f"vocabulary_file={vocabulary}"]
+    if not run.is_dense:
+        fields += arguments.set_mixtures
+    config = _config(arguments, run.preset, fields)
     ids = run.million_words * 1e6 * ids_per_word
     steps = max(1, round(ids / config.batches.tokens_per_batch))
     config = dataclasses.replace(
@@ -256,7 +257,13 @@ def main():
     parser.add_argument("--million_words", type=float, default=11.0)
     parser.add_argument("--models", nargs="*", help="names; all by default")
     parser.add_argument("--mixture", default="moe_256", help="that of table_6")
-    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--set", action="append", default=[], help="of all")
+    parser.add_argument(
+        "--set_mixtures",
+        action="append",
+        default=[],
+        help="of all but the dense ones, as shared_hidden_dim=512",
+    )
     arguments = parser.parse_args()
     runs = runs_of(arguments.table, arguments.mixture, arguments.million_words)
     names = [run.name for run in runs]
