@@ -219,8 +219,9 @@ def _paper_run(name, model, tokens):
 # that a few million words make enough steps; in so few tokens the load varies
 # by chance and by topic, which the losses may not punish as in the paper's
 # 300,000. Gates that tell tokens apart from the first step on, with little
-# noise, make up for the steps that the paper's has to find its way in
-# (docs/language_model.md).
+# noise, make up for the steps that the paper's has to find its way in. The rate
+# falls early: experts see few tokens of a batch, and gain little while it is
+# high (docs/language_model.md).
 _SMALL = {
     "vocab_size": 16_000,
     "depth": 128,
@@ -275,7 +276,8 @@ def _small_run(model):
             steps=10_000,
             learning_rate=3e-3,
             warmup_steps=200,
-            schedule="linear",
+            schedule="exponential",
+            final_rate=0.02,
             clip_norm=1.0,
             average_decay=0.998,
             evaluate_every=2000,
@@ -292,6 +294,8 @@ def _many_run(model):
     loop = dataclasses.replace(
         run.loop,
         steps=1000,
+        schedule="linear",
+        final_rate=0.0,
         optimizer="lazy_factored_adam",
         average_decay=0.0,
         save_every=1000,
