@@ -23,11 +23,11 @@ from moe_keras.packed.weight import PackedWeight
 from moe_keras.quantization.calibration import RoutedRows, runner
 from moe_keras.quantization.gptq import gptq_kernel
 from moe_keras.quantization.model import (
-    can_quantize,
     check_mode,
     check_reached,
     has_matrices,
     path_of,
+    quantize_others,
 )
 
 
@@ -91,8 +91,7 @@ def quantize(
             rounded = _calibrated(family, layer, block, way, run, max_rows)
         _pack(family, layer, way, rounded)
     if others is not None:
-        for layer in filter(can_quantize, rest):
-            layer.quantize(others)
+        quantize_others(rest, others)
     forget_graphs_of(model)
     return model
 
