@@ -100,7 +100,8 @@ def quantized_layers(model):
         if isinstance(layer, FewBits):
             way = layer.quantization
         else:
-            way = getattr(layer, "quantization_config", None)
+            config = getattr(layer, "quantization_config", None)
+            way = config or layer.quantization_mode
         if way is not None:
             found[str(number)] = keras.saving.serialize_keras_object(way)
     return found
@@ -119,5 +120,7 @@ def quantize_layers(model, quantization):
         way = keras.saving.deserialize_keras_object(config)
         if isinstance(way, WeightQuantization):
             layer.set_kernels(way)
+        elif isinstance(way, str):
+            layer.quantize(way)
         else:
             layer.quantize(way.mode, config=way)
