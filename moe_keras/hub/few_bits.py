@@ -89,10 +89,10 @@ class FewBitsPolicies(keras.dtype_policies.DTypePolicyMap):
 def load_quantized(load, *args, **kwargs):
     """Load a keras-hub model that was saved after `quantize`.
 
-    `.keras` files of all models, and presets of tasks: `Backbone.from_preset` of
-    keras-hub 0.32 forgets the dtype policies in a preset, and so these. The model is made whole, and its experts
-    are packed before the weights are read: while it is loaded it takes as much
-    memory as before it was quantized.
+    `.keras` files of all models, and presets of tasks: `Backbone.from_preset`
+    of keras-hub 0.32 forgets the dtype policies of a preset, and so these. The
+    model is made whole, and its experts are packed before the weights are read:
+    while it is loaded it takes as much memory as before it was quantized.
 
     Args:
         load: Function that loads, such as `keras.saving.load_model` or
