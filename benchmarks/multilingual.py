@@ -126,10 +126,20 @@ def measure(arguments, run):
 
     results = train_and_evaluate(config, path, log)
     if figures_path.exists():
-        return json.loads(figures_path.read_text("utf-8"))
+        found = json.loads(figures_path.read_text("utf-8"))
+    else:
+        found = _figures(run, path, results)
+        write_json(figures_path, found)
+    if arguments.zero_shot and run.kind != "mono" and "zero_shot" not in found:
+        found["zero_shot"] = zero_shot(arguments, path, log)
+        write_json(figures_path, found)
+    return found
+
+
+def _figures(run, path, results):
     folder = ModelFolder(path)
     config = folder.load_config()
-    found = {
+    return {
         "kind": run.kind,
         "steps": results["steps"],
         "minutes": results["training_minutes"],
@@ -138,10 +148,6 @@ def measure(arguments, run):
         "dev": dev_perplexities(folder, config),
         "test": by_direction(results, run.pair),
     }
-    if run.kind != "mono" and arguments.zero_shot:
-        found["zero_shot"] = zero_shot(arguments, path, log)
-    write_json(figures_path, found)
-    return found
 
 
 def by_direction(results, pair):

@@ -64,15 +64,16 @@ def count_sizes(config):
     if config.num_experts > 1:
         gate = GATES[config.gate].cost(gate_sizes(config))
         gate_ops, gate_parameters = gate.ops, gate.parameters
-    chosen = config.experts_per_token * expert
+    shared = 2 * config.depth * (config.shared_hidden_dim or 0)
+    chosen = config.experts_per_token * expert + shared
     table = config.vocab_size * config.depth
-    dense = lstms + mixtures * gate_parameters
+    dense = lstms + mixtures * (gate_parameters + shared)
     return Sizes(
         ops=lstms + mixtures * (chosen + gate_ops),
         parameters=dense + mixtures * config.num_experts * expert,
         tables=table if config.share_softmax else 2 * table,
         softmax_ops=table,
-        active=dense + mixtures * chosen,
+        active=lstms + mixtures * (gate_parameters + chosen),
     )
 
 

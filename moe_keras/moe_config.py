@@ -44,6 +44,7 @@ class MoEConfig:
     groups_per_token: int = 1  # groups that share a token's K experts
     expert_hidden_dim: int = 512  # hidden units of one expert
     expert_bias: bool = True  # biases in the experts (the paper counts none)
+    shared_hidden_dim: int | None = None  # of an expert that all tokens visit
     moe_activation: str = "sigmoid"  # on the MoE output (paper: sigmoid)
     importance_loss_weight: float = 0.01  # w_importance (equation 7)
     load_loss_weight: float = 0.01  # w_load (equation 11)
@@ -70,6 +71,12 @@ class MoEConfig:
                 "`moe_activation` must be the name of a Keras activation, "
                 f"such as 'sigmoid'. Received: {self.moe_activation!r}"
             ) from None
+        shared = self.shared_hidden_dim
+        if shared is not None and (type(shared) is not int or shared < 1):
+            raise ValueError(
+                "`shared_hidden_dim` must be None or a positive integer. "
+                f"Received: {shared!r}"
+            )
         factor = self.capacity_factor
         is_number = isinstance(factor, int | float) and factor is not True
         if factor is not None and not (is_number and factor > 0):
@@ -102,19 +109,26 @@ def make_moe(config, name, expert=None):
             "load_loss_weight": config.load_loss_weight,
         }
     if expert is None:
-        expert = FeedForwardExperts(
-            config.num_experts,
-            config.expert_hidden_dim,
-            use_bias=config.expert_bias,
-            name="experts",
+        expert = _feed_forward(
+            config, config.num_experts, config.expert_hidden_dim, "experts"
         )
+    shared = None
+    if config.shared_hidden_dim is not None:
+        shared = _feed_forward(config, 1, config.shared_hidden_dim, "expert")
     return SparseMoE(
         config.num_experts,
         gate=gate,
         expert=expert,
+        shared_expert=shared,
         **weights,
         capacity_factor=config.capacity_factor,
         name=name,
+    )
+
+
+def _feed_forward(config, num_experts, hidden_dim, name):
+    return FeedForwardExperts(
+        num_experts, hidden_dim, use_bias=config.expert_bias, name=name
     )
 
 
@@ -123,11 +137,12 @@ def dense_twin(config):
 
     The paper's MoE-1-Wide (appendix C): each MoE becomes one feed-forward
     layer that every token visits, as wide as the `K` experts of a token
-    together.
+    together, the shared one included.
 
     Args:
         config: `MoEConfig`.
     """
+    visited = config.experts_per_token * config.expert_hidden_dim
     return dataclasses.replace(
         config,
         num_experts=1,
@@ -136,6 +151,7 @@ def dense_twin(config):
         gate_options="",
         expert_groups=1,
         groups_per_token=1,
-        expert_hidden_dim=config.experts_per_token * config.expert_hidden_dim,
+        expert_hidden_dim=visited + (config.shared_hidden_dim or 0),
+        shared_hidden_dim=None,
         capacity_factor=None,
     )

@@ -70,6 +70,7 @@ def _moe_layers(config):
             groups=config["expert_groups"],
             groups_per_token=config["groups_per_token"],
             bias=config["expert_bias"],
+            shared_hidden_dim=config["shared_hidden_dim"] or 0,
             gate_bias=has_bias(config["gate"], config["gate_options"]),
         )
 

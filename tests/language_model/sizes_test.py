@@ -1,5 +1,7 @@
 """Counted sizes: the paper's tables 7 and 8, and built models."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,14 @@ def test_shared_softmax_is_counted_once():
 def test_fields_out_of_range_are_named(field, value):
     with pytest.raises(ValueError, match=field.split("_")[0]):
         LanguageModelConfig(**{field: value})
+
+
+def test_shared_expert_counts_for_every_token():
+    config = LanguageModelConfig(depth=8, num_experts=4, expert_hidden_dim=6)
+    shared = dataclasses.replace(config, shared_hidden_dim=5)
+    more = 2 * 8 * 5  # two kernels
+    plain, found = count_sizes(config), count_sizes(shared)
+    assert found.ops == plain.ops + more
+    assert found.parameters == plain.parameters + more
+    assert found.active == plain.active + more
+    assert count_sizes(dense_twin(shared)).ops == found.ops - 2 * 8 * 4

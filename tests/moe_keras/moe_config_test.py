@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 import pytest
 
 from language_model.config import LanguageModelConfig
@@ -22,6 +23,7 @@ KINDS = (MoEConfig, TranslatorConfig, LanguageModelConfig)
         ("load_loss_weight", float("nan"), "must not be negative"),
         ("moe_activation", "soft", "the name of a Keras activation"),
         ("capacity_factor", True, "None or a number above zero"),
+        ("shared_hidden_dim", 0, "None or a positive integer. Received: 0"),
         ("gate", "soft", "`gate` must be one of"),
     ],
 )
@@ -50,6 +52,24 @@ def test_layer_has_what_the_configuration_says():
     assert shapes == [(5, 3, 4), (5, 4, 3)]
 
 
+def test_every_token_visits_the_shared_expert():
+    config = MoEConfig(depth=3, num_experts=5, shared_hidden_dim=4)
+    layer = make_moe(config, "mixture")
+    x = keras.random.normal((6, 3), seed=1)
+    both = layer(x)
+    shared = layer.shared_expert
+    assert [tuple(w.shape) for w in shared.weights] == [
+        (1, 3, 4), (1, 4), (1, 4, 3), (1, 3)
+    ]  # fmt: skip
+    w_in, b_in, w_out, b_out = (w.numpy()[0] for w in shared.weights)
+    hidden = np.maximum(x.numpy() @ w_in + b_in, 0)
+    for weight in shared.weights:
+        weight.assign(keras.ops.zeros_like(weight))
+    np.testing.assert_allclose(
+        both - layer(x), hidden @ w_out + b_out, atol=1e-6
+    )
+
+
 def test_gate_that_balances_itself_gets_no_losses():
     with_losses = make_moe(MoEConfig(importance_loss_weight=0.5), "a")
     without = make_moe(MoEConfig(gate="top_k", importance_loss_weight=0.5), "b")
@@ -67,3 +87,16 @@ def test_twin_has_one_expert_as_wide_as_those_of_a_token(kind):
         twin, num_experts=8, experts_per_token=4, expert_hidden_dim=6
     )
     assert back == config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_twin_is_as_wide_as_shared_and_chosen_experts_together(kind):
+    config = kind(
+        num_experts=8,
+        experts_per_token=2,
+        expert_hidden_dim=6,
+        shared_hidden_dim=5,
+    )
+    twin = dense_twin(config)
+    assert twin.expert_hidden_dim == 2 * 6 + 5
+    assert twin.shared_hidden_dim is None

@@ -1,9 +1,12 @@
 """Starts a run from the weights of another one: fine-tuning, new domains.
 
 Weights, vocabulary, languages and sizes come from a model folder: that of a
-run, or of a mean of checkpoints. Optimizer, counters and the search for the
-best start fresh, and the run has its own corpora. Once it has begun, the run
-has a copy of everything it took, so that the other folder may move or go.
+run, or of a mean of checkpoints. From a model of several directions a run may
+learn some of them, or others between its languages; where it has one target
+language, it drops the token that tells it. Optimizer, counters and the search
+for the best start fresh, and the run has its own corpora. Once it has begun,
+the run has a copy of everything it took, so that the other folder may move or
+go.
 """
 
 import dataclasses
@@ -13,6 +16,7 @@ from trainers.engine.config.overrides import field_paths
 from trainers.engine.folder.files import FolderError
 from trainers.translator.fields import identity
 from trainers.translator.folder import ModelFolder
+from translation.text.directions import parse_directions
 
 # Fields that come with the weights.
 TAKEN = ("pair", "vocabulary_type", "normalization", "precision", "model")
@@ -57,20 +61,33 @@ def check_initial(config):
     """Refuses a model that a configuration cannot start from.
 
     Raises:
-        FolderError: if the languages differ, or there is no such model.
+        FolderError: if the model does not know the languages, or there is no
+            such model.
         ValueError: if the configuration names another vocabulary.
     """
     there = ModelFolder(config.init_from).load_config()
-    if there.pair != config.pair:
+    if not _are_known(parse_directions(config.pair), there.pair):
         raise FolderError(
-            f"The model in {config.init_from} translates {there.pair}; a run "
-            f"from its weights does too. Received: pair={config.pair}"
+            f"The model in {config.init_from} translates {there.pair}. A run "
+            "from its weights does too; that of several directions may learn "
+            "some of them, or others between the same source and target "
+            f"languages. Received: pair={config.pair}"
         )
     if config.tokenizer_model:
         raise ValueError(
             "A run that starts from another model has its vocabulary: leave "
             f"out `tokenizer_model`. Received: {config.tokenizer_model!r}"
         )
+
+
+def _are_known(directions, pair):
+    """Whether a model of `pair` knows the languages of the directions."""
+    there = parse_directions(pair)
+    if there.is_one:
+        return directions == there
+    return {*directions.sources} <= {*there.sources} and {
+        *directions.targets
+    } <= {*there.targets}
 
 
 def load_initial_weights(config, model):

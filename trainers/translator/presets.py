@@ -229,8 +229,10 @@ _MULTILINGUAL = dataclasses.replace(
 )
 
 # For some 20,000 pairs of each direction, and an hour on two cores. The dense
-# twin is small for twelve directions, and four of five LSTMs have
-# experts behind them.
+# twin is small for twelve directions, and four of five LSTMs have experts
+# behind them. What the directions share is learned at once by the expert that
+# all tokens visit; each of the others sees a thirty-second of the tokens
+# (docs/multilingual.md).
 _MULTILINGUAL_SMALL = NmtConfig(
     pair=_TWELVE,
     train="train.{pair}",
@@ -246,7 +248,10 @@ _MULTILINGUAL_SMALL = NmtConfig(
         depth=96,
         lstm_units=96,
         num_experts=32,
+        experts_per_token=1,
+        gate_options="kernel_initializer=glorot_uniform,initial_noise=0.1",
         expert_hidden_dim=256,
+        shared_hidden_dim=256,
         encoder_moe_after=(1, 2),
         decoder_moe_after=(1, 2),
         attention_units=96,

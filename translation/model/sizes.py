@@ -19,7 +19,7 @@ class Ops:
     """Multiply-adds of one timestep (one source and one target token)."""
 
     lstm: int  # gates and projections of all LSTM layers
-    experts: int  # the K experts that a token visits, in all MoE layers
+    experts: int  # those that a token visits, shared ones too, in all MoEs
     attention: int  # key and query products
     context: int  # the products of LSTMs and softmax with the context
     softmax: int
@@ -63,7 +63,7 @@ def count_ops(config):
     costs, model = dense_costs(vars(config)), _model(config)
     return Ops(
         lstm=costs["lstm"].ops,
-        experts=model.expert_ops,
+        experts=sum(x.expert_ops + x.shared_ops for x in model.moe),
         attention=costs["attention"].ops,
         context=costs["context"].ops,
         softmax=costs["vocabulary"].ops,

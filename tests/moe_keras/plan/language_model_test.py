@@ -42,6 +42,7 @@ def changed(**changes):
         {"layers": ("moe", "lstm", "moe"), "expert_bias": True},
         {"layers": ("lstm", "lstm")},
         {"gate": "hierarchical", "expert_groups": 2},
+        {"shared_hidden_dim": 7},
         {
             "num_experts": 1,
             "experts_per_token": 1,

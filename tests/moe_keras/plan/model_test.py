@@ -117,6 +117,7 @@ def test_translation_models_have_8_7_billion_parameters():
         {"gate": "batchwise", "encoder_moe_after": (1, 3)},
         {"gate": "top_k", "decoder_moe_after": ()},
         {"gate": "top_k", "gate_options": "use_bias=True"},
+        {"shared_hidden_dim": 7},
     ],
     ids=str,
 )
@@ -130,7 +131,8 @@ def test_model_folder_counts_as_the_translator_does(changes, tmp_path):
     ops = count_ops(config)
     assert model.parameters == count_parameters(config).total
     assert model.mirrored_ops + model.expert_ops == ops.total + ops.gates
-    assert model.expert_ops == ops.experts
+    shared = sum(layer.shared_ops for layer in model.moe)
+    assert model.expert_ops + shared == ops.experts
 
 
 def test_model_folder_tells_how_it_is_trained(tmp_path):

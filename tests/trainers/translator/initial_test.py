@@ -153,7 +153,7 @@ def test_run_goes_on_when_the_other_folder_is_gone(trained, place, tmp_path):
     [
         ("depth=16", r"model: depth \(there 8, now 16\). Leave out"),
         ("num_experts=4", r"num_experts \(there 2, now 4\)"),
-        ("pair=en-de", "translates en-fr; a run from its weights does too"),
+        ("pair=en-de", "translates en-fr. A run from its weights does"),
         ("vocab_size=999", "`vocab_size` must be that of .*tokenizer.model"),
         ("tokenizer_model=a.model", "leave out `tokenizer_model`. Received"),
     ],

@@ -65,6 +65,7 @@ SMALL = TranslatorConfig(
         {"attention": "additive"},
         {"attention": "dot"},
         {"expert_bias": False},
+        {"shared_hidden_dim": 7},
         {"encoder_moe_after": (1, 3), "decoder_moe_after": ()},
         {"gate": "hierarchical", "num_experts": 6, "expert_groups": 3},
         {"gate": "batchwise"},
