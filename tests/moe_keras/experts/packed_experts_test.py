@@ -317,7 +317,9 @@ def test_layouts_split_packed_kernels_by_experts(name, when, tmp_path):
         layer = SparseMoE(
             8,
             gate=TopKGate(8, k=2, balance_loss_weight=0.0, name="gate"),
-            expert=GatedFeedForwardExperts(8, H, use_bias=True, **kwargs),
+            expert=GatedFeedForwardExperts(
+                8, H, use_bias=True, name="experts", **kwargs
+            ),
             name="moe",
         )
         layer.build((None, D))

@@ -149,8 +149,9 @@ def test_files_and_presets_are_loaded_beside_other_models(family, tmp_path):
     with pytest.raises(ValueError, match="load it by `moe_keras.hub.load_q"):
         keras.saving.load_model(tmp_path / "few.keras")
     loaded = load_quantized(keras.saving.load_model, tmp_path / "few.keras")
-    loaded.save_to_preset(tmp_path / "preset")
-    again = load_quantized(type(model).from_preset, tmp_path / "preset")
+    folder = str(tmp_path / "preset")
+    loaded.save_to_preset(folder)
+    again = load_quantized(type(model).from_preset, folder)
     for each in (loaded, again):
         np.testing.assert_array_equal(each(inputs), expected)
         assert {"int4", None} == {
