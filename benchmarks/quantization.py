@@ -1,9 +1,10 @@
-"""Bytes, perplexity and speed of a language model whose experts have few bits.
+"""Bytes, perplexity and speed of a language model in few bits.
 
 python -m trainers.lm --model_dir=runs/lm
 python benchmarks/quantization.py --model_dir=runs/lm --json=quantization.json
 
-Each way of rounding starts from the trained model. Perplexities are of the
+Experts alone, and then all layers but the routers. Each way of rounding starts
+from the trained model. Perplexities are of the
 test set of the run; times are taken in turns with the model as it was trained.
 """
 
@@ -21,14 +22,24 @@ from trainers.language_model.evaluation import LineLikelihoods
 from trainers.language_model.folder import LmFolder
 from translation.text.special_ids import BOS_ID
 
+INT8, INT4 = WeightQuantization(8), WeightQuantization(4, 128)
+FOUR, THREE, TWO = (WeightQuantization(bits, 32) for bits in (4, 3, 2))
+
+# What experts are rounded to, all other layers, and whether by GPTQ.
 WAYS = {
-    "int8": (WeightQuantization(8), False),
-    "int4, groups of 128": (WeightQuantization(4, 128), False),
-    "int4, groups of 32": (WeightQuantization(4, 32), False),
-    "3 bits, groups of 32": (WeightQuantization(3, 32), False),
-    "3 bits, groups of 32, GPTQ": (WeightQuantization(3, 32), True),
-    "2 bits, groups of 32": (WeightQuantization(2, 32), False),
-    "2 bits, groups of 32, GPTQ": (WeightQuantization(2, 32), True),
+    "int8": (INT8, None, False),
+    "int4, groups of 128": (INT4, None, False),
+    "int4, groups of 32": (FOUR, None, False),
+    "3 bits, groups of 32": (THREE, None, False),
+    "3 bits, groups of 32, GPTQ": (THREE, None, True),
+    "2 bits, groups of 32": (TWO, None, False),
+    "2 bits, groups of 32, GPTQ": (TWO, None, True),
+    "int8, the rest too": (INT8, INT8, False),
+    "int4, groups of 128, the rest too": (INT4, INT4, False),
+    "int4, groups of 32, the rest too": (FOUR, FOUR, False),
+    "int4, groups of 128, the rest int8": (INT4, INT8, False),
+    "3 bits, groups of 32, GPTQ, the rest int8": (THREE, INT8, True),
+    "2 bits, groups of 32, GPTQ, the rest int8": (TWO, INT8, True),
 }
 
 
@@ -38,18 +49,21 @@ class Measured:
     Args:
         folder: `LmFolder`.
         config: `LmConfig` of the run.
-        way: `WeightQuantization`, or None.
+        way: `WeightQuantization` of the experts, or None.
+        others: `WeightQuantization` of all other layers, or None.
         calibration_lines: List of str, or None to round to the nearest.
     """
 
-    def __init__(self, folder, config, way=None, calibration_lines=None):
+    def __init__(
+        self, folder, config, way=None, others=None, calibration_lines=None
+    ):
         self.model, self.vocabulary = folder.load_model(config)
         self.options = config.batches
         if way is not None:
             calibration = None
             if calibration_lines is not None:
                 calibration = self._batches(calibration_lines)
-            quantize(self.model, way, calibration=calibration)
+            quantize(self.model, way, others, calibration)
         self.sizes = sizes_of(self.model)
         self._likelihoods = LineLikelihoods(
             self.model, self.vocabulary, self.options
@@ -93,8 +107,10 @@ def measure(folder, lines, rounds, calibration_tokens):
     perplexity = whole.perplexity(lines["test"])
     rows = [_row("as trained", whole, perplexity, whole, perplexity, 1.0)]
     texts = lines["train"][: calibration_tokens // 10]
-    for name, (way, is_calibrated) in WAYS.items():
-        few = Measured(folder, config, way, texts if is_calibrated else None)
+    for name, (way, others, is_calibrated) in WAYS.items():
+        few = Measured(
+            folder, config, way, others, texts if is_calibrated else None
+        )
         found = few.perplexity(lines["test"])
         times = interleaved_times(
             {

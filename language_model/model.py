@@ -11,6 +11,7 @@ from keras import ops
 from language_model.config import LanguageModelConfig
 from language_model.softmax import full_nll
 from moe_keras import ProjectedLSTM
+from moe_keras.quantization.keras_model import FewBitsModel
 from translation.model.embedding import SubwordEmbedding
 from translation.model.layers import moe_block
 from translation.model.residual import Residual
@@ -18,7 +19,7 @@ from translation.text.special_ids import PAD_ID
 
 
 @keras.saving.register_keras_serializable(package="language_model")
-class LanguageModel(keras.Model):
+class LanguageModel(FewBitsModel, keras.Model):
     """Embedding, LSTMs and mixtures of experts, softmax (appendix C).
 
     Every layer but the softmax has dropout on its output; every LSTM and MoE
@@ -27,6 +28,9 @@ class LanguageModel(keras.Model):
 
     Args:
         config: `LanguageModelConfig`, or its fields as a dict.
+        **kwargs: `quantization`, see
+            `moe_keras.quantization.keras_model.FewBitsModel`, and arguments of
+            every Keras model.
 
     Call arguments:
         ids: int32 tensor `(B, T)`, padded on the right with 0: at each place

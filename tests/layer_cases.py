@@ -445,6 +445,7 @@ CONFIG_CASES = [
             recurrent_initializer="he_uniform",
             projection_initializer="lecun_normal",
             compiled=False,
+            quantization=WeightQuantization(4, 32),
         ),
     ),
 ]

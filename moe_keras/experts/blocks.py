@@ -177,7 +177,7 @@ def _forward(blocks, rows, weights, inside, recompute):
             *(each.write(block, to_keep) for each in kept),
         )
 
-    width, depth = inside.widths(weights)
+    width, depth = inside.widths()
     lists = [blocks.empty_list(rows.dtype, depth)]
     if not recompute:
         lists.append(blocks.empty_list(rows.dtype, width))

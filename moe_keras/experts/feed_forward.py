@@ -17,10 +17,10 @@ from moe_keras.experts.batches import feed_forward_batches
 from moe_keras.experts.blocks import feed_forward_blocks
 from moe_keras.experts.few_rows import are_small, feed_forward_small
 from moe_keras.experts.initial_values import each_alone
+from moe_keras.experts.kernels import is_plain
 from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.experts.stacked import StackedExperts
 from moe_keras.gradients.custom_gradient import recomputed
-from moe_keras.packed.weight import PackedKernels
 from moe_keras.xla import is_compiled_by_xla
 
 
@@ -149,8 +149,8 @@ class FeedForwardExperts(StackedExperts):
     def call(self, inputs, counts=None, local=None, training=False):
         inputs = tf.cast(inputs, self.compute_dtype)  # of integers as well
         weights = [
-            self.read("kernel_in", local, packed=True),
-            self.read("kernel_out", local, packed=True),
+            self.read("kernel_in", local, factored=True),
+            self.read("kernel_out", local, factored=True),
         ]
         if self.use_bias:
             # As they are: their gradients are summed in their own precision.
@@ -228,8 +228,7 @@ def feed_forward(
         inputs: Tensor `(E, C, D)`, or `(S, D)` with `counts`.
         counts: int32 tensor `(E,)` or None.
         weights: List of `kernel_in`, `kernel_out` and, where there are any,
-            their biases, as for `feed_forward_segments`. Kernels may be
-            `PackedKernels`.
+            their biases, as for `feed_forward_segments`.
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass.
         training: bool.
@@ -248,9 +247,9 @@ def feed_forward(
     >>> float(y[0, 0, 0])  # 3 hidden units of (1 + 1)^2
     12.0
     """
-    is_packed = any(isinstance(each, PackedKernels) for each in weights)
-    if inputs.shape.rank == 3 and is_packed:
-        # As segments of C rows, so that one expert at a time is unpacked.
+    if inputs.shape.rank == 3 and not is_plain(weights):
+        # As segments of C rows: no kernels are unpacked, or added to their
+        # pairs, for all experts at once.
         num_experts, capacity, _ = tf.unstack(tf.shape(inputs))
         outputs = feed_forward(
             tf.reshape(inputs, [-1, inputs.shape[-1]]),
@@ -269,7 +268,7 @@ def feed_forward(
         arguments = (inputs, counts, weights, activation, recompute)
         if is_compiled_by_xla():  # XLA needs static shapes
             return feed_forward_blocks(*arguments)
-        if sparse_gradients and are_small(weights):
+        if sparse_gradients and is_plain(weights) and are_small(weights):
             return feed_forward_small(*arguments)
         return feed_forward_segments(*arguments, sparse_gradients)
 

@@ -163,8 +163,8 @@ class GatedFeedForwardExperts(StackedExperts):
 
     def call(self, inputs, counts=None, local=None, training=False):
         weights = [
-            self.read("kernel_in", local, packed=True),
-            self.read("kernel_out", local, packed=True),
+            self.read("kernel_in", local, factored=True),
+            self.read("kernel_out", local, factored=True),
         ]
         if self.use_bias:
             # As they are: their gradients are summed in their own precision.

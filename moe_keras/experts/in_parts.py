@@ -35,7 +35,7 @@ def check_weights_are_split(experts):
         return
     split = {
         id(variable)
-        for weight in experts.expert_weights.values()
+        for weight in experts.placed_weights.values()
         for variable in getattr(weight, "variables", [weight])
     }
     others = [w.path for w in experts.weights if id(w) not in split]
@@ -61,7 +61,7 @@ def run_in_parts(experts, run):
         ValueError: If experts with split weights read a variable of their
             own: it is that of other experts, or on another device.
     """
-    weights = getattr(experts, "expert_weights", {}).values()
+    weights = getattr(experts, "placed_weights", {}).values()
     if not any(isinstance(weight, SplitWeight) for weight in weights):
         return run()
     with tf.GradientTape() as tape:

@@ -152,6 +152,11 @@ class LowRankExperts:
             return " It has low-rank pairs: call `enable_lora(rank)` before."
         return super().about_file(found)
 
+    def is_frozen(self, name):
+        """Whether the variables of a weight cannot train."""
+        variables = _variables_of(self.expert_weights[name])
+        return not any(variable.trainable for variable in variables)
+
     @property
     def pair_names(self):
         """Names of the weights of all pairs, whether there are any or not."""

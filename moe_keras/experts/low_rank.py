@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras.checks import check_above_0, check_sizes
+from moe_keras.experts.kernels import LowRankKernels
 
 
 class LowRankPairs:
@@ -75,6 +76,10 @@ class LowRankPairs:
     def added(self, kernel, a, b):
         """The kernel with its pair, as tensors of one dtype."""
         return kernel + tf.cast(self.scale, kernel.dtype) * tf.matmul(a, b)
+
+    def beside(self, kernel, a, b):
+        """The kernel and its pair, not added: the kernel has no gradient."""
+        return LowRankKernels(kernel, a, b, self.scale)
 
 
 def names_of_pair(name):

@@ -17,13 +17,14 @@ S: rows of all experts    B: rows of one    D: depth    H: hidden size
 E: experts
 """
 
+import itertools
+
 import tensorflow as tf
 
+from moe_keras.experts.kernels import kernel_of, weight_of
 from moe_keras.gradients.bias import bias_gradient
 from moe_keras.gradients.custom_gradient import custom_gradient
 from moe_keras.gradients.slices import ExpertSlices
-from moe_keras.packed.weight import PackedKernels
-from moe_keras.xla import is_compiled_by_xla
 
 # Iterations do not depend on each other, so several run at once. There are
 # more of them than cores, because experts have unlike numbers of rows.
@@ -48,7 +49,8 @@ def feed_forward_segments(
         weights: List of tensors `kernel_in (E, D, H)`, `kernel_out (E, H,
             D')` and, with biases, `bias_in (E, H)` and `bias_out (E, D')`.
             `kernel_in` may be a tuple of kernels, whose products are put side
-            by side.
+            by side. Kernels may be packed or have low-rank pairs, see
+            `kernel_of`.
         activation: `Activation`.
         recompute: bool. Compute the hidden layer again in the backward pass
             instead of keeping it.
@@ -197,7 +199,7 @@ def _forward(segments, rows, weights, inside, recompute):
 
     # As wide as the hidden layer before the activation: an activation that
     # changes the width has no `backward`, so that its input is kept.
-    width, depth = inside.widths(weights)
+    width, depth = inside.widths()
     outputs, kept = segments.for_each(
         run_expert,
         segments.empty_list(rows, depth),
@@ -311,51 +313,24 @@ class _WeightGradients:
         ]
 
 
-def weight_of(expert, weights):
-    """One expert's slice of a stacked weight.
-
-    XLA tries to find the place of a slice while it compiles, and dies of some
-    that it cannot find; a gather it leaves alone. Elsewhere the slice is the
-    weight itself, where a gather would copy it.
-
-    Args:
-        expert: Scalar int32 tensor.
-        weights: Tensor `(E, ...)`, or `PackedKernels`.
-
-    Returns:
-        Tensor `(...)`.
-
-    Example:
-
-    >>> weight_of(1, tf.constant([[1.0, 2.0], [3.0, 4.0]])).numpy().tolist()
-    [3.0, 4.0]
-    """
-    if isinstance(weights, PackedKernels):
-        return weights.of_expert(expert)
-    if is_compiled_by_xla():
-        return tf.gather(weights, expert)
-    return weights[expert]
-
-
 class Inside:
     """The mathematics of one expert, forward and backward, on its own rows.
 
-    Make it by `Inside.of`. Its methods take the flat list of weights which
-    that returns. `PackedKernels` are not among them: they have no gradient,
-    and one expert's at a time are unpacked.
+    Make it by `Inside.of`. Its methods take the flat list of weights with
+    gradients which that returns.
 
     Example:
 
     >>> kernels = [tf.ones((1, 2, 3)), tf.ones((1, 3, 4))]
     >>> inside, weights = Inside.of(kernels, activation=None)
-    >>> inside.widths(weights)
+    >>> inside.widths()
     (3, 4)
     """
 
-    def __init__(self, num_kernels_in, activation, packed=()):
-        self.num_kernels_in = num_kernels_in
+    def __init__(self, kernels_in, kernel_out, activation):
+        self.kernels_in = kernels_in
+        self.kernel_out = kernel_out
         self.activation = activation
-        self.packed = dict(packed)  # by their place among all weights
 
     @classmethod
     def of(cls, weights, activation):
@@ -363,50 +338,47 @@ class Inside:
 
         Args:
             weights: List of `kernel_in`, or a tuple of several, `kernel_out`
-                and perhaps their biases.
+                and perhaps their biases. Kernels as `kernel_of` takes them.
             activation: `Activation`.
 
         Returns:
             An `Inside`, and the weights with a gradient as a flat list.
         """
-        kernels_in, *others = weights
+        kernels_in, kernel_out, *biases = weights
         if not isinstance(kernels_in, tuple | list):
             kernels_in = (kernels_in,)
-        packed, tensors = {}, []
-        for place, weight in enumerate([*kernels_in, *others]):
-            if isinstance(weight, PackedKernels):
-                packed[place] = weight
-            else:
-                tensors.append(weight)
-        return cls(len(kernels_in), activation, packed), tensors
+        kernels, tensors = zip(
+            *map(kernel_of, (*kernels_in, kernel_out)), strict=True
+        )
+        inside = cls(kernels[:-1], kernels[-1], activation)
+        return inside, [*itertools.chain(*tensors), *biases]
 
-    def widths(self, weights):
+    def widths(self):
         """The width of the layer before its activation, and of the outputs."""
-        kernels_in, kernel_out, *_ = self.parts(weights)
-        width = sum(kernel.shape[-1] for kernel in kernels_in)
-        return width, kernel_out.shape[-1]
+        width = sum(kernel.width for kernel in self.kernels_in)
+        return width, self.kernel_out.width
 
     def parts(self, weights):
-        """Splits the weights: kernels in, kernel out, bias in, bias out."""
-        weights = list(weights)
-        for place, kernels in sorted(self.packed.items()):
-            weights.insert(place, kernels)
-        kernels_in = weights[: self.num_kernels_in]
-        kernel_out, *biases = weights[self.num_kernels_in :]
-        return kernels_in, kernel_out, *(biases or (None, None))
+        """Splits the weights: of kernels in, of kernel out, two biases."""
+        left = iter(weights)
+        own = [
+            list(itertools.islice(left, kernel.num_weights))
+            for kernel in (*self.kernels_in, self.kernel_out)
+        ]
+        return own[:-1], own[-1], *(tuple(left) or (None, None))
 
     def hidden(self, inputs_BD, expert, weights):
         """The hidden layer before its activation."""
-        kernels_in, _, bias_in, _ = self.parts(weights)
+        weights_in, _, bias_in, _ = self.parts(weights)
         products = [
-            tf.matmul(inputs_BD, weight_of(expert, kernel))
-            for kernel in kernels_in
+            kernel.product(inputs_BD, expert, own)
+            for kernel, own in zip(self.kernels_in, weights_in, strict=True)
         ]
         return _add(_side_by_side(products), bias_in, expert)
 
     def outputs(self, hidden_BH, expert, weights):
-        _, kernel_out, _, bias_out = self.parts(weights)
-        product_BD = tf.matmul(hidden_BH, weight_of(expert, kernel_out))
+        _, weights_out, _, bias_out = self.parts(weights)
+        product_BD = self.kernel_out.product(hidden_BH, expert, weights_out)
         return _add(product_BD, bias_out, expert)
 
     def gradients(self, inputs_BD, replayed, d_outputs_BD, expert, weights):
@@ -414,42 +386,34 @@ class Inside:
 
         `replayed` is what `Activation.replay` gives.
         """
-        kernels_in, kernel_out, *biases = self.parts(weights)
+        weights_in, weights_out, *biases = self.parts(weights)
         hidden_BH, back = replayed
-        d_hidden_BH = back(
-            tf.matmul(
-                d_outputs_BD, weight_of(expert, kernel_out), transpose_b=True
-            )
+        d_after_BH, d_weights_out = self.kernel_out.gradients(
+            hidden_BH, d_outputs_BD, expert, weights_out
         )
+        d_hidden_BH = back(d_after_BH)
         d_products = [d_hidden_BH]
-        if len(kernels_in) > 1:
-            widths = [kernel.shape[-1] for kernel in kernels_in]
+        if len(self.kernels_in) > 1:
+            widths = [kernel.width for kernel in self.kernels_in]
             d_products = tf.split(d_hidden_BH, widths, axis=-1)
-        d_inputs_BD = tf.add_n(
-            [
-                tf.matmul(
-                    d_product, weight_of(expert, kernel), transpose_b=True
+        d_inputs, d_weights_in = zip(
+            *(
+                kernel.gradients(inputs_BD, d_product, expert, own)
+                for kernel, own, d_product in zip(
+                    self.kernels_in, weights_in, d_products, strict=True
                 )
-                for d_product, kernel in zip(
-                    d_products, kernels_in, strict=True
-                )
-            ]
+            ),
+            strict=True,
         )
-        pairs = [(inputs_BD, d_product) for d_product in d_products]
-        pairs.append((hidden_BH, d_outputs_BD))
-        d_weights = [
-            tf.matmul(rows, d_product, transpose_a=True)
-            for place, (rows, d_product) in enumerate(pairs)
-            if place not in self.packed
-        ]
-        d_weights += [
+        d_biases = [
             bias_gradient(d_rows, bias.dtype)
             for d_rows, bias in zip(
                 (d_hidden_BH, d_outputs_BD), biases, strict=True
             )
             if bias is not None
         ]
-        return d_inputs_BD, d_weights
+        d_weights = [*itertools.chain(*d_weights_in), *d_weights_out, *d_biases]
+        return tf.add_n(d_inputs), d_weights
 
 
 def _add(rows, bias, expert):

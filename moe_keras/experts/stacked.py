@@ -13,7 +13,7 @@ from moe_keras.experts.regularizers import of_each
 from moe_keras.gradients.slices import SparseGradients
 from moe_keras.packed.layer import FewBits
 from moe_keras.packed.weight import PackedWeight
-from moe_keras.placement.placement import Placement, current_placement
+from moe_keras.placement.placement import current_placement
 from moe_keras.placement.split_weight import SplitWeight, whole_tensor
 
 
@@ -142,23 +142,35 @@ class StackedExperts(
         return weight
 
     def make_packed(self, name, shape):
-        if type(self._placement) is not Placement:
-            raise ValueError(
-                f"Kernels of few bits are not split over devices: {self.name} "
-                "is built under a layout or on replicas that share out the "
-                f"experts. Received: quantization={self.quantization}"
-            )
-        return PackedWeight(self, name, shape, self.quantization)
+        self._check_hidden_is_whole()
+        return PackedWeight(
+            self, name, shape, self.quantization, self._add_part
+        )
 
     def check_can_be_packed(self):
-        for kernel in self.float_kernels().values():
-            if isinstance(kernel, SplitWeight):
-                raise ValueError(
-                    f"{kernel.path} is split over devices, and is not "
-                    "quantized there: save the model, load it on one device, "
-                    "and quantize it there."
-                )
+        self._check_hidden_is_whole()
         super().check_can_be_packed()
+
+    def _check_hidden_is_whole(self):
+        if self._placement is not None and self._placement.splits_hidden:
+            raise ValueError(
+                "Kernels of few bits are not split over their hidden size, as "
+                "groups of rows would be cut: take a layout without a rule "
+                f"for `hidden`. Received: {self.name}, built under "
+                f"{self._placement}"
+            )
+
+    def _add_part(self, name, shape, dtype):
+        dims = dict(zip(("experts", "rows", "columns"), shape, strict=True))
+        return self._placement.add_weight(
+            self,
+            name,
+            _draw_zeros,
+            dims,
+            dtype=dtype,
+            trainable=False,
+            autocast=False,
+        )
 
     def float_kernels(self):
         weights = self.expert_weights
@@ -182,7 +194,18 @@ class StackedExperts(
         """
         return dict(self._expert_weights)
 
-    def read(self, name, local, once=False, cast=True, packed=False):
+    @property
+    def placed_weights(self):
+        """dict of what the placement has made, by name.
+
+        As `expert_weights`, but with the parts of a `PackedWeight` apart.
+        """
+        placed = {}
+        for name, weight in self._expert_weights:
+            placed.update(getattr(weight, "named_parts", {name: weight}))
+        return placed
+
+    def read(self, name, local, once=False, cast=True, factored=False):
         """Take the tensor of a weight.
 
         Args:
@@ -191,26 +214,29 @@ class StackedExperts(
             once: bool. Whether it is added after the sum over hidden units,
                 as an output bias: see `LocalExperts.only_once`.
             cast: bool. Whether to cast it to the dtype of the computation.
-            packed: bool. Whether kernels of few bits may stay as they are;
-                otherwise those of all experts are unpacked.
+            factored: bool. Whether kernels of few bits, or with low-rank
+                pairs, may stay as they are; otherwise those of all experts
+                are unpacked, or added to their pairs.
 
         Returns:
-            Tensor, for the experts of `local`; `PackedKernels` with `packed`
-            and kernels of few bits.
+            Tensor, for the experts of `local`; with `factored` `PackedKernels`
+            for kernels of few bits, and `LowRankKernels` for kernels that are
+            frozen beside their pairs, which then get no gradient.
         """
-        weights = self.expert_weights if local is None else local.weights
-
-        if isinstance(weights[name], PackedWeight):
+        weight = self.expert_weights[name]
+        if isinstance(weight, PackedWeight):
             dtype = self.compute_dtype if cast else self.variable_dtype
-            kernels = weights[name].tensors(dtype)
-            return kernels if packed else kernels.whole()
-
-        def take(name):
-            return whole_tensor(weights[name])
-
-        tensor = take(name)
+            kernels = weight.tensors(dtype, local and local.weights)
+            return kernels if factored else kernels.whole()
+        weights = self.expert_weights if local is None else local.weights
+        tensor = whole_tensor(weights[name])
         if self._pairs is not None and names_of_pair(name)[0] in weights:
-            tensor = self._pairs.added(tensor, *map(take, names_of_pair(name)))
+            a, b = (whole_tensor(weights[n]) for n in names_of_pair(name))
+            if factored and self.is_frozen(name):
+                return self._pairs.beside(
+                    *(tf.cast(x, self.compute_dtype) for x in (tensor, a, b))
+                )
+            tensor = self._pairs.added(tensor, a, b)
         if once and local is not None:
             tensor = local.only_once(tensor)
         return tf.cast(tensor, self.compute_dtype) if cast else tensor
@@ -220,3 +246,7 @@ class StackedExperts(
             **super().get_config(),
             "sparse_gradients": self.sparse_gradients,
         }
+
+
+def _draw_zeros(expert, shape, dtype):
+    return tf.zeros(shape, dtype)

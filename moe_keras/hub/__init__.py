@@ -3,7 +3,8 @@
 Nothing else in `moe_keras` imports this package, which needs keras-hub.
 """
 
+from moe_keras.hub.few_bits import load_quantized
 from moe_keras.hub.quantize import quantize
 from moe_keras.hub.sparsify import FAMILIES, densify, sparsify
 
-__all__ = ["FAMILIES", "densify", "quantize", "sparsify"]
+__all__ = ["FAMILIES", "densify", "load_quantized", "quantize", "sparsify"]

@@ -9,10 +9,8 @@ import tensorflow as tf
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
 from moe_keras.experts.activation import Activation
 from moe_keras.experts.blocks import feed_forward_blocks
-from moe_keras.experts.segments import (
-    feed_forward_segments,
-    weight_of,
-)
+from moe_keras.experts.kernels import weight_of
+from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.hub.padding import padding_of_prompt
 from moe_keras.xla import is_compiled_by_xla
 

@@ -17,17 +17,18 @@ import numpy as np
 from moe_keras.checks import check_sizes
 from moe_keras.dispatch import dispatch, plan_dispatch
 from moe_keras.hub.experts import ChosenExperts
+from moe_keras.hub.few_bits import replace_kernels, tell_policies
 from moe_keras.hub.sparsify import find_blocks, forget_graphs_of, sparsify
 from moe_keras.packed.rounding import WeightQuantization, values_of_codes
 from moe_keras.packed.weight import PackedWeight
 from moe_keras.quantization.calibration import RoutedRows, runner
 from moe_keras.quantization.gptq import gptq_kernel
 from moe_keras.quantization.model import (
-    can_quantize,
     check_mode,
     check_reached,
     has_matrices,
     path_of,
+    quantize_others,
 )
 
 
@@ -45,10 +46,9 @@ def quantize(
     `densify` has no kernels to go back to. Routers and gates of shared experts
     stay as they are.
 
-    `save_weights` and `load_weights` work between models that are quantized
-    alike: to load, make the model, quantize it with the same arguments, and
-    load the weights. A `.keras` file or a preset knows nothing of packed
-    kernels, and cannot be loaded.
+    `.keras` files and presets are saved as ever, and loaded by
+    `load_quantized`. `save_weights` and `load_weights` work between models
+    that are quantized alike.
 
     Args:
         model, experts, others, calibration, keep, max_rows: As for
@@ -91,8 +91,9 @@ def quantize(
             rounded = _calibrated(family, layer, block, way, run, max_rows)
         _pack(family, layer, way, rounded)
     if others is not None:
-        for layer in filter(can_quantize, rest):
-            layer.quantize(others)
+        quantize_others(rest, others)
+    if way is not None:
+        tell_policies(model)
     forget_graphs_of(model)
     return model
 
@@ -131,17 +132,11 @@ def _check_can_be_packed(family, layer):
 
 def _pack(family, layer, way, rounded):
     bank = family.bank(layer)
-    bank._tracker.unlock()
-    for name in family.kernels:
-        old = getattr(bank, name)
-        new = PackedWeight(bank, old.name, old.shape, way)
+    for name, old in replace_kernels(bank, family.kernels, way).items():
         if name in rounded:
-            new.assign_rounded(rounded[name])
+            getattr(bank, name).assign_rounded(rounded[name])
         else:
-            new.assign(_array(old))
-        bank._untrack_variable(old)
-        setattr(bank, name, new)
-    bank._tracker.lock()
+            getattr(bank, name).assign(_array(old))
 
 
 class _RecordingExperts(ChosenExperts):

@@ -75,7 +75,8 @@ class FewBits:
                 new.assign(old.numpy())
             else:
                 new.assign_rounded(rounded[name])
-            self._untrack_variable(old)
+            for variable in getattr(old, "variables", (old,)):
+                self._untrack_variable(variable)
             self._replace(name, old, new)
         if was_locked:
             self._tracker.lock()

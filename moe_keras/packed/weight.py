@@ -5,6 +5,7 @@ P: bytes of a packed column
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from moe_keras.packed.packing import pack, unpack
 from moe_keras.packed.rounding import WeightQuantization, round_kernel
+from moe_keras.placement.split_weight import whole_tensor
 from moe_keras.xla import is_compiled_by_xla
 
 
@@ -89,6 +91,8 @@ class PackedWeight:
         name: str.
         shape: tuple `(E, D, H)`.
         quantization: `WeightQuantization`.
+        add: Function `(name, shape, dtype) -> variable` that makes them, or
+            `SplitWeight`s; None for `layer.add_weight`.
 
     Example:
 
@@ -100,21 +104,14 @@ class PackedWeight:
     (1.0, (2, 4, 3))
     """
 
-    def __init__(self, layer, name, shape, quantization):
+    def __init__(self, layer, name, shape, quantization, add=None):
         self.name = name
         self.shape = tuple(shape)
         self.quantization = quantization
         self.zero = None
+        add = add or functools.partial(_add_whole, layer)
         for kind, (size, dtype) in quantization.shapes(*self.shape).items():
-            variable = layer.add_weight(
-                name=f"{name}_{kind}",
-                shape=size,
-                dtype=dtype,
-                initializer="zeros",
-                trainable=False,
-                autocast=False,
-            )
-            setattr(self, kind, variable)
+            setattr(self, kind, add(f"{name}_{kind}", size, dtype))
 
     @property
     def parts(self):
@@ -126,14 +123,31 @@ class PackedWeight:
     def variables(self):
         return tuple(self.parts.values())
 
-    def tensors(self, dtype):
-        """The `PackedKernels` of its values."""
+    @property
+    def named_parts(self):
+        """dict of its parts by their names among the weights of a layer."""
+        return {f"{self.name}_{kind}": v for kind, v in self.parts.items()}
+
+    def tensors(self, dtype, parts=None):
+        """The `PackedKernels` of its values.
+
+        Args:
+            dtype: Dtype of the kernels that come out.
+            parts: dict of tensors by the names of `named_parts`, of some of
+                the experts; None for its own values, of all.
+        """
+        if parts is None:
+            parts = {n: whole_tensor(v) for n, v in self.named_parts.items()}
+        codes, scale, zero = (
+            parts.get(f"{self.name}_{kind}")
+            for kind in ("codes", "scale", "zero")
+        )
         return PackedKernels(
-            tf.convert_to_tensor(self.codes),
-            tf.convert_to_tensor(self.scale),
-            None if self.zero is None else tf.convert_to_tensor(self.zero),
+            codes,
+            scale,
+            zero,
             self.quantization,
-            self.shape,
+            (codes.shape[0], *self.shape[1:]),
             tf.as_dtype(dtype),
         )
 
@@ -172,6 +186,17 @@ class PackedWeight:
     def __array__(self, dtype=None, copy=None):
         del copy  # it always is one
         return np.asarray(self.numpy(), dtype)
+
+
+def _add_whole(layer, name, shape, dtype):
+    return layer.add_weight(
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        initializer="zeros",
+        trainable=False,
+        autocast=False,
+    )
 
 
 class PackedMatrix:

@@ -35,6 +35,7 @@ class Placement:
     """
 
     supports_jit = True  # whether XLA can compile the dispatcher
+    splits_hidden = False  # whether experts have parts of their hidden size
 
     @contextlib.contextmanager
     def scope(self):
@@ -45,7 +46,7 @@ class Placement:
         finally:
             _PLACEMENT.reset(token)
 
-    def add_weight(self, layer, name, draw, dims, side_by_side=1):
+    def add_weight(self, layer, name, draw, dims, side_by_side=1, **kwargs):
         """Make a weight of experts.
 
         Args:
@@ -58,6 +59,8 @@ class Placement:
                 experts, over which their second product sums.
             side_by_side: int. Number of kernels side by side in the last
                 dimension; where it is split, each of them is.
+            **kwargs: Further arguments of `keras.Layer.add_weight`, such as
+                `dtype` and `trainable`.
 
         Returns:
             A Keras variable, or a `SplitWeight`.
@@ -67,7 +70,8 @@ class Placement:
             name=name,
             shape=tuple(dims.values()),
             initializer=functools.partial(draw_all, draw),
-            autocast=False,  # layers cast them, except biases
+            # Layers cast them, except biases.
+            **{"autocast": False, **kwargs},
         )
 
     def expert_scope(self, expert, num_experts):

@@ -14,6 +14,7 @@ from moe_keras.experts.shared_expert import SharedExpert
 from moe_keras.experts.stacked import StackedExperts
 from moe_keras.gating.router import Router
 from moe_keras.monitoring.layers import observed_layers
+from moe_keras.packed.layer import FewBits
 from moe_keras.packed.rounding import WeightQuantization
 from moe_keras.quantization.calibration import runner, watched_rows
 from moe_keras.quantization.experts import rounded_for
@@ -24,7 +25,7 @@ _GRAPHS = ("train_function", "test_function", "predict_function")
 def quantize(
     model: keras.Layer,
     experts: WeightQuantization | str | None = "int8",
-    others: str | None = None,
+    others: WeightQuantization | str | None = None,
     calibration: Iterable | Callable | None = None,
     keep: Iterable[str] = (),
     max_rows: int = 4096,
@@ -46,7 +47,8 @@ def quantize(
         experts: `WeightQuantization`, "int8" or "int4", see
             `StackedExperts.quantize`; None leaves experts as they are.
         others: "int8" or "int4", the mode of `keras.Model.quantize` for all
-            other layers; None leaves them as they are.
+            other layers; a `WeightQuantization` for layers of this package
+            alone; None leaves them as they are.
         calibration: Iterable of inputs of the model, or a function without
             arguments that calls it, outside of a graph.
         keep: Regular expressions, found in the paths of layers that are to
@@ -84,6 +86,9 @@ def quantize(
     if others is not None:
         check_mode(others)
         check_reached(rest, others)
+        for layer in rest:
+            if isinstance(layer, FewBits):
+                layer.check_can_be_packed()
     if way is not None and calibration is not None:
         _calibrate(model, stacks, way, runner(model, calibration), max_rows)
     elif way is not None:
@@ -93,8 +98,7 @@ def quantize(
         for layer in lists:
             layer.quantize(experts)
     if others is not None:
-        for layer in filter(can_quantize, rest):
-            layer.quantize(others)
+        quantize_others(rest, others)
     forget_graphs(model)
     return model
 
@@ -142,10 +146,22 @@ def has_matrices(layer):
     return any(len(weight.shape) >= 2 for weight in layer._trainable_variables)
 
 
-def can_quantize(layer):
-    """Whether `keras.Model.quantize` would reach a layer."""
+def can_quantize(layer, mode="int8"):
+    """Whether a mode of `keras.Model.quantize`, or `FewBits`, reaches it."""
+    if isinstance(layer, FewBits):
+        return True
     is_leaf = len(list(layer._flatten_layers())) == 1
-    return is_leaf and type(layer).quantize is not keras.Layer.quantize
+    has_method = type(layer).quantize is not keras.Layer.quantize
+    return isinstance(mode, str) and is_leaf and has_method
+
+
+def quantize_others(layers, mode):
+    """Quantize layers without experts, which `check_reached` has checked."""
+    for layer in layers:
+        if isinstance(layer, FewBits):
+            layer.set_kernels(WeightQuantization.of(mode))
+        else:
+            layer.quantize(mode)
 
 
 def path_of(layer):
@@ -155,16 +171,18 @@ def path_of(layer):
 
 def check_mode(others):
     """Raise a ValueError unless it is a mode for layers without experts."""
-    if others not in ("int8", "int4"):
+    is_own = isinstance(others, WeightQuantization)
+    if not is_own and others not in ("int8", "int4"):
         raise ValueError(
-            "`others` must be 'int8' or 'int4', or None to leave other layers "
-            f"as they are. Received: others={others!r}"
+            "`others` must be 'int8' or 'int4', a `WeightQuantization`, or "
+            "None to leave other layers as they are. "
+            f"Received: others={others!r}"
         )
 
 
 def check_reached(layers, mode):
     """Raise a ValueError that names the layers which a mode cannot reach."""
-    missed = [layer for layer in layers if not can_quantize(layer)]
+    missed = [layer for layer in layers if not can_quantize(layer, mode)]
     if missed:
         listed = "; ".join(
             f"{path_of(layer)} ({type(layer).__name__})" for layer in missed

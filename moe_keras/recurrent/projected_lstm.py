@@ -10,12 +10,17 @@ from keras import ops
 
 from moe_keras.checks import check_sizes, given
 from moe_keras.gradients.bias import add_bias
+from moe_keras.packed.layer import PackedMatrices
 from moe_keras.recurrent import lstm_step
 from moe_keras.recurrent.recurrence import recurrence
 
+# Kernels that can be kept in few bits, and all weights as they are made.
+KERNELS_OF_LSTM = {"kernel": 0, "recurrent_kernel": 0, "projection_kernel": 0}
+WEIGHTS_OF_LSTM = ("kernel", "recurrent_kernel", "bias", "projection_kernel")
+
 
 @keras.saving.register_keras_serializable(package="moe_keras")
-class ProjectedLSTM(keras.layers.Layer):
+class ProjectedLSTM(PackedMatrices, keras.layers.Layer):
     """LSTM whose output is a projection of its hidden units.
 
     With gates in the order input, forget, candidate, output,
@@ -43,6 +48,8 @@ class ProjectedLSTM(keras.layers.Layer):
             Initializers of the three kernels.
         compiled: True, False or `"auto"`. Whether XLA compiles the recurrence
             (and nothing else). `"auto"` does where batch and time are static.
+        **kwargs: `quantization`, see `moe_keras.packed.layer.FewBits`, and
+            arguments of every Keras layer.
 
     Call arguments:
         sequence: Tensor `(B, T, D)`; batch and time may be unknown.
@@ -64,6 +71,8 @@ class ProjectedLSTM(keras.layers.Layer):
     # `keras.layers.Bidirectional` asks for both.
     stateful = False
     states = None
+    matrices = KERNELS_OF_LSTM
+    made = WEIGHTS_OF_LSTM
 
     def __init__(
         self,
@@ -106,15 +115,15 @@ class ProjectedLSTM(keras.layers.Layer):
 
     def build(self, sequence_shape, initial_state_shape=None):
         gates = 4 * self.units
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(sequence_shape[-1], gates),
-            initializer=self.kernel_initializer,
+        self.kernel = self.add_matrix(
+            "kernel",
+            (sequence_shape[-1], gates),
+            self.kernel_initializer,
         )
-        self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel",
-            shape=(self.output_size, gates),
-            initializer=never_narrow(self.recurrent_initializer),
+        self.recurrent_kernel = self.add_matrix(
+            "recurrent_kernel",
+            (self.output_size, gates),
+            never_narrow(self.recurrent_initializer),
         )
         self.bias = self.add_weight(
             name="bias",
@@ -123,10 +132,10 @@ class ProjectedLSTM(keras.layers.Layer):
             autocast=False,  # `add_bias` sums its gradient in full precision
         )
         if self.projection_dim is not None:
-            self.projection_kernel = self.add_weight(
-                name="projection_kernel",
-                shape=(self.units, self.projection_dim),
-                initializer=self.projection_initializer,
+            self.projection_kernel = self.add_matrix(
+                "projection_kernel",
+                (self.units, self.projection_dim),
+                self.projection_initializer,
             )
 
     def call(self, sequence, initial_state=None, mask=None, training=False):

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from moe_keras.packed.layer import PackedMatrices
 from moe_keras.recurrent.projected_lstm import as_computed
 from translation.model.attention_scoring import (
     AdditiveScoring,
@@ -87,11 +88,13 @@ class Attention(keras.layers.Layer):
         return (query_shape[0], values_shape[-1]), tuple(bias_shape)
 
 
-class _LearnedAttention(Attention):
+class _LearnedAttention(PackedMatrices, Attention):
     """An attention with maps of keys and queries to `units` dimensions."""
 
     key_activation = None
     scale_initializer = "glorot_uniform"
+    matrices = {"query_kernel": 0}
+    made = ("query_kernel", "scale")
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
@@ -110,8 +113,8 @@ class _LearnedAttention(Attention):
         values_shape = memory_shape[1]
         if not self.key_map.built:
             self.key_map.build(values_shape)
-        self.query_kernel = self.add_weight(
-            name="query_kernel", shape=(query_shape[-1], self.units)
+        self.query_kernel = self.add_matrix(
+            "query_kernel", (query_shape[-1], self.units)
         )
         self.scale = self.add_weight(
             name="scale",
@@ -143,6 +146,8 @@ class ProductAttention(_LearnedAttention):
 
     Args:
         units: int. Attention size `A`.
+        **kwargs: `quantization`, see `moe_keras.packed.layer.FewBits`, and
+            arguments of every Keras layer.
 
     Call arguments:
         query: Tensor `(B, P)`.

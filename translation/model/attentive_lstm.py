@@ -12,7 +12,10 @@ import tensorflow as tf
 from keras import ops
 
 from moe_keras.checks import check_sizes, given
+from moe_keras.packed.layer import PackedMatrices
 from moe_keras.recurrent.projected_lstm import (
+    KERNELS_OF_LSTM,
+    WEIGHTS_OF_LSTM,
     as_computed,
     cell_dtype,
     forget_bias_initializer,
@@ -114,7 +117,7 @@ def softmax_backward(d_alignment_BS, alignment_BS):
 
 
 @keras.saving.register_keras_serializable(package="translation")
-class AttentiveLSTM(keras.layers.Layer):
+class AttentiveLSTM(PackedMatrices, keras.layers.Layer):
     """Projected LSTM that feeds an attention and receives its context.
 
         z_t = x_t W + b + [h_(t-1), context_(t-1)] U
@@ -132,6 +135,8 @@ class AttentiveLSTM(keras.layers.Layer):
         kernel_initializer, recurrent_initializer, projection_initializer:
             Initializers of the three kernels.
         compiled: as in `ProjectedLSTM`.
+        **kwargs: `quantization`, see `moe_keras.packed.layer.FewBits`, and
+            arguments of every Keras layer.
 
     Call arguments:
         inputs: Tensor `(B, T, D')`.
@@ -155,6 +160,9 @@ class AttentiveLSTM(keras.layers.Layer):
     >>> tuple(outputs.shape), tuple(contexts.shape)
     ((2, 7, 3), (2, 7, 4))
     """
+
+    matrices = KERNELS_OF_LSTM
+    made = WEIGHTS_OF_LSTM
 
     def __init__(
         self,
@@ -182,6 +190,7 @@ class AttentiveLSTM(keras.layers.Layer):
         self.compiled = compiled
         self.supports_masking = True
         self.output_size = projection_dim or units
+        self.projection_kernel = None
         if projection_dim is None:
             self.feedback = AttentiveFeedback(
                 attention.scoring, lstm_step.Direct()
@@ -194,15 +203,15 @@ class AttentiveLSTM(keras.layers.Layer):
     def build(self, inputs_shape, memory_shape, initial_state_shape=None):
         gates = 4 * self.units
         context_size = memory_shape[1][-1]
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(inputs_shape[-1], gates),
-            initializer=self.kernel_initializer,
+        self.kernel = self.add_matrix(
+            "kernel",
+            (inputs_shape[-1], gates),
+            self.kernel_initializer,
         )
-        self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel",
-            shape=(self.output_size + context_size, gates),
-            initializer=never_narrow(self.recurrent_initializer),
+        self.recurrent_kernel = self.add_matrix(
+            "recurrent_kernel",
+            (self.output_size + context_size, gates),
+            never_narrow(self.recurrent_initializer),
         )
         self.bias = self.add_weight(
             name="bias",
@@ -211,10 +220,10 @@ class AttentiveLSTM(keras.layers.Layer):
             autocast=False,  # `add_bias` sums its gradient in full precision
         )
         if self.projection_dim is not None:
-            self.projection_kernel = self.add_weight(
-                name="projection_kernel",
-                shape=(self.units, self.projection_dim),
-                initializer=self.projection_initializer,
+            self.projection_kernel = self.add_matrix(
+                "projection_kernel",
+                (self.units, self.projection_dim),
+                self.projection_initializer,
             )
         if not self.attention.built:
             self.attention.build(

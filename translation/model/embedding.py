@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from moe_keras.packed.layer import PackedMatrices
+
 
 @keras.saving.register_keras_serializable(package="translation")
-class SubwordEmbedding(keras.layers.Layer):
+class SubwordEmbedding(PackedMatrices, keras.layers.Layer):
     """Looks subwords up and, as a softmax layer, scores them.
 
     One object may serve as source table, target table and softmax kernel
@@ -19,6 +21,8 @@ class SubwordEmbedding(keras.layers.Layer):
         depth: int. Size of a vector.
         dropout: float. Rate of dropout on looked-up vectors.
         scores: bool. Whether `logits` will be called: adds a bias `(V,)`.
+        **kwargs: `quantization`, see `moe_keras.packed.layer.FewBits`, and
+            arguments of every Keras layer.
 
     Call arguments:
         ids: Integer tensor of any shape, values in `[0, vocab_size)`.
@@ -35,6 +39,9 @@ class SubwordEmbedding(keras.layers.Layer):
     ((1, 3, 4), (1, 3, 10))
     """
 
+    matrices = {"table": 1}  # scales of each subword
+    made = ("table", "bias")
+
     def __init__(self, vocab_size, depth, dropout=0.0, scores=False, **kwargs):
         super().__init__(**kwargs)
         self.vocab_size = vocab_size
@@ -43,12 +50,10 @@ class SubwordEmbedding(keras.layers.Layer):
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape=None):
-        self.table = self.add_weight(
-            name="table",
-            shape=(self.vocab_size, self.depth),
-            initializer=keras.initializers.RandomNormal(
-                stddev=self.depth**-0.5
-            ),
+        self.table = self.add_matrix(
+            "table",
+            (self.vocab_size, self.depth),
+            keras.initializers.RandomNormal(stddev=self.depth**-0.5),
         )
         if self.scores:
             self.bias = self.add_weight(
@@ -59,7 +64,10 @@ class SubwordEmbedding(keras.layers.Layer):
             )
 
     def call(self, ids, training=False):
-        vectors = ops.take(self.table, ids, axis=0)
+        if self.quantization is None:
+            vectors = ops.take(self.table, ids, axis=0)
+        else:
+            vectors = self.table.rows(ids)
         vectors = ops.cast(vectors, self.compute_dtype) * self.depth**0.5
         return self.dropout(vectors, training=training)
 

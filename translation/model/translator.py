@@ -9,6 +9,7 @@ import dataclasses
 import keras
 from keras import ops
 
+from moe_keras.quantization.keras_model import FewBitsModel
 from translation.model.config import TranslatorConfig
 from translation.model.decoder import Decoder
 from translation.model.embedding import SubwordEmbedding
@@ -17,11 +18,14 @@ from translation.text.special_ids import PAD_ID
 
 
 @keras.saving.register_keras_serializable(package="translation")
-class Translator(keras.Model):
+class Translator(FewBitsModel, keras.Model):
     """GNMT with mixtures of experts (paper, section 5.3 and appendix E).
 
     Args:
         config: `TranslatorConfig`, or its fields as a dict.
+        **kwargs: `quantization`, see
+            `moe_keras.quantization.keras_model.FewBitsModel`, and arguments of
+            every Keras model.
 
     Call arguments:
         inputs: dict of integer tensors, padded on the right with 0: `source`

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from moe_keras.monitoring.layers import observed_layers
+from moe_keras.packed.layer import FewBits
 
 SCALES = "scales"  # name of the variables that hold them
 _LARGEST = 127
@@ -63,9 +64,13 @@ class QuantizedWeights:
 
     Args:
         models: Sequence of built Keras models.
+
+    Raises:
+        ValueError: If kernels of a model have few bits already.
     """
 
     def __init__(self, models):
+        _check_have_float_kernels(models)
         gates = {
             id(weight)
             for model in models
@@ -87,6 +92,20 @@ class QuantizedWeights:
         """Context manager: the graph that is being made computes with them."""
         with _InPlace(self._stored):
             yield
+
+
+def _check_have_float_kernels(models):
+    few = [
+        layer.name
+        for model in models
+        for layer in model._flatten_layers()
+        if isinstance(layer, FewBits) and layer.quantization is not None
+    ]
+    if few:
+        raise ValueError(
+            "A model whose kernels have few bits is exported as it is: leave "
+            f"8 bits out. Received: a model with few bits in {', '.join(few)}"
+        )
 
 
 def _is_worth_it(weight):

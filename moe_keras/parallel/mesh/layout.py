@@ -125,9 +125,15 @@ class MeshLayout(Placement):
         part = expert * self.parts["experts"] // num_experts
         return _building_on(self.device_of_part(part))
 
-    def add_weight(self, layer, name, draw, dims, side_by_side=1):
+    @property
+    def splits_hidden(self):
+        return self.parts["hidden"] > 1
+
+    def add_weight(self, layer, name, draw, dims, side_by_side=1, **kwargs):
         if not self._splits_weights:
-            return super().add_weight(layer, name, draw, dims, side_by_side)
+            return super().add_weight(
+                layer, name, draw, dims, side_by_side, **kwargs
+            )
         layout_checks.sizes_divide(dims, self.parts, side_by_side)
         shards = []
         for part, shard in split(dims, self.parts, side_by_side):
@@ -136,6 +142,7 @@ class MeshLayout(Placement):
                     name=f"{name}_shard_{len(shards)}",
                     shape=shard.part_shape,
                     initializer=_only_its_part(draw, shard),
+                    **kwargs,
                 )
             folder = variable.path.removesuffix(variable.name)
             mark(variable, shard._replace(path=f"{folder}{name}"))

@@ -243,11 +243,18 @@ def _run_on_devices(layout, experts, num_experts, run, *inputs):
     """
     # The layer runs once for each device, with the tensors of that device in
     # a `LocalExperts`: shards of split weights come in with the inputs.
-    weights = getattr(experts, "expert_weights", {})
+    weights = getattr(experts, "placed_weights", {})
     split = {
         name: weight
         for name, weight in weights.items()
         if isinstance(weight, SplitWeight)
+    }
+    # Those that cannot train, such as packed kernels, are brought to all
+    # devices as they are.
+    fixed = {
+        name: _lay_out_weight(layout, split.pop(name), dtype=None)
+        for name in list(split)
+        if not split[name].variables[0].trainable
     }
     experts_each = num_experts // layout.parts["experts"]
     dtype = inputs[0].tensor_list[0].dtype
@@ -261,8 +268,9 @@ def _run_on_devices(layout, experts, num_experts, run, *inputs):
                 **{
                     name: tf.convert_to_tensor(weight)
                     for name, weight in weights.items()
-                    if name not in split
+                    if name not in split and name not in fixed
                 },
+                **{name: x.tensor_list[device] for name, x in fixed.items()},
                 **dict(zip(split, shards, strict=True)),
             },
             first_expert=layout.part_of("experts", device) * experts_each,
@@ -286,7 +294,10 @@ def _run_on_devices(layout, experts, num_experts, run, *inputs):
 
 
 def _lay_out_weight(layout, weight, dtype):
-    """The shards of a weight, each on all devices that run its part."""
+    """The shards of a weight, each on all devices that run its part.
+
+    Cast to `dtype`, unless it is None.
+    """
     # Find the devices that run each shard's experts and hidden units, and
     # copy the shard from the device that has the variable to all of them.
     mesh = layout.mesh
@@ -300,7 +311,8 @@ def _lay_out_weight(layout, weight, dtype):
     for number, shard in enumerate(weight.shards):
         source = layout.device_of_part(*divmod(number, hidden_parts))
         with tf.device(source):
-            tensor = tf.cast(tf.convert_to_tensor(shard), dtype)
+            tensor = tf.convert_to_tensor(shard)
+            tensor = tensor if dtype is None else tf.cast(tensor, dtype)
         names = [mesh.devices[device] for device in users[number]]
         copies = copy_to(tensor, source, names)
         for device, copy in zip(users[number], copies, strict=True):

@@ -85,7 +85,7 @@ class ReplicaPlacement(Placement):
         check_takes_local(experts)
         check_weights_are_split(experts)
 
-    def add_weight(self, layer, name, draw, dims, side_by_side=1):
+    def add_weight(self, layer, name, draw, dims, side_by_side=1, **kwargs):
         num_experts, *rest = dims.values()
         each, remainder = divmod(num_experts, self._number)
         if remainder:
@@ -94,16 +94,16 @@ class ReplicaPlacement(Placement):
                 f"{self._number} replicas: take {each * self._number} or "
                 f"{(each + 1) * self._number} experts."
             )
-        with made_at_once():
+        with self._strategy.scope(), made_at_once():
             variable = layer.add_weight(
-                name=name, shape=(each, *rest), initializer="zeros"
+                name=name, shape=(each, *rest), initializer="zeros", **kwargs
             )
         weight = ReplicaWeight(variable, self._strategy)
         for shard in weight.shards:
             first = _first_expert(shard)
             with tf.init_scope(), tf.device(shard.device):
                 drawn = [
-                    draw(expert, tuple(rest), layer.variable_dtype)
+                    draw(expert, tuple(rest), variable.dtype)
                     for expert in range(first, first + each)
                 ]
                 shard.assign(tf.stack(drawn))
@@ -141,7 +141,7 @@ class ReplicaDispatcher:
         local = LocalExperts(
             weights={
                 name: tf.convert_to_tensor(weight.variable)
-                for name, weight in experts.expert_weights.items()
+                for name, weight in experts.placed_weights.items()
             },
             first_expert=replica_index() * self._each,
             num_experts=self._each,

@@ -104,6 +104,69 @@ def test_training_moves_pairs_and_leaves_kernels():
     }
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_frozen_kernels_get_no_gradient_and_the_rest_the_same(
+    kind, recompute, compiled
+):
+    """Against kernels with the product of their pair added, which train."""
+
+    def results(layer, kernels_train):
+        weights = layer.experts.expert_weights
+        for name in ("kernel_in", "kernel_out"):
+            weights[name].trainable = kernels_train
+        sources = [v.value for v in (*weights.values(), *layer.gate.weights)]
+        x = tf.constant(tokens())
+
+        def run():
+            with tf.GradientTape() as tape:
+                tape.watch([x, *sources])
+                y = layer(x, training=True)
+                loss = tf.reduce_sum(y**2)
+            return y, tape.gradient(loss, [x, *sources])
+
+        run = tf.function(run, jit_compile=True) if compiled else run
+        y, (d_x, *gradients) = run()
+        return y, d_x, dict(zip([*weights, "gate"], gradients, strict=True))
+
+    layer = layer_of(kind, use_bias=True, recompute=recompute)
+    layer(tokens())
+    layer.enable_lora(RANK, lora_alpha=3.0)
+    with_random_pairs(layer)
+    y, d_x, gradients = results(layer, kernels_train=False)
+    expected_y, expected_d_x, expected = results(layer, kernels_train=True)
+    for name in ("kernel_in", "kernel_out"):
+        assert gradients.pop(name) is None
+        assert np.abs(expected.pop(name)).max() > 0
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    np.testing.assert_allclose(y, expected_y, **close)
+    np.testing.assert_allclose(d_x, expected_d_x, **close)
+    assert len(gradients) == 7
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(
+            gradient, expected[name], err_msg=name, **close
+        )
+
+
+def test_slices_of_pairs_are_those_of_busy_experts():
+    layer = layer_of()
+    layer(tokens())
+    layer.enable_lora(RANK)
+    with_random_pairs(layer)
+    a = layer.experts.expert_weights["kernel_in_lora_a"]
+    gradients = []
+    for sparse in (False, True):
+        layer.experts.sparse_gradients = sparse
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(tokens(2), training=True) ** 2)
+        gradients.append(tape.gradient(loss, a.value))
+    assert gradients[1].values.shape[0] < E
+    np.testing.assert_allclose(
+        tf.convert_to_tensor(gradients[1]), gradients[0], rtol=1e-5, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_merged_kernels_give_the_same_outputs_and_train_again(kind):
     layer, x = layer_of(kind), tokens()

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_moe import layout_named, outputs_and_gradients, wholes
 
 from moe_keras import (
     FeedForwardExperts,
@@ -19,6 +20,7 @@ from moe_keras.experts import WeightQuantization
 from moe_keras.packed.packing import pack, unpack
 from moe_keras.packed.weight import PackedWeight
 from moe_keras.parallel import MeshLayout
+from moe_keras.parallel.replicas.placement import ReplicaPlacement
 
 E, D, H = 4, 24, 16
 KINDS = {"plain": FeedForwardExperts, "gated": GatedFeedForwardExperts}
@@ -303,16 +305,95 @@ def test_what_cannot_be_quantized_is_refused():
         FeedForwardExperts(E, H, quantization="float8")
 
 
-def test_layouts_refuse_them():
-    layout = MeshLayout("all:2", "experts:all")
+@pytest.mark.parametrize("name", ["experts", "exchange", "batch_and_experts"])
+@pytest.mark.parametrize("when", ["made", "later"])
+def test_layouts_split_packed_kernels_by_experts(name, when, tmp_path):
+    """Quantized there, or loaded there from a file of one device."""
+    few = WAYS["int3/8"]
+    x = tf.constant(tokens())
+
+    def layer_of(**kwargs):
+        keras.utils.set_random_seed(1)
+        layer = SparseMoE(
+            8,
+            gate=TopKGate(8, k=2, balance_loss_weight=0.0, name="gate"),
+            expert=GatedFeedForwardExperts(
+                8, H, use_bias=True, name="experts", **kwargs
+            ),
+            name="moe",
+        )
+        layer.build((None, D))
+        rng = np.random.default_rng(5)
+        layer.gate.gate_kernel.assign(rng.normal(size=(D, 8)))
+        return layer
+
+    whole = layer_of()
+    whole.experts.set_kernels(few)
+    with layout_named(name).scope():
+        layer = layer_of(quantization=few if when == "made" else None)
+    if when == "later":
+        layer.experts.set_kernels(few)
+    else:
+        store = {}
+        whole.experts.save_own_variables(store)
+        layer.experts.load_own_variables(store)
+    codes = layer.experts.expert_weights["kernel_in"].codes
+    assert {part.shape[0] for part in codes.shards} < {1, 2, 4}
+    np.testing.assert_array_equal(
+        codes.numpy(), whole.experts.expert_weights["kernel_in"].codes
+    )
+    results = []
+    for each in (whole, layer):
+        outputs, d_inputs, gradients = outputs_and_gradients(each, x)
+        results.append((outputs, d_inputs, wholes(each, gradients)))
+    (expected, d_expected, d_whole), (outputs, d_inputs, d_layer) = results
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    np.testing.assert_allclose(outputs, expected, **close)
+    np.testing.assert_allclose(d_inputs, d_expected, **close)
+    assert d_layer.keys() == d_whole.keys() and len(d_whole) == 3
+    for path, gradient in d_whole.items():
+        np.testing.assert_allclose(d_layer[path], gradient, **close)
+
+
+def test_replicas_share_out_packed_kernels(two_replicas):
+    x = tokens(8)
+
+    def layer_of():
+        keras.utils.set_random_seed(1)
+        layer = SparseMoE(
+            4,
+            gate=TopKGate(4, k=2, balance_loss_weight=0.0),
+            expert=FeedForwardExperts(4, H),
+        )
+        layer.build((None, D))
+        layer.experts.set_kernels(WAYS["int4/8"])
+        return layer
+
+    whole = layer_of()
+    with two_replicas.scope(), ReplicaPlacement(two_replicas).scope():
+        layer = layer_of()
+    layer.gate.gate_kernel.assign(whole.gate.gate_kernel)
+    run = tf.function(lambda: two_replicas.run(layer, [tf.constant(x)]))
+    for part in two_replicas.experimental_local_results(run()):
+        np.testing.assert_allclose(part, whole(x), rtol=1e-4, atol=1e-4)
+    codes = layer.experts.expert_weights["kernel_in"].codes
+    assert [part.shape[0] for part in codes.shards] == [2, 2]
+
+
+def test_layouts_that_split_the_hidden_size_refuse_them():
+    layout = MeshLayout("all:2", "hidden:all")
     experts = FeedForwardExperts(E, H, quantization="int8")
-    with layout.scope(), pytest.raises(ValueError, match="not split over"):
+    with (
+        layout.scope(),
+        pytest.raises(ValueError, match="not split over their"),
+    ):
         experts.build((E, None, D))
     experts = FeedForwardExperts(E, H)
     with layout.scope():
         experts.build((E, None, D))
-    with pytest.raises(ValueError, match="split over devices"):
+    with pytest.raises(ValueError, match="not split over their hidden"):
         experts.quantize("int8")
+    assert experts.quantization is None
 
 
 def _bytes_of(layer):

@@ -3,11 +3,18 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import small_hub
 
-from moe_keras.hub import FAMILIES, densify, quantize, sparsify
+from moe_keras.hub import (
+    FAMILIES,
+    densify,
+    load_quantized,
+    quantize,
+    sparsify,
+)
 from moe_keras.hub.sparsify import find_blocks
 from moe_keras.packed.rounding import (
     WeightQuantization,
@@ -98,19 +105,23 @@ def test_gptq_changes_the_blocks_outputs_less():
     assert errors[1] < errors[0]
 
 
-def test_weights_are_loaded_in_a_fresh_process(tmp_path):
+def test_weights_and_files_are_loaded_in_a_fresh_process(tmp_path):
     model = quantize(small_hub.make("mixtral"), "int4", others="int8")
     inputs = small_hub.batch("mixtral")
     model.save_weights(tmp_path / "few.weights.h5")
+    model.save(tmp_path / "few.keras")
     np.save(tmp_path / "expected.npy", model(inputs))
     script = (
-        "import sys, numpy as np, small_hub;"
-        "from moe_keras.hub import quantize;"
+        "import sys, keras, numpy as np, small_hub;"
+        "from moe_keras.hub import load_quantized, quantize;"
         "model = quantize(small_hub.make('mixtral', seed=5), 'int4', 'int8');"
         "model.load_weights(sys.argv[1] + '/few.weights.h5');"
-        "outputs = model(small_hub.batch('mixtral'));"
         "expected = np.load(sys.argv[1] + '/expected.npy');"
-        "np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)"
+        "load = keras.saving.load_model;"
+        "other = load_quantized(load, sys.argv[1] + '/few.keras');"
+        "inputs = small_hub.batch('mixtral');"
+        "[np.testing.assert_allclose(each(inputs), expected, atol=1e-5)"
+        " for each in (model, other)]"
     )
     folder = small_hub.__file__.rpartition("/")[0]
     subprocess.run(
@@ -118,6 +129,47 @@ def test_weights_are_loaded_in_a_fresh_process(tmp_path):
          f"; {script}", str(tmp_path)],
         check=True,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        family
+        if family == "mixtral"
+        else pytest.param(family, marks=pytest.mark.slow)
+        for family in small_hub.FAMILIES
+    ],
+)
+def test_files_and_presets_are_loaded_beside_other_models(family, tmp_path):
+    """Whose blocks without a name have taken the paths that are in the file."""
+    model, inputs = small_hub.make(family), small_hub.batch(family)
+    quantize(model, THREE_BITS, others="int4", keep=KEEP.get(family, []))
+    expected = np.asarray(model(inputs))
+    model.save(tmp_path / "few.keras")
+    with pytest.raises(ValueError, match="load it by `moe_keras.hub.load_q"):
+        keras.saving.load_model(tmp_path / "few.keras")
+    loaded = load_quantized(keras.saving.load_model, tmp_path / "few.keras")
+    folder = str(tmp_path / "preset")
+    loaded.save_to_preset(folder)
+    again = load_quantized(type(model).from_preset, folder)
+    for each in (loaded, again):
+        np.testing.assert_array_equal(each(inputs), expected)
+        assert {"int4", None} == {
+            layer.quantization_mode for layer in each._flatten_layers()
+        }
+    for before, after in zip(
+        router_weights(model), router_weights(again), strict=True
+    ):
+        np.testing.assert_array_equal(after, before)
+
+
+def test_models_of_keras_hub_that_are_whole_load_as_ever(tmp_path):
+    model, inputs = small_hub.make("mixtral"), small_hub.batch("mixtral")
+    model.save(tmp_path / "whole.keras")
+    loaded = load_quantized(keras.saving.load_model, tmp_path / "whole.keras")
+    np.testing.assert_allclose(
+        loaded(inputs), model(inputs), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_what_cannot_be_done_is_refused():
