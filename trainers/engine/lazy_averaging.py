@@ -77,10 +77,14 @@ class LazyMovingAverage(MovingAverage):
                     self._make_up(number, without_repeats(gradient).indices)
 
     def _make_up(self, number, indices):
-        """Makes some slices of an average right."""
+        """Makes some slices of an average right, once between two updates."""
         variables = self.averages[number], self._weights[number]
-        average, weight = (_gather(v, indices) for v in variables)
         right_at = _gather(self._right_at[number], indices)
+        is_wrong = right_at > self._decayed  # a logarithm falls
+        right_at, indices = (
+            tf.boolean_mask(x, is_wrong) for x in (right_at, indices)
+        )
+        average, weight = (_gather(v, indices) for v in variables)
         average += self._rate(right_at, average) * (weight - average)
         for variable, values in (
             (self.averages[number], average),
