@@ -180,8 +180,9 @@ def read(options, config):
             "words/processor s": total / max(processor, 1e-9),
             "resident, GB": _resident() / 1e9,
         }
-    path = options.folder / f"worker-{options.index}.json"
-    path.write_text(json.dumps(figures))
+    if total:  # else the figures of the run before stay
+        path = options.folder / f"worker-{options.index}.json"
+        path.write_text(json.dumps(figures))
 
 
 def train(options, config):
