@@ -71,9 +71,21 @@ class MovingAverage(tf.Module):
         """Moves the averages towards the current weights."""
         self._strategy.run(self._update)
 
-    def _update(self):
+    def before_step(self, optimizer, gradients):
+        """Gets ready for weights that are about to move; nothing to do here.
+
+        Args:
+            optimizer: Keras optimizer.
+            gradients: List of tensors or `tf.IndexedSlices`, one for each
+                weight.
+        """
+
+    def _next_decay(self):
         updates = tf.cast(self.updates.assign_add(1), tf.float32)
-        decay = tf.minimum(self._decay, updates / (9.0 + updates))
+        return tf.minimum(self._decay, updates / (9.0 + updates))
+
+    def _update(self):
+        decay = self._next_decay()
         for average, weight in zip(self.averages, self._weights, strict=True):
             rate = tf.cast(1.0 - decay, average.dtype)
             with device_of(weight):

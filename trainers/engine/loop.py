@@ -19,12 +19,12 @@ from moe_keras.monitoring import RoutingRecorder
 from moe_keras.parallel.processes.workers import Workers
 from moe_keras.parallel.replicas.weight import mark_optimizer
 from moe_keras.placement.replicas import spread_random_states
-from trainers.engine.averaging import MovingAverage
 from trainers.engine.bad_steps import BadSteps
 from trainers.engine.checkpoints.best import BestScore
 from trainers.engine.checkpoints.contents import copy_weights
 from trainers.engine.checkpoints.recent import Checkpoints
 from trainers.engine.interruption import Interrupted, Interruption
+from trainers.engine.lazy_averaging import moving_average
 from trainers.engine.loss_scale import LossScale
 from trainers.engine.optimizer import OPTIMIZERS
 from trainers.engine.progress import (
@@ -67,7 +67,8 @@ class Loop:
             self.routing = RoutingRecorder(
                 model, model_dir if keeps else None, task.thresholds
             )
-            self.average = MovingAverage(
+            self.average = moving_average(
+                self.optimizer,
                 [v.value for v in model.trainable_variables],
                 config.average_decay,
             )
@@ -81,7 +82,7 @@ class Loop:
             config.clip_norm,
             config.accumulate_steps,
             task.static_shapes,
-            on_gradients=self._record_gradients,
+            on_gradients=self._before_update,
             loss_scale=self.loss_scale and self.loss_scale.factor,
             batch_spec=self.batches.spec,
             rows_of_replica=self.batches.rows_of_replica,
@@ -136,8 +137,9 @@ class Loop:
         mark_optimizer(optimizer, self.model.trainable_variables)
         return optimizer
 
-    def _record_gradients(self, gradients, variables):
+    def _before_update(self, gradients, variables):
         self.routing.add_gradients(gradients, variables, are_summed=True)
+        self.average.before_step(self.optimizer, gradients)
 
     def resume(self):
         """Restores the last checkpoint, if there is one.

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from moe_keras import FactoredAdam
-from moe_keras.optimizers import fused_adam, lazy_adam
+from moe_keras.optimizers import fused_adam, is_factored, lazy_adam
 from moe_keras.placement.shards import device_of
 from trainers.engine.gradients import with_values
 
@@ -62,6 +62,31 @@ OPTIMIZERS = {
     "factored_adam": FactoredAdam,
     "lazy_factored_adam": functools.partial(FactoredAdam, lazy=True),
 }
+
+
+def moves_slices_alone(optimizer, gradient, variable):
+    """Whether an update moves the slices of a gradient and no other weights.
+
+    Args:
+        optimizer: Keras optimizer.
+        gradient: Tensor or `tf.IndexedSlices`.
+        variable: Variable with this gradient.
+
+    Example:
+
+    >>> slices = tf.IndexedSlices(tf.ones((1, 2)), [1], [3, 2])
+    >>> table, lazy = tf.Variable(tf.zeros((3, 2))), {"lazy": True}
+    >>> moves_slices_alone(FusedAdam(**lazy), slices, table)
+    True
+    >>> moves_slices_alone(FactoredAdam(**lazy), slices, table)  # not factored
+    False
+    """
+    is_lazy = getattr(optimizer, "lazy", False) and not optimizer.weight_decay
+    if not is_lazy or not isinstance(gradient, tf.IndexedSlices):
+        return False
+    return not isinstance(optimizer, FactoredAdam) or is_factored(
+        variable.shape
+    )
 
 
 def apply_scaled(optimizer, gradients, variables, factor):

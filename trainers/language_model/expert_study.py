@@ -3,10 +3,13 @@
 B: lines    T: length    K: experts per token
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from language_model.corpora import open_lines
+from language_model.model import LanguageModel
 from trainers.engine.expert_study import (
     check_has_experts,
     join_subwords,
@@ -15,6 +18,7 @@ from trainers.engine.expert_study import (
     study_routed,
 )
 from trainers.language_model.folder import LmFolder
+from trainers.language_model.presets import LmConfig
 from translation.text.special_ids import BOS_ID, EOS_ID, PAD_ID
 from translation.text.text_files import read_labels
 
@@ -42,6 +46,38 @@ def study_experts(model_dir, test=None, labels=None, log=print):
         FolderError, CheckpointError: if there is no such model.
         ValueError: if the model has no MoE layer.
     """
+    read = open_studied(model_dir, test, labels)
+    log(f"Routing {len(read.lines):,} lines of {read.corpus} ...")
+    routed = route_lines(read.model, read.vocabulary, read.lines, read.label_of)
+    subwords = read.config.vocabulary_kind == "subwords"
+    join = join_subwords if subwords else " ".join
+    return study_routed(read.folder, routed, read.corpus, join, log)
+
+
+class Studied(NamedTuple):
+    """A trained model with experts, and the lines on which it is studied."""
+
+    folder: LmFolder
+    config: LmConfig
+    model: LanguageModel
+    vocabulary: object  # `Tokenizer` or `WordVocabulary`
+    corpus: str  # its name
+    lines: list  # of str
+    label_of: list | None  # a label for each line
+
+
+def open_studied(model_dir, test=None, labels=None):
+    """Reads a trained model and a corpus.
+
+    Args:
+        model_dir, test, labels: As of `study_experts`.
+
+    Returns:
+        `Studied`.
+
+    Raises:
+        As `study_experts`.
+    """
     folder = LmFolder(model_dir)
     config = folder.load_config()
     corpus = open_lines(test or config.test, "test")
@@ -49,11 +85,9 @@ def study_experts(model_dir, test=None, labels=None, log=print):
     label_of = read_labels(labels, len(lines))
     model, vocabulary = folder.load_model(config)
     check_has_experts(model, folder)
-    log(f"Routing {len(lines):,} lines of {corpus.name} ...")
-    routed = route_lines(model, vocabulary, lines, label_of)
-    subwords = config.vocabulary_kind == "subwords"
-    join = join_subwords if subwords else " ".join
-    return study_routed(folder, routed, corpus.name, join, log)
+    return Studied(
+        folder, config, model, vocabulary, corpus.name, lines, label_of
+    )
 
 
 def route_lines(model, vocabulary, lines, label_of=None):

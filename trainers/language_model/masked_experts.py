@@ -14,13 +14,9 @@ import json
 
 import numpy as np
 
-from language_model.corpora import open_lines
 from moe_keras.monitoring import routing_layers
-from trainers.engine.expert_study import check_has_experts
 from trainers.language_model.evaluation import LineLikelihoods
-from trainers.language_model.expert_study import route_lines
-from trainers.language_model.folder import LmFolder
-from translation.text.text_files import read_labels
+from trainers.language_model.expert_study import open_studied, route_lines
 
 _FILES = ("masked_experts.json", "masked_experts.md")
 
@@ -75,27 +71,24 @@ def study_masked(model_dir, number, test=None, labels=None, log=print):
         ValueError: if the model has no MoE layer, or as `check_masked`.
     """
     check_masked(number, labels)
-    folder = LmFolder(model_dir)
-    config = folder.load_config()
-    corpus = open_lines(test or config.test, "test")
-    lines = list(corpus.read())
-    label_of = read_labels(labels, len(lines))
-    model, vocabulary = folder.load_model(config)
-    check_has_experts(model, folder)
+    read = open_studied(model_dir, test, labels)
+    model, vocabulary, lines = read.model, read.vocabulary, read.lines
     log(f"Masking {number} experts of each layer on {len(lines):,} lines ...")
-    routed = route_lines(model, vocabulary, lines, label_of)
+    routed = route_lines(model, vocabulary, lines, read.label_of)
     likelihoods = LineLikelihoods(
-        model, vocabulary, config.batches, goes_on=False
+        model, vocabulary, read.config.batches, goes_on=False
     )
     found = []
     for layer in routing_layers(model):
         chosen = specialised(routed[layer.name], number)
-        found += _mask_each(layer, chosen, lines, label_of, likelihoods, log)
+        found += _mask_each(
+            layer, chosen, lines, read.label_of, likelihoods, log
+        )
     rows = [dataclasses.asdict(expert) for expert in found]
-    texts = (json.dumps(rows, indent=1), as_markdown(found, corpus.name))
+    texts = (json.dumps(rows, indent=1), as_markdown(found, read.corpus))
     for name, text in zip(_FILES, texts, strict=True):
-        (folder.path / name).write_text(text + "\n")
-        log(f"Wrote {folder.path / name}")
+        (read.folder.path / name).write_text(text + "\n")
+        log(f"Wrote {read.folder.path / name}")
     return found
 
 

@@ -98,7 +98,7 @@ class LanguageModelJob(job.Job):
             evaluate_dev = DevEvaluation(config, evaluated, vocabulary, lines)
         carried = _carried_state(config, model, workers)
         sampled = _sampled_softmax(config, vocabulary, workers)
-        batches = _training_batches(
+        batches = training_batches(
             config, train, vocabulary, workers, self.folder, carried
         )
         if sampled is not None:
@@ -219,10 +219,21 @@ def training_loss(model, batch, sampled=None, carried=None):
     return tf.reduce_sum(nll_N * is_token_N), tf.reduce_sum(is_token_N)
 
 
-def _training_batches(config, corpus, vocabulary, workers, folder, carried):
+def training_batches(config, corpus, vocabulary, workers, folder, carried):
     """Batches without end, with what rows carry from one to the next.
 
     Several workers each read data of their own, and make its rows alone.
+
+    Args:
+        config: `LmConfig`.
+        corpus: `JoinedLines`.
+        vocabulary: `Tokenizer` or `WordVocabulary`.
+        workers: `Workers`.
+        folder: `LmFolder`, in which their places meet.
+        carried: `CarriedState` or None.
+
+    Returns:
+        `SharedBatches`, or `OwnBatches` of several workers.
 
     Raises:
         CorpusError: if there is no line for some worker.

@@ -14,7 +14,7 @@ from moe_keras.placement.shards import Whole, shard_of, whole_variables
 from trainers.engine.checkpoints.files import CheckpointError
 
 # Variables that checkpoints of earlier versions lack: they stay as they are.
-_ADDED = ["best_perplexity"]
+_ADDED = {"best_perplexity", "average_decayed", "average_right_at"}
 
 
 def weights_by_path(model):
@@ -193,7 +193,7 @@ def read(checkpoint, stored):
         return
     except AssertionError as error:
         missing = sorted(re.findall(r"<tf.Variable '([^':]+)", str(error)))
-        if missing == _ADDED:
+        if missing and set(missing) <= _ADDED:
             return
         reason = f"it has no {', '.join(missing)}"
     except (ValueError, tf.errors.OpError) as error:
