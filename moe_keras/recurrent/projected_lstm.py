@@ -47,7 +47,8 @@ class ProjectedLSTM(PackedMatrices, keras.layers.Layer):
         kernel_initializer, recurrent_initializer, projection_initializer:
             Initializers of the three kernels.
         compiled: True, False or `"auto"`. Whether XLA compiles the recurrence
-            (and nothing else). `"auto"` does where batch and time are static.
+            (and nothing else). `"auto"` does where batch and time are static
+            and products are not in bfloat16.
         **kwargs: `quantization`, see `moe_keras.packed.layer.FewBits`, and
             arguments of every Keras layer.
 

@@ -299,6 +299,12 @@ class ProjectedLSTMTest(testing.TestCase):
         ):
             self.assertAllClose(one, other, atol=1e-5, rtol=1e-5)
 
+    def test_products_in_bfloat16_are_not_compiled(self):
+        layer = ProjectedLSTM(5, dtype="mixed_bfloat16")
+        run = tf.function(lambda x: layer(x), autograph=False)
+        graph = run.get_concrete_function(tf.constant(SEQUENCE)).graph
+        self.assertNotIn("_XlaMustCompile", str(graph.as_graph_def()))
+
     def test_half_precision_keeps_the_cell_state_in_float32(self):
         layer = built(
             ProjectedLSTM(
