@@ -223,7 +223,7 @@ class StackedExperts(
             for kernels of few bits, and `LowRankKernels` for kernels that are
             frozen beside their pairs, which then get no gradient.
         """
-        weight = self.expert_weights[name]
+        weight = self.expert_weights.get(name)
         if isinstance(weight, PackedWeight):
             dtype = self.compute_dtype if cast else self.variable_dtype
             kernels = weight.tensors(dtype, local and local.weights)

@@ -8,6 +8,8 @@ made and before its weights are read.
 
 import contextlib
 import contextvars
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import keras_hub
@@ -86,7 +88,9 @@ class FewBitsPolicies(keras.dtype_policies.DTypePolicyMap):
         return FewBitsPolicy(**config)
 
 
-def load_quantized(load, *args, **kwargs):
+def load_quantized(
+    load: Callable[..., Any], *args: Any, **kwargs: Any
+) -> keras.Layer:
     """Load a keras-hub model that was saved after `quantize`.
 
     `.keras` files of all models, and presets of tasks: `Backbone.from_preset`

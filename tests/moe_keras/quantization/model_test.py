@@ -8,7 +8,6 @@ import tensorflow as tf
 from moe_keras import (
     FeedForwardExperts,
     GatedFeedForwardExperts,
-    ProjectedLSTM,
     SparseMoE,
     TopKGate,
 )
@@ -173,7 +172,7 @@ def test_layers_that_cannot_be_reached_are_named():
         return keras.Sequential(
             [
                 keras.Input((5, D)),
-                ProjectedLSTM(D, return_sequences=True, name="lstm"),
+                keras.layers.LSTM(D, return_sequences=True, name="lstm"),
                 layer_of(),
                 keras.layers.Dense(3),
             ]
@@ -181,7 +180,7 @@ def test_layers_that_cannot_be_reached_are_named():
 
     model = make()
     before = [weight.dtype for weight in model.weights]
-    with pytest.raises(ValueError, match=r"lstm.*\(ProjectedLSTM\)"):
+    with pytest.raises(ValueError, match=r"lstm.*\(LSTMCell\)"):
         quantize(model, "int8", others="int8")
     assert [weight.dtype for weight in model.weights] == before
     quantize(model, "int8", others="int8", keep=["lstm"])
