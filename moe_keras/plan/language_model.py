@@ -3,14 +3,13 @@
 Unlike the paper's presets, with all biases: the numbers are those in memory.
 """
 
-from moe_keras.gating.configured import has_bias
 from moe_keras.plan.model import (
     LayerCost,
     Model,
-    MoE,
     around_moe,
     linear,
     lstm,
+    moe_from_config,
     softmax,
     table,
     total,
@@ -53,26 +52,11 @@ def language_model_from_config(name, config, tokens, candidates=None):
             *places * _more_hidden_layers(config),
         ]
     )
-    return Model(name, dense, places * (_moe(config),), tokens)
+    return Model(name, dense, places * (moe_from_config(config),), tokens)
 
 
 def _lstm(config):
     return lstm(config["depth"], config["lstm_units"], config["depth"])
-
-
-def _moe(config):
-    return MoE(
-        depth=config["depth"],
-        hidden_dim=config["expert_hidden_dim"],
-        num_experts=config["num_experts"],
-        k=config["experts_per_token"],
-        gate=config["gate"],
-        groups=config["expert_groups"],
-        groups_per_token=config["groups_per_token"],
-        bias=config["expert_bias"],
-        shared_hidden_dim=config["shared_hidden_dim"] or 0,
-        gate_bias=has_bias(config["gate"], config["gate_options"]),
-    )
 
 
 def _more_hidden_layers(config):

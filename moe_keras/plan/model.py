@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 from moe_keras.gating import GATES
+from moe_keras.gating.configured import has_bias
 from moe_keras.gating.sizes import GateSizes
 from moe_keras.optimizers import is_factored
 
@@ -281,6 +282,22 @@ class MoE:
         """
         shared = self.sides * self.shared_hidden_dim
         return self.gate_cost.kept + self.depth + shared
+
+
+def moe_from_config(config):
+    """The MoE layers that a dict with the fields of `MoEConfig` describes."""
+    return MoE(
+        depth=config["depth"],
+        hidden_dim=config["expert_hidden_dim"],
+        num_experts=config["num_experts"],
+        k=config["experts_per_token"],
+        gate=config["gate"],
+        groups=config["expert_groups"],
+        groups_per_token=config["groups_per_token"],
+        bias=config["expert_bias"],
+        shared_hidden_dim=config["shared_hidden_dim"] or 0,
+        gate_bias=has_bias(config["gate"], config["gate_options"]),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

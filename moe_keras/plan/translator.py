@@ -3,14 +3,13 @@
 `translation.model.sizes` shows the same counts for a `TranslatorConfig`.
 """
 
-from moe_keras.gating.configured import has_bias
 from moe_keras.plan.model import (
     LayerCost,
     Model,
-    MoE,
     around_moe,
     linear,
     lstm,
+    moe_from_config,
     total,
 )
 
@@ -61,18 +60,7 @@ def _moe_places(config):
 
 def _moe_layers(config):
     for _ in _moe_places(config):
-        yield MoE(
-            depth=config["depth"],
-            hidden_dim=config["expert_hidden_dim"],
-            num_experts=config["num_experts"],
-            k=config["experts_per_token"],
-            gate=config["gate"],
-            groups=config["expert_groups"],
-            groups_per_token=config["groups_per_token"],
-            bias=config["expert_bias"],
-            shared_hidden_dim=config["shared_hidden_dim"] or 0,
-            gate_bias=has_bias(config["gate"], config["gate_options"]),
-        )
+        yield moe_from_config(config)
 
 
 def _lstms(config):
