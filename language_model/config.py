@@ -26,7 +26,7 @@ class LanguageModelConfig(MoEConfig):
 
     vocab_size: int = 8000  # V: subwords or words
     depth: int = 128  # D: width of embeddings and of every layer's output
-    layers: tuple = ("lstm", "moe", "lstm")  # between embedding and softmax
+    layers: tuple[str, ...] = ("lstm", "moe", "lstm")  # below the softmax
     lstm_units: int = 128  # H: cells of an LSTM; projected to `depth` if unlike
     num_experts: int = 32  # E: experts of each MoE; 1 is a dense layer
     experts_per_token: int = 4  # K: experts chosen for each token

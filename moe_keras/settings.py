@@ -10,6 +10,7 @@ _KINDS = {
     float: "a number",
     bool: "True or False",
     tuple: "whole numbers with commas between",
+    tuple[str, ...]: "words with commas between",
 }
 
 
@@ -38,8 +39,8 @@ def read_value(name, text, kinds):
         name: str, for the error: what takes the value.
         text: str.
         kinds: Sequence of the types that it takes: one of int, float (finite),
-            bool, str and tuple (of whole numbers), and `NoneType` if None is a
-            value as well.
+            bool, str, tuple (of whole numbers) and `tuple[str, ...]`, and
+            `NoneType` if None is a value as well.
 
     Returns:
         A value of one of these types.
@@ -71,6 +72,8 @@ def read_value(name, text, kinds):
 
 def _read(kind, text):
     """Returns a value of the type, or None where the text is none."""
+    if kind == tuple[str, ...]:
+        return _words(text)
     try:
         value = float(text) if kind is float else ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -81,3 +84,11 @@ def _read(kind, text):
         values = value if isinstance(value, tuple) else (value,)
         return values if all(type(x) is int for x in values) else None
     return value if type(value) is kind else None
+
+
+def _words(text):
+    """Reads `a,b`, also as a tuple is printed: `('a', 'b')`."""
+    words = [word.strip(" ()'\"") for word in text.split(",")]
+    if words[-1] == "" and len(words) > 1:  # a tuple of one ends so
+        words.pop()
+    return tuple(words) if all(words) else None

@@ -3,6 +3,7 @@
 import pytest
 
 from language_model.sizes import count_sizes
+from trainers.engine.config.overrides import with_overrides
 from trainers.language_model.presets import PRESETS, LmConfig
 from trainers.language_model.usage import PRESETS as NAMES
 
@@ -80,6 +81,13 @@ def test_131072_small_experts_are_half_a_billion_parameters():
     lstms, gates = 2 * 32_768, 64 * (256 + 131_072)
     found = sizes.parameters - 536_870_912 - lstms
     assert found in (gates, 2 * gates)
+
+
+def test_layers_are_set_by_their_names():
+    config = with_overrides(LmConfig(), ["layers=lstm,lstm,moe"])
+    assert config.model.layers == ("lstm", "lstm", "moe")
+    again = with_overrides(LmConfig(), [f"layers={config.model.layers!r}"])
+    assert again == config
 
 
 def test_program_knows_the_names_of_all_presets():

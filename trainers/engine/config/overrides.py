@@ -78,15 +78,17 @@ def show_fields(config, log):
 
 
 def field_types(config):
-    """Lists the types that each field takes: tuples by name.
+    """Lists the types that each field takes, by name.
+
+    A tuple of words stands as it is declared, any other without its elements.
 
     Args:
         config: Dataclass, or a value of it.
 
-    >>> fields = [("prune", float | None), ("places", tuple[int, ...])]
+    >>> fields = [("prune", float | None), ("layers", tuple[str, ...])]
     >>> types = field_types(dataclasses.make_dataclass("Config", fields))
-    >>> types["prune"], types["places"]
-    ((<class 'float'>, <class 'NoneType'>), (<class 'tuple'>,))
+    >>> types["prune"], types["layers"]
+    ((<class 'float'>, <class 'NoneType'>), (tuple[str, ...],))
     """
     kind = config if isinstance(config, type) else type(config)
     hints = typing.get_type_hints(kind)
@@ -97,7 +99,7 @@ def _types_of(hint):
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return typing.get_args(hint)
-    return (origin or hint,)
+    return (hint if hint == tuple[str, ...] else origin or hint,)
 
 
 def _replaced(config, texts, prefix=""):

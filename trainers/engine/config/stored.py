@@ -1,6 +1,7 @@
 """Configurations in files, and what may change from one run to the next."""
 
 import dataclasses
+import typing
 
 from trainers.engine.config.overrides import field_paths, field_types
 
@@ -92,14 +93,14 @@ def _as_dataclass(rules, kind, values):
         )
     read = {}
     for name, value in values.items():
-        kinds = types_of[name]
+        kinds = [typing.get_origin(kind) or kind for kind in types_of[name]]
         if dataclasses.is_dataclass(kinds[0]):
             read[name] = _as_dataclass(rules, kinds[0], value)
             continue
         read[name] = tuple(value) if isinstance(value, list) else value
-        if not isinstance(
-            read[name], (*kinds, int) if float in kinds else kinds
-        ):
+        if float in kinds:
+            kinds.append(int)
+        if not isinstance(read[name], tuple(kinds)):
             raise ValueError(
                 f"config.json has a {name} that is none. Received: {value!r}"
             )
