@@ -44,8 +44,8 @@ from trainers.language_model.presets import PRESETS  # noqa: E402
 from trainers.language_model.task import train_and_evaluate  # noqa: E402
 from trainers.language_model.vocabulary import make_vocabulary  # noqa: E402
 
-_BASELINE = "4xlstm_128"  # that of table 8
-DENSE = ("moe_1_wide", "moe_1_deep", "4xlstm_128", "lstm_512_128")
+_BASELINE = "4xlstm_57"  # that of table 8
+DENSE = ("moe_1_wide", "moe_1_deep", "4xlstm_57", "lstm_228_256")
 MIXTURES = ("moe_4", "moe_32", "moe_256", "moe_256_h", "moe_1024_h")
 # Weights of the importance and the load loss, in the order of table 6.
 WEIGHTS = ((0, 0), (0.2, 0), (0, 0.2), (0.1, 0.1), (0.01, 0.01), (1, 1))
@@ -77,7 +77,7 @@ def runs_of(table, mixture, million_words):
     >>> runs_of("table_6", "moe_256", 11)[-1].fields
     ('importance_loss_weight=1', 'load_loss_weight=1')
     >>> [run.name for run in runs_of("table_8", "moe_256", 11)][:2]
-    ['4xlstm_128, 1.1 M words', '4xlstm_128, 11 M words']
+    ['4xlstm_57, 1.1 M words', '4xlstm_57, 11 M words']
     """
     if table == "table_7":
         return [

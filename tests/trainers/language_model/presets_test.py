@@ -69,7 +69,8 @@ def test_small_ladder_has_half_a_million_ops():
     assert len(ladder) == 10
     for name in ladder:
         ops = count_sizes(PRESETS[name].model).ops
-        assert 0.52e6 < ops < 0.6e6, name
+        # The flat gate of 256 experts has 2 x 256 x 256 of them.
+        assert 0.52e6 < ops < (0.66e6 if name == "small_moe_256" else 0.58e6)
 
 
 def test_131072_small_experts_are_half_a_billion_parameters():
