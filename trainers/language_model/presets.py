@@ -113,7 +113,7 @@ def _ladder(shape, ladder, stacked_units, single_units, deep_dim):
         ladder: dict of groups by name, as `256_h`.
         stacked_units: int. Cells of each of four LSTMs without an MoE.
         single_units: int. Cells of a single LSTM without an MoE.
-        deep_dim: int. Units of each of the four hidden layers of a dense expert.
+        deep_dim: int. Units of each hidden layer of the deep dense expert.
     """
     depth = shape["depth"]
     models = {
