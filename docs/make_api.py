@@ -35,6 +35,7 @@ an expert, E experts, K experts per token, C slots of an expert, V vocabulary.
 """
 _SECTION = re.compile(r"^([A-Z][A-Za-z ]+):$")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # another in every process
+_LONGEST = 300  # characters of a value that is shown whole
 _ENTRY = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*): ")
 
 
@@ -137,9 +138,7 @@ def describe(name, value, level):
     heading = f"{'#' * level} {name}"
     docstring = inspect.getdoc(value)
     if not (inspect.isclass(value) or inspect.isfunction(value)):
-        if _ADDRESS.search(repr(value)):
-            return f"{heading}\n\nA {type(value).__name__} of {len(value)}."
-        return f"{heading}\n\n`{value!r}`"
+        return f"{heading}\n\n{_value(value)}"
     parts = [heading, f"```python no-run\n{signature(name, value)}\n```"]
     parts.append(as_markdown(docstring or ""))
     if inspect.isclass(value):
@@ -148,6 +147,17 @@ def describe(name, value, level):
             if is_shown and not method.startswith("_"):
                 parts.append(describe(f"{name}.{method}", function, level + 1))
     return "\n\n".join(parts)
+
+
+def _value(value):
+    """A value, or no more than the names in it if it is long."""
+    text = repr(value)
+    if len(text) <= _LONGEST and not _ADDRESS.search(text):
+        return f"`{text}`"
+    if isinstance(value, dict):
+        names = ", ".join(f"`{name}`" for name in value)
+        return textwrap.fill(f"A dict of {len(value)}: {names}.")
+    return f"A {type(value).__name__} of {len(value)}."
 
 
 def page():
