@@ -12,13 +12,15 @@ It writes `FOLDER/table.json`, `table.md` and, with matplotlib, `table.svg`.
 
 - `table_7`: models of equal ops per timestep, dense ones and mixtures of more
   and more experts. Perplexity is that of the test corpus, per word with the
-  ends of lines. Ops and parameters are counted without embedding and softmax.
+  ends of lines; that of the dev corpus is the best on the way. Ops and parameters are counted without embedding and softmax.
 - `table_8`: the best dense model and the mixtures, each trained on a tenth of
   the words and on all of them: do more words ask for more experts?
 - `table_6`: one mixture with other weights of its two losses, and how even the
   load of the test corpus is.
 
-`--models` picks some of a table, `--set` changes fields of all.
+`--budget` chooses the ops of all models: half a million (small), two million
+(medium) or eight (large). `--models` picks some of a table, `--set` changes
+fields of all.
 """
 
 import argparse
@@ -44,8 +46,7 @@ from trainers.language_model.presets import PRESETS  # noqa: E402
 from trainers.language_model.task import train_and_evaluate  # noqa: E402
 from trainers.language_model.vocabulary import make_vocabulary  # noqa: E402
 
-_BASELINE = "4xlstm_57"  # that of table 8
-DENSE = ("moe_1_wide", "moe_1_deep", "4xlstm_57", "lstm_228_256")
+BUDGETS = ("small", "medium", "large")
 MIXTURES = ("moe_4", "moe_32", "moe_256", "moe_256_h", "moe_1024_h")
 # Weights of the importance and the load loss, in the order of table 6.
 WEIGHTS = ((0, 0), (0.2, 0), (0, 0.2), (0.1, 0.1), (0.01, 0.01), (1, 1))
@@ -68,32 +69,49 @@ class Run:
 
     @property
     def is_dense(self):
-        return self.preset.removeprefix("small_") in DENSE
+        return _is_dense(self.preset)
 
 
-def runs_of(table, mixture, million_words):
+def _is_dense(preset):
+    model = PRESETS[preset].model
+    return "moe" not in model.layers or model.num_experts == 1
+
+
+def dense_models(budget):
+    """Names of the dense models of a budget, the widest layer first.
+
+    >>> dense_models("small")
+    ['moe_1_wide', 'moe_1_deep', '4xlstm_57', 'lstm_228_256']
+    """
+    ladder = [name for name in PRESETS if name.startswith(f"{budget}_")]
+    return [name.partition("_")[2] for name in ladder if _is_dense(name)]
+
+
+def runs_of(table, budget, mixture, million_words):
     """The rows of a table.
 
-    >>> runs_of("table_6", "moe_256", 11)[-1].fields
+    >>> runs_of("table_6", "small", "moe_256", 11)[-1].fields
     ('importance_loss_weight=1', 'load_loss_weight=1')
-    >>> [run.name for run in runs_of("table_8", "moe_256", 11)][:2]
+    >>> [run.name for run in runs_of("table_8", "small", "moe_256", 11)][:2]
     ['4xlstm_57, 1.1 M words', '4xlstm_57, 11 M words']
     """
+    dense = dense_models(budget)
     if table == "table_7":
         return [
-            Run(name, f"small_{name}", million_words)
-            for name in (*DENSE, *MIXTURES)
+            Run(name, f"{budget}_{name}", million_words)
+            for name in (*dense, *MIXTURES)
         ]
     if table == "table_8":
+        stacked = [name for name in dense if name.startswith("4xlstm")]
         return [
-            Run(f"{name}, {words:g} M words", f"small_{name}", words)
-            for name in (_BASELINE, *MIXTURES)
+            Run(f"{name}, {words:g} M words", f"{budget}_{name}", words)
+            for name in (*stacked, *MIXTURES)
             for words in (million_words / 10, million_words)
         ]
     return [
         Run(
             f"{importance}, {load}",
-            f"small_{mixture}",
+            f"{budget}_{mixture}",
             million_words,
             (
                 f"importance_loss_weight={importance}",
@@ -111,7 +129,7 @@ def shared_vocabulary(arguments):
         Its path, and subwords for a word of the training text.
     """
     folder = LmFolder(pathlib.Path(arguments.folder) / "vocabulary")
-    config = _config(arguments, "small_moe_1_wide", [])
+    config = _config(arguments, f"{arguments.budget}_moe_1_wide", [])
     corpus = open_lines(config.train)
     make_vocabulary(config, folder, corpus, print)
     vocabulary = folder.load_vocabulary(config)
@@ -146,6 +164,7 @@ def train_one(arguments, run, vocabulary, ids_per_word):
     trained = LmFolder(folder).load_config()
     sizes = count_sizes(trained.model)
     seconds = 60 * results["training_minutes"]
+    curve = _curve(folder, config, ids_per_word)
     return {
         "model": run.name,
         "is_dense": run.is_dense,
@@ -155,7 +174,8 @@ def train_one(arguments, run, vocabulary, ids_per_word):
         "parameters": sizes.parameters,
         "words_per_second": results["tokens"] / ids_per_word / seconds,
         "routing": results["routing"],
-        "curve": _curve(folder, config, ids_per_word),
+        "dev_perplexity": min((each for _, each in curve), default=None),
+        "curve": curve,
     }
 
 
@@ -180,17 +200,17 @@ def as_markdown(rows):
     """The table, with what each gains on the best dense one of as many words.
 
     >>> row = {"model": "moe_4", "is_dense": False, "million_words": 11,
-    ...        "perplexity": 90.0, "ops": 5e5, "parameters": 1e6,
-    ...        "words_per_second": 9e3, "routing": {}}
+    ...        "perplexity": 90.0, "dev_perplexity": 95.0, "ops": 5e5,
+    ...        "parameters": 1e6, "words_per_second": 9e3, "routing": {}}
     >>> dense = {**row, "model": "moe_1_wide", "is_dense": True,
     ...          "perplexity": 100.0}
     >>> print(as_markdown([dense, row]).splitlines()[-1])
-    | moe_4 | 90.00 | -10.0% | 0.50 | 1.0 | 9,000 | | |
+    | moe_4 | 90.00 | -10.0% | 95.00 | 0.50 | 1.0 | 9,000 | | |
     """
     lines = [
-        "| model | perplexity | to the best dense | ops, M | parameters, M | "
-        "words/s | CV(load) | max/mean load |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| model | perplexity | to the best dense | dev | ops, M | "
+        "parameters, M | words/s | CV(load) | max/mean load |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         dense = [
@@ -200,13 +220,15 @@ def as_markdown(rows):
             and other["million_words"] == row["million_words"]
         ]
         gain = f"{row['perplexity'] / min(dense) - 1:+.1%} " if dense else ""
+        dev = row["dev_perplexity"]
+        dev = "" if dev is None else f"{dev:.2f} "
         loads = [*row["routing"].values()]
         cv, peak = (
             f"{max(load[name] for load in loads):.2f} " if loads else ""
             for name in ("cv_load", "max_over_mean_load")
         )
         lines.append(
-            f"| {row['model']} | {row['perplexity']:.2f} | {gain}| "
+            f"| {row['model']} | {row['perplexity']:.2f} | {gain}| {dev}| "
             f"{row['ops'] / 1e6:.2f} | {row['parameters'] / 1e6:.1f} | "
             f"{row['words_per_second']:,.0f} | {cv}| {peak}|"
         )
@@ -255,6 +277,7 @@ def main():
     for name in ("train", "dev", "test"):
         parser.add_argument(f"--{name}", help="as of trainers.lm")
     parser.add_argument("--million_words", type=float, default=11.0)
+    parser.add_argument("--budget", choices=BUDGETS, default="small")
     parser.add_argument("--models", nargs="*", help="names; all by default")
     parser.add_argument("--mixture", default="moe_256", help="that of table_6")
     parser.add_argument("--set", action="append", default=[], help="of all")
@@ -265,7 +288,12 @@ def main():
         help="of all but the dense ones, as shared_hidden_dim=512",
     )
     arguments = parser.parse_args()
-    runs = runs_of(arguments.table, arguments.mixture, arguments.million_words)
+    runs = runs_of(
+        arguments.table,
+        arguments.budget,
+        arguments.mixture,
+        arguments.million_words,
+    )
     names = [run.name for run in runs]
     unknown = {*(arguments.models or names)} - {*names}
     if unknown:

@@ -1,9 +1,9 @@
 """Named configurations of the language model's training.
 
 `small` trains on the embedded corpus in minutes. `moe_4` to `moe_131072_h`
-and their baselines are the rows of the paper's tables 7 and 8, the ladder
-`small_*` has the same shapes for a processor of 2 cores, and `many_*` have up
-to 131,072 experts as small as can be.
+and their baselines are the rows of the paper's tables 7 and 8, the ladders
+`small_*`, `medium_*` and `large_*` have such rows for a processor of 2 cores,
+and `many_*` have up to 131,072 experts as small as can be.
 """
 
 import dataclasses
@@ -246,6 +246,9 @@ _SMALL_LADDER = {
     "1024_h": 32,
     "4096_h": 64,
 }
+# How many times as wide as `small_*` the ladder of a budget is, which takes
+# the square of that as many ops, and its rate of learning.
+_BUDGETS = {"small": (1, 4e-3), "medium": (2, 3e-3), "large": (4, 2e-3)}
 
 
 # As many experts as one wants, each as small as can be: 131,072 of them are
@@ -270,7 +273,14 @@ _MANY_LADDER = {
 }
 
 
-def _small_run(model):
+def _budget_ladder(times):
+    """Makes the models of `small_*`, so many times as wide in everything."""
+    widths = ("depth", "lstm_units", "expert_hidden_dim")
+    shape = {**_SMALL, **{name: times * _SMALL[name] for name in widths}}
+    return _ladder(shape, _SMALL_LADDER, 57 * times, 228 * times, 204 * times)
+
+
+def _small_run(model, learning_rate):
     """A run on some million words."""
     return LmConfig(
         train="train.txt.gz",
@@ -281,7 +291,7 @@ def _small_run(model):
         model=dataclasses.replace(model, moe_activation="linear", dropout=0.0),
         loop=LoopConfig(
             steps=10_000,
-            learning_rate=4e-3,
+            learning_rate=learning_rate,
             warmup_steps=200,
             schedule="exponential",
             final_rate=0.02,
@@ -297,11 +307,10 @@ def _small_run(model):
 
 def _many_run(model):
     """A thousand steps, each of which pays for its busy experts alone."""
-    run = _small_run(model)
+    run = _small_run(model, learning_rate=3e-3)
     loop = dataclasses.replace(
         run.loop,
         steps=1000,
-        learning_rate=3e-3,
         schedule="linear",
         final_rate=0.0,
         optimizer="lazy_factored_adam",
@@ -342,8 +351,9 @@ _MAIN = LmConfig(
 PRESETS = {
     "small": _MAIN,
     **{
-        f"small_{name}": _small_run(model)
-        for name, model in _ladder(_SMALL, _SMALL_LADDER, 57, 228, 204).items()
+        f"{budget}_{name}": _small_run(model, rate)
+        for budget, (times, rate) in _BUDGETS.items()
+        for name, model in _budget_ladder(times).items()
     },
     **{
         f"many_moe_{name}": _many_run(

@@ -32,12 +32,18 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 _SIZES = ("4", "32", "256", "256_h", "1024_h", "4096_h")
 _MANY = (*_SIZES[:3], *_SIZES[4:], "16384_h", "65536_h", "131072_h")
 _BASELINES = ("moe_1_wide", "moe_1_deep")
+_BUDGETS = {  # stacked LSTMs, and the single one
+    "small": ("4xlstm_57", "lstm_228_256"),
+    "medium": ("4xlstm_114", "lstm_456_512"),
+    "large": ("4xlstm_228", "lstm_912_1024"),
+}
 PRESETS = (
     "small",
-    *(f"small_moe_{size}" for size in _SIZES),
-    *(f"small_{name}" for name in _BASELINES),
-    "small_4xlstm_57",
-    "small_lstm_228_256",
+    *(
+        f"{budget}_{name}"
+        for budget, lstms in _BUDGETS.items()
+        for name in (*(f"moe_{size}" for size in _SIZES), *_BASELINES, *lstms)
+    ),
     *(f"many_moe_{size}" for size in _MANY),
     *(f"moe_{size}" for size in _SIZES),
     *_BASELINES,
