@@ -12,7 +12,8 @@ It writes `FOLDER/table.json`, `table.md` and, with matplotlib, `table.svg`.
 
 - `table_7`: models of equal ops per timestep, dense ones and mixtures of more
   and more experts. Perplexity is that of the test corpus, per word with the
-  ends of lines; that of the dev corpus is the best on the way. Ops and parameters are counted without embedding and softmax.
+  ends of lines; that of the dev corpus is the best on the way. Ops and
+  parameters are counted without embedding and softmax.
 - `table_8`: the best dense model and the mixtures, each trained on a tenth of
   the words and on all of them: do more words ask for more experts?
 - `table_6`: one mixture with other weights of its two losses, and how even the
