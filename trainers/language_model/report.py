@@ -4,6 +4,7 @@ import shlex
 
 from language_model.sizes import count_sizes
 from trainers.engine.config.overrides import show_fields
+from trainers.engine.precision import slow_precision
 from trainers.engine.routing_table import show_routing
 
 
@@ -19,6 +20,9 @@ def show_config(config, log):
         f"Ops per timestep: {sizes.ops:,} multiply-adds without the softmax, "
         f"which has {sizes.softmax_ops:,}."
     )
+    slow = slow_precision(config.precision)
+    if slow:
+        log(slow)
 
 
 def show_results(results, log):

@@ -4,6 +4,7 @@ import re
 import shlex
 
 from trainers.engine.config.overrides import show_fields
+from trainers.engine.precision import slow_precision
 from trainers.engine.routing_table import show_routing
 from translation.model.sizes import count_ops, count_parameters
 from translation.text.directions import parse_directions
@@ -23,6 +24,9 @@ def show_config(config, log):
         f"attention {ops.attention + ops.context:,}, "
         f"softmax {ops.softmax:,}; gates {ops.gates:,} not counted)."
     )
+    slow = slow_precision(config.precision)
+    if slow:
+        log(slow)
 
 
 def show_results(results, log):
