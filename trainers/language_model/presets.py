@@ -220,20 +220,17 @@ def _paper_run(name, model, tokens):
     )
 
 
-# About half a million ops for a timestep, for 2 cores. A narrow model is held
-# back by what reaches its softmax: so it is 256 wide, and its LSTMs are small
-# and projected to that (docs/language_model.md). Batches are small, so
+# For 2 cores: half a million ops for a timestep, two or eight millions. A
+# narrow model is held back by what reaches its softmax: so the smallest is as
+# wide as the next, and its LSTMs are projected to that. Batches are small, so
 # that a few million words make enough steps; in so few tokens the load varies
 # by chance and by topic, which the losses may not punish as in the paper's
 # 300,000. Gates that tell tokens apart from the first step on, with little
-# noise, make up for the steps that the paper's has to find its way in. The rate
-# falls early: experts see few tokens of a batch, and gain little while it is
-# high (docs/language_model.md).
+# noise, make up for the steps that the paper's has to find its way in. The
+# rate falls early: experts see few tokens of a batch, and gain little while it
+# is high (docs/language_model.md).
 _SMALL = {
     "vocab_size": 16_000,
-    "depth": 256,
-    "lstm_units": 64,
-    "expert_hidden_dim": 112,
     "importance_loss_weight": 0.01,
     "load_loss_weight": 0.01,
     "gate_options": "kernel_initializer=glorot_uniform,initial_noise=0.1",
@@ -246,9 +243,15 @@ _SMALL_LADDER = {
     "1024_h": 32,
     "4096_h": 64,
 }
-# How many times as wide as `small_*` the ladder of a budget is, which takes
-# the square of that as many ops, and its rate of learning.
-_BUDGETS = {"small": (1, 4e-3), "medium": (2, 3e-3), "large": (4, 2e-3)}
+# Shapes of a budget: depth, cells of an LSTM, units of an expert; then those of
+# the dense models of equal ops, cells of four LSTMs, of a single one, units of
+# each layer of the deep expert; and the rate of learning. The large one is the
+# paper's for the billion words.
+_BUDGETS = {
+    "small": ((256, 64, 112), (57, 228, 204), 4e-3),
+    "medium": ((256, 256, 512), (256, 1024, 512), 3e-3),
+    "large": ((512, 512, 1024), (512, 2048, 1024), 2e-3),
+}
 
 
 # As many experts as one wants, each as small as can be: 131,072 of them are
@@ -273,11 +276,11 @@ _MANY_LADDER = {
 }
 
 
-def _budget_ladder(times):
-    """Makes the models of `small_*`, so many times as wide in everything."""
-    widths = ("depth", "lstm_units", "expert_hidden_dim")
-    shape = {**_SMALL, **{name: times * _SMALL[name] for name in widths}}
-    return _ladder(shape, _SMALL_LADDER, 57 * times, 228 * times, 204 * times)
+def _budget_ladder(sizes, dense_sizes):
+    """Makes the models of a budget, by the end of their names."""
+    names = ("depth", "lstm_units", "expert_hidden_dim")
+    shape = {**_SMALL, **dict(zip(names, sizes, strict=True))}
+    return _ladder(shape, _SMALL_LADDER, *dense_sizes)
 
 
 def _small_run(model, learning_rate):
@@ -352,8 +355,8 @@ PRESETS = {
     "small": _MAIN,
     **{
         f"{budget}_{name}": _small_run(model, rate)
-        for budget, (times, rate) in _BUDGETS.items()
-        for name, model in _budget_ladder(times).items()
+        for budget, (sizes, dense_sizes, rate) in _BUDGETS.items()
+        for name, model in _budget_ladder(sizes, dense_sizes).items()
     },
     **{
         f"many_moe_{name}": _many_run(

@@ -34,8 +34,8 @@ _MANY = (*_SIZES[:3], *_SIZES[4:], "16384_h", "65536_h", "131072_h")
 _BASELINES = ("moe_1_wide", "moe_1_deep")
 _BUDGETS = {  # stacked LSTMs, and the single one
     "small": ("4xlstm_57", "lstm_228_256"),
-    "medium": ("4xlstm_114", "lstm_456_512"),
-    "large": ("4xlstm_228", "lstm_912_1024"),
+    "medium": ("4xlstm_256", "lstm_1024_256"),
+    "large": ("4xlstm_512", "lstm_2048_512"),
 }
 PRESETS = (
     "small",

@@ -32,9 +32,13 @@ TABLE_8 = {
     "moe_65536_h": ("9.2", "68791.0"),
     "moe_131072_h": ("9.7", "137577.6"),
 }
-# Of a dense model: two LSTMs of U cells projected to D, 2 x 4 U 2 D + 2 U D,
-# and a feed-forward layer of 2 D 4 H; U = D / 4 and H = 7 D / 16 make 8 D^2.
-BUDGETS = {"small": 8 * 256**2, "medium": 8 * 512**2, "large": 8 * 1024**2}
+# Of MoE-1-Wide, in D, cells U of two LSTMs and units 4 H of the dense layer: an
+# LSTM has 4 U (D + D), and U D where it is projected, the layer 2 D 4 H.
+BUDGETS = {
+    "small": 2 * (8 * 64 * 256 + 64 * 256) + 8 * 256 * 112,
+    "medium": 2 * 8 * 256 * 256 + 8 * 256 * 512,
+    "large": 2 * 8 * 512 * 512 + 8 * 512 * 1024,
+}
 
 
 def _printed(name):
