@@ -82,7 +82,7 @@ def dense_models(budget):
     """Names of the dense models of a budget, the widest layer first.
 
     >>> dense_models("small")
-    ['moe_1_wide', 'moe_1_deep', '4xlstm_57', 'lstm_228_256']
+    ['moe_1_wide', 'moe_1_deep', '4xlstm_128', 'lstm_512_128']
     """
     ladder = [name for name in PRESETS if name.startswith(f"{budget}_")]
     return [name.partition("_")[2] for name in ladder if _is_dense(name)]
@@ -94,7 +94,7 @@ def runs_of(table, budget, mixture, million_words):
     >>> runs_of("table_6", "small", "moe_256", 11)[-1].fields
     ('importance_loss_weight=1', 'load_loss_weight=1')
     >>> [run.name for run in runs_of("table_8", "small", "moe_256", 11)][:2]
-    ['4xlstm_57, 1.1 M words', '4xlstm_57, 11 M words']
+    ['4xlstm_128, 1.1 M words', '4xlstm_128, 11 M words']
     """
     dense = dense_models(budget)
     if table == "table_7":

@@ -248,9 +248,9 @@ _SMALL_LADDER = {
 # each layer of the deep expert; and the rate of learning. The large one is the
 # paper's for the billion words.
 _BUDGETS = {
-    "small": ((256, 64, 112), (57, 228, 204), 4e-3),
-    "medium": ((256, 256, 512), (256, 1024, 512), 3e-3),
-    "large": ((512, 512, 1024), (512, 2048, 1024), 2e-3),
+    "small": ((128, 128, 256), (128, 512, 256), 3e-3),
+    "medium": ((256, 256, 512), (256, 1024, 512), 2e-3),
+    "large": ((512, 512, 1024), (512, 2048, 1024), 1e-3),
 }
 
 
@@ -304,7 +304,7 @@ def _small_run(model, learning_rate):
             save_every=1000,
             log_every=200,
         ),
-        batches=BatchOptions(rows=64, time_steps=32),
+        batches=BatchOptions(rows=32, time_steps=32),
     )
 
 

@@ -33,7 +33,7 @@ _SIZES = ("4", "32", "256", "256_h", "1024_h", "4096_h")
 _MANY = (*_SIZES[:3], *_SIZES[4:], "16384_h", "65536_h", "131072_h")
 _BASELINES = ("moe_1_wide", "moe_1_deep")
 _BUDGETS = {  # stacked LSTMs, and the single one
-    "small": ("4xlstm_57", "lstm_228_256"),
+    "small": ("4xlstm_128", "lstm_512_128"),
     "medium": ("4xlstm_256", "lstm_1024_256"),
     "large": ("4xlstm_512", "lstm_2048_512"),
 }

@@ -32,13 +32,8 @@ TABLE_8 = {
     "moe_65536_h": ("9.2", "68791.0"),
     "moe_131072_h": ("9.7", "137577.6"),
 }
-# Of MoE-1-Wide, in D, cells U of two LSTMs and units 4 H of the dense layer: an
-# LSTM has 4 U (D + D), and U D where it is projected, the layer 2 D 4 H.
-BUDGETS = {
-    "small": 2 * (8 * 64 * 256 + 64 * 256) + 8 * 256 * 112,
-    "medium": 2 * 8 * 256 * 256 + 8 * 256 * 512,
-    "large": 2 * 8 * 512 * 512 + 8 * 512 * 1024,
-}
+# Of MoE-1-Wide: two LSTMs of 8 D D and a dense layer of 2 D 4 H, where H = 2 D.
+BUDGETS = {"small": 32 * 128**2, "medium": 32 * 256**2, "large": 32 * 512**2}
 
 
 def _printed(name):
