@@ -65,7 +65,7 @@ def _config(options, name):
     return dataclasses.replace(config, batches=batches)
 
 
-def main():
+def main(arguments=None):
     """Prints a line of a table for each mixture."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -83,8 +83,9 @@ def main():
     parser.add_argument(
         "--threads", type=int, default=0, help="of an operation; 0: all cores"
     )
-    options = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    options = parser.parse_args(arguments)
+    if options.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     print("| mixture | wall | processor | paper | tokens of an expert |")
     print("| --- | --- | --- | --- | --- |")
     for name, (wall, processor) in measure(options).items():
