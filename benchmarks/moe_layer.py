@@ -119,7 +119,10 @@ def make_step(layer, x, d_y, backward):
             tape.watch(x)
             y = layer(x, training=True)
             loss = tf.reduce_sum(y * d_y) + sum(layer.losses)
-        return tape.gradient(loss, [x, *layer.trainable_variables])
+        # With the loss, as training has it: this one has a gradient that does
+        # without outputs, and TensorFlow would leave out the last product of a
+        # dense layer, one of six.
+        return [loss, *tape.gradient(loss, [x, *layer.trainable_variables])]
 
     return lambda: [result.numpy() for result in step(x, d_y)[:1]]
 

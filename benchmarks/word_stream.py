@@ -9,7 +9,8 @@ on the loopback, read them by the trainer's own pipeline, every file once, until
 all words have come out of it as batches. Between the parts of the text they
 save their places as a checkpoint of training does. After a stop the same
 command with the same `--folder` goes on: files that are there are not written
-again, and the workers begin at their places.
+again, and the workers begin at their places. However the program is stopped,
+its workers stop with it.
 
 Last, a model of the preset is trained on the same batches for `--seconds`.
 Words a second depend on what else the machine does; words for each second of
@@ -21,10 +22,12 @@ training takes.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import pathlib
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -64,6 +67,7 @@ _PHRASES = 50_000  # of which lines are made: 10^14 different ones
 _FILE_WORDS = 2_500_000
 _WORDS = 100_000  # different ones, the n-th as frequent as 1 / n
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 def word(rank):
@@ -143,6 +147,7 @@ def read(options, config):
         options: Those of the program.
         config: `LmConfig`.
     """
+    _stop_with_parent()
     workers = WorkerOptions(
         "multi_worker", cluster=options.cluster, index=options.index
     ).start()
@@ -213,6 +218,15 @@ def train(options, config):
         "resident, GB": _resident() / 1e9,
     }
     (options.folder / "training.json").write_text(json.dumps(figures))
+
+
+def _stop_with_parent():
+    """Lets this process end as soon as the one that started it has.
+
+    Left alone, workers would go on beside those of the next run, in the same
+    folder.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _clocks():

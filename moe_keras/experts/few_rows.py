@@ -65,8 +65,10 @@ def feed_forward_small(rows, counts, weights, activation, recompute=False):
     has_few_E = counts_E <= _FEW
     few_E = tf.where(has_few_E, counts_E, 0)
     many_E = counts_E - few_E
-    # Rows of nobody, at the end, have no expert, and are with neither.
-    expert_A = tf.repeat(tf.range(tf.size(counts_E)), counts_E)
+    # Rows of nobody, at the end, have no expert, and are with neither. Not
+    # `tf.repeat`, which makes a mask of all experts times the most rows.
+    ends_E = tf.cumsum(counts_E)
+    expert_A = tf.searchsorted(ends_E, tf.range(ends_E[-1]), side="right")
     is_few_A = tf.gather(has_few_E, expert_A)
     place_few, place_many = (
         tf.cast(tf.where(chosen)[:, 0], tf.int32)

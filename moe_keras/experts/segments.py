@@ -107,38 +107,38 @@ def multiply_segments(rows, counts, kernels, sparse_gradients=False):
         sparse_gradients: bool. As of `feed_forward_segments`.
 
     Returns:
-        Tensor `(S, H)`, or of the widths of all kernels together, whose
-        products are put side by side; zeros for rows of no expert.
+        List of tensors `(S, H)`, one for each kernel; zeros for rows of no
+        expert.
 
     Example:
 
     >>> scale = tf.reshape([2.0, 3.0], (2, 1, 1))
     >>> rows = tf.ones((4, 1))
-    >>> multiply_segments(rows, [1, 2], [scale]).numpy().ravel()
+    >>> (product,) = multiply_segments(rows, [1, 2], [scale])
+    >>> product.numpy().ravel()
     array([2., 3., 3., 0.], dtype=float32)
     """
     segments = _Segments(tf.convert_to_tensor(counts, tf.int32))
-    widths = [kernel.shape[-1] for kernel in kernels]
 
     @custom_gradient
     def run(rows, *kernels):
-        def forward(turn, expert, products):
+        def forward(turn, expert, *products):
             inputs = segments.take(expert, rows)
-            product = _side_by_side(
-                [tf.matmul(inputs, kernel[expert]) for kernel in kernels]
-            )
-            return (products.write(turn, product),)
+            return [
+                product.write(turn, tf.matmul(inputs, kernel[expert]))
+                for product, kernel in zip(products, kernels, strict=True)
+            ]
 
-        def backward(d_products):
+        def backward(*d_products):
             gradients = _WeightGradients(segments, kernels, sparse_gradients)
             return _backward_of_product(
                 segments, rows, kernels, d_products, gradients
             )
 
-        (products,) = segments.for_each(
-            forward, segments.empty_list(rows, sum(widths))
-        )
-        return segments.join(products, rows), backward
+        lists = [segments.empty_list(rows, k.shape[-1]) for k in kernels]
+        products = segments.for_each(forward, *lists)
+        joined = [segments.join(product, rows) for product in products]
+        return joined, backward
 
     return run(rows, *map(tf.identity, kernels))
 
@@ -238,11 +238,9 @@ def _backward(segments, rows, weights, inside, kept, d_outputs, gradients):
 
 
 def _backward_of_product(segments, rows, kernels, d_products, gradients):
-    widths = [kernel.shape[-1] for kernel in kernels]
-
     def run_expert(turn, expert, d_rows, *written):
         inputs = segments.take(expert, rows)
-        d_each = tf.split(segments.take(expert, d_products), widths, axis=-1)
+        d_each = [segments.take(expert, d_product) for d_product in d_products]
         d_inputs = tf.add_n(
             [
                 tf.matmul(d_product, kernel[expert], transpose_b=True)

@@ -196,16 +196,15 @@ class HierarchicalGate(SparseGradients, Router):
 
     def _choose_in_groups(self, rows_SD, counts_G, group_S, training):
         kernels = [self.gate_kernel, self.noise_kernel]
-        products = multiply_segments(
+        clean_SM, *spreads = multiply_segments(
             rows_SD,
             counts_G,
             kernels if training else kernels[:1],
             sparse_gradients=self.sparse_gradients,
         )
-        clean_SM, spread_SM = products, None
+        spread_SM = None
         if training:
-            clean_SM, spread_SM = tf.split(products, 2, axis=1)
-            spread_SM = with_offset(spread_SM, self.initial_noise)
+            spread_SM = with_offset(spreads[0], self.initial_noise)
         if self.use_bias:
             clean_SM += tf.gather(self.gate_bias, tf.maximum(group_S, 0))
         return noisy_top_k(

@@ -1,4 +1,10 @@
-"""Files of a stream of words, and what counts as enough."""
+"""Files of a stream of words, a stop on the way, and what is enough."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -40,6 +46,47 @@ def test_words_are_those_of_the_lines_that_end():
             return np.array([[5, EOS_ID, 7], [8, 9, EOS_ID]])
 
     assert count_words({"targets": Ids()}) == 2 * WORDS_PER_LINE
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    command = [sys.executable, word_stream.__file__, f"--folder={tmp_path}"]
+    command += ["--million_words=2", "--workers=2", "--parts=20"]
+    command += ["--seconds=1", "--set", "vocabulary_kind=words"]
+    program = subprocess.Popen(command)
+    while not list(tmp_path.glob("places/*.index")):
+        assert program.poll() is None
+        time.sleep(0.01)
+    workers = _children(program.pid)
+    program.kill()  # alone: its workers see that it is gone
+    program.wait()
+    assert len(workers) == 2
+    while any(map(_runs, workers)):
+        time.sleep(0.01)
+    # Its verdicts on speed are another matter.
+    subprocess.run(command, stdout=subprocess.DEVNULL)
+    figures = [
+        json.loads((tmp_path / f"worker-{n}.json").read_text())
+        for n in range(2)
+    ]
+    (begin, same) = [each["begins at"] for each in figures]
+    assert begin == same and 0 < begin < 2_000_000
+    # Of 20 parts those are read that were left, to the end of a line.
+    total = begin + sum(each["words"] for each in figures)
+    assert 2_000_000 <= total < 2_200_000
+
+
+def _children(process):
+    path = pathlib.Path(f"/proc/{process}/task/{process}/children")
+    return path.read_text().split()
+
+
+def _runs(process):
+    try:
+        state = pathlib.Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize(
