@@ -46,6 +46,10 @@ class LowRankKernels:
     def shape(self):
         return self.kernel.shape
 
+    @property
+    def dtype(self):
+        return self.kernel.dtype
+
 
 def kernel_of(weight):
     """Take what products need from a kernel of experts.

@@ -9,7 +9,7 @@ import tensorflow as tf
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
 from moe_keras.experts.activation import Activation
 from moe_keras.experts.blocks import feed_forward_blocks
-from moe_keras.experts.kernels import weight_of
+from moe_keras.experts.kernels import kernel_of, weight_of
 from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.hub.padding import padding_of_prompt
 from moe_keras.xla import is_compiled_by_xla
@@ -112,19 +112,21 @@ def _run_one_by_one(tokens_ND, choice, bank):
     the weight itself.
     """
     bias_in, bias_out = bank.biases or (None, None)
+    kernels_in = [kernel_of(kernel) for kernel in bank.kernels_in]
+    kernel_out, weights_out = kernel_of(bank.kernel_out)
 
     def run(token, expert):
         hidden = bank.join(
             tf.concat(
                 [
-                    tf.matmul(token, weight_of(expert, kernel))
-                    for kernel in bank.kernels_in
+                    kernel.product(token, expert, weights)
+                    for kernel, weights in kernels_in
                 ],
                 axis=-1,
             )
             + (0 if bias_in is None else weight_of(expert, bias_in))
         )
-        output = tf.matmul(hidden, weight_of(expert, bank.kernel_out))
+        output = kernel_out.product(hidden, expert, weights_out)
         return (
             output if bias_out is None else output + weight_of(expert, bias_out)
         )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras import ops
 
+from moe_keras.hub.low_rank_weight import LowRankWeight
 from moe_keras.packed.weight import PackedWeight
 
 
@@ -164,7 +165,8 @@ def in_float32(activation, hidden):
 def read(layer, *names):
     """The layer's weights as tensors of the dtype in which it computes.
 
-    Those of few bits come as `PackedKernels`.
+    Those of few bits come as `PackedKernels`, those with low-rank pairs as
+    `LowRankKernels`.
 
     Example:
 
@@ -176,7 +178,7 @@ def read(layer, *names):
     """
     return tuple(
         weight.tensors(layer.compute_dtype)
-        if isinstance(weight, PackedWeight)
+        if isinstance(weight, PackedWeight | LowRankWeight)
         else ops.cast(weight, layer.compute_dtype)
         for weight in (getattr(layer, name) for name in names)
     )
