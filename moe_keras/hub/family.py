@@ -195,6 +195,9 @@ def is_training(layer):
 def add_balance_loss(block, logits, k, mask, weight):
     """Adds the loss that keras-hub's block adds, by its own function.
 
+    In float32, whatever the dtype of the model: with a mask that function
+    multiplies the probabilities by numbers in float32.
+
     Args:
         block: The layer that adds it.
         logits: Tensor `(N, E)`.
@@ -203,7 +206,7 @@ def add_balance_loss(block, logits, k, mask, weight):
         weight: float.
     """
     loss = sys.modules[type(block).__module__].compute_load_balancing_loss(
-        router_logits=logits,
+        router_logits=tf.cast(logits, tf.float32),
         num_experts=block.num_experts,
         top_k=k,
         attention_mask=mask,

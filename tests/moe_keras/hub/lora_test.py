@@ -206,6 +206,8 @@ def test_merged_it_is_a_model_as_any_other(family):
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("family", small_hub.TRACED)
 def test_it_generates_what_the_merged_model_does(family, jit_compile):
+    if jit_compile and family == "qwen3_5_moe":
+        pytest.skip("XLA takes minutes for keras-hub's linear attention")
     model = with_pairs(family)
     dense = added_by_a_loop(model, family)
     answers = [
