@@ -46,6 +46,10 @@ class LowRankKernels:
     def shape(self):
         return self.kernel.shape
 
+    @property
+    def dtype(self):
+        return self.kernel.dtype
+
 
 def kernel_of(weight):
     """Take what products need from a kernel of experts.
@@ -94,6 +98,8 @@ def weight_of(expert, weights):
     """
     if isinstance(weights, PackedKernels):
         return weights.of_expert(expert)
+    if weights.shape[0] == 1:  # the gradient of a slice would be a copy
+        return tf.squeeze(weights, 0)
     if is_compiled_by_xla():
         return tf.gather(weights, expert)
     return weights[expert]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from moe_keras.dispatch import combine, dispatch, plan_dispatch
 from moe_keras.experts.activation import Activation
 from moe_keras.experts.blocks import feed_forward_blocks
-from moe_keras.experts.kernels import weight_of
+from moe_keras.experts.kernels import kernel_of, weight_of
 from moe_keras.experts.segments import feed_forward_segments
 from moe_keras.hub.padding import padding_of_prompt
 from moe_keras.xla import is_compiled_by_xla
@@ -77,6 +77,8 @@ class ChosenExperts:
 
     def __call__(self, tokens, choice, bank, padding=None, training=False):
         tokens = tf.cast(tokens, bank.kernel_out.dtype)
+        if padding is None and bank.num_experts == 1:
+            return _run_the_only_one(tokens, choice, bank)
         if padding is None and not training and _is_small(choice):
             return _run_one_by_one(tokens, choice, bank)
         mask_N = None if padding is None else tf.reshape(padding, [-1])
@@ -105,30 +107,41 @@ def _is_small(choice):
     return shape[0] is not None and 0 < shape[0] * shape[1] <= _ONE_BY_ONE
 
 
+def _run_the_only_one(tokens_ND, choice, bank):
+    """Runs the one expert of a block on all tokens, as they come."""
+    gate_N1 = tf.cast(choice.gate, tokens_ND.dtype)
+    return gate_N1 * _runner(bank)(tokens_ND, 0)
+
+
+def _runner(bank):
+    """A function `(rows, expert) -> outputs` of one expert on its rows."""
+    bias_in, bias_out = bank.biases or (None, None)
+    kernels_in = [kernel_of(kernel) for kernel in bank.kernels_in]
+    kernel_out, weights_out = kernel_of(bank.kernel_out)
+
+    def run(rows, expert):
+        products = [
+            kernel.product(rows, expert, weights)
+            for kernel, weights in kernels_in
+        ]
+        hidden = products[0] if len(products) == 1 else tf.concat(products, -1)
+        if bias_in is not None:
+            hidden += weight_of(expert, bias_in)
+        outputs = kernel_out.product(bank.join(hidden), expert, weights_out)
+        if bias_out is not None:
+            outputs += weight_of(expert, bias_out)
+        return outputs
+
+    return run
+
+
 def _run_one_by_one(tokens_ND, choice, bank):
     """Runs the few choices of one step of `generate` as they come.
 
     Nothing is sorted and no weight copied: a slice of the first dimension is
     the weight itself.
     """
-    bias_in, bias_out = bank.biases or (None, None)
-
-    def run(token, expert):
-        hidden = bank.join(
-            tf.concat(
-                [
-                    tf.matmul(token, weight_of(expert, kernel))
-                    for kernel in bank.kernels_in
-                ],
-                axis=-1,
-            )
-            + (0 if bias_in is None else weight_of(expert, bias_in))
-        )
-        output = tf.matmul(hidden, weight_of(expert, bank.kernel_out))
-        return (
-            output if bias_out is None else output + weight_of(expert, bias_out)
-        )
-
+    run = _runner(bank)
     gate_NK = tf.cast(choice.gate, tokens_ND.dtype)
     num_tokens, k = choice.expert.shape
     return tf.concat(

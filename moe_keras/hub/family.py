@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from keras import ops
 
+from moe_keras.hub.low_rank_weight import LowRankWeight
 from moe_keras.packed.weight import PackedWeight
 
 
@@ -164,7 +165,8 @@ def in_float32(activation, hidden):
 def read(layer, *names):
     """The layer's weights as tensors of the dtype in which it computes.
 
-    Those of few bits come as `PackedKernels`.
+    Those of few bits come as `PackedKernels`, those with low-rank pairs as
+    `LowRankKernels`.
 
     Example:
 
@@ -176,7 +178,7 @@ def read(layer, *names):
     """
     return tuple(
         weight.tensors(layer.compute_dtype)
-        if isinstance(weight, PackedWeight)
+        if isinstance(weight, PackedWeight | LowRankWeight)
         else ops.cast(weight, layer.compute_dtype)
         for weight in (getattr(layer, name) for name in names)
     )
@@ -193,6 +195,9 @@ def is_training(layer):
 def add_balance_loss(block, logits, k, mask, weight):
     """Adds the loss that keras-hub's block adds, by its own function.
 
+    In float32, whatever the dtype of the model: with a mask that function
+    multiplies the probabilities by numbers in float32.
+
     Args:
         block: The layer that adds it.
         logits: Tensor `(N, E)`.
@@ -201,7 +206,7 @@ def add_balance_loss(block, logits, k, mask, weight):
         weight: float.
     """
     loss = sys.modules[type(block).__module__].compute_load_balancing_loss(
-        router_logits=logits,
+        router_logits=tf.cast(logits, tf.float32),
         num_experts=block.num_experts,
         top_k=k,
         attention_mask=mask,

@@ -150,7 +150,11 @@ def _policies_of(backbone):
 
 @contextlib.contextmanager
 def _packing_before_weights():
-    """Backbones pack their kernels when they are asked to read weights."""
+    """Backbones pack their kernels when they are asked to read weights.
+
+    `keras.saving.custom_object_scope` cannot do it: within another object
+    Keras takes registered classes, such as backbones, before those of a scope.
+    """
     kind = keras_hub.models.Backbone
     load_own_variables = kind.load_own_variables
 

@@ -18,6 +18,7 @@ from moe_keras.checks import check_sizes
 from moe_keras.dispatch import dispatch, plan_dispatch
 from moe_keras.hub.experts import ChosenExperts
 from moe_keras.hub.few_bits import replace_kernels, tell_policies
+from moe_keras.hub.low_rank_weight import LowRankWeight
 from moe_keras.hub.sparsify import find_blocks, forget_graphs_of, sparsify
 from moe_keras.packed.rounding import WeightQuantization, values_of_codes
 from moe_keras.packed.weight import PackedWeight
@@ -122,6 +123,11 @@ def _check_can_be_packed(family, layer):
             raise ValueError(
                 f"The kernels of {path_of(bank)} have few bits already: "
                 f"{weight.quantization}."
+            )
+        if isinstance(weight, LowRankWeight):
+            raise ValueError(
+                f"The kernels of {path_of(bank)} have low-rank pairs: call "
+                "`merge_lora(model)` before they are quantized."
             )
         if not np.isfinite(_array(weight)).all():
             raise ValueError(

@@ -13,6 +13,7 @@ import keras
 from moe_keras.hub.experts import ENGINES, ChosenExperts
 from moe_keras.hub.gemma4 import GEMMA4
 from moe_keras.hub.gpt_oss import GPT_OSS
+from moe_keras.hub.low_rank_weight import LowRankWeight
 from moe_keras.hub.mixtral import MIXTRAL
 from moe_keras.hub.padding import keep_padding, leave_out_padding
 from moe_keras.hub.qwen import QWEN3_5_MOE, QWEN3_MOE, QWEN_MOE
@@ -117,7 +118,7 @@ def densify(model: keras.Layer) -> keras.Layer:
 
     Raises:
         ValueError: If the model has no block of the known families, or its
-            experts are quantized.
+            experts are quantized or have low-rank pairs.
 
     Example:
 
@@ -130,13 +131,7 @@ def densify(model: keras.Layer) -> keras.Layer:
     """
     blocks = find_blocks(model)
     for family, layer, _ in blocks:
-        bank = family.bank(layer)
-        kernels = [getattr(bank, name) for name in family.kernels]
-        if any(isinstance(kernel, PackedWeight) for kernel in kernels):
-            raise ValueError(
-                f"The kernels of {bank.name} have few bits, and keras-hub "
-                "cannot compute with them: a quantized model stays sparse."
-            )
+        _check_kernels_are_keras_hubs(family.bank(layer), family.kernels)
     for _, _, block in blocks:
         if "call" in vars(block):
             del block.call
@@ -145,6 +140,20 @@ def densify(model: keras.Layer) -> keras.Layer:
         keep_padding(each)
         _forget_graphs(each)
     return model
+
+
+def _check_kernels_are_keras_hubs(bank, names):
+    kernels = [getattr(bank, name) for name in names]
+    if any(isinstance(kernel, PackedWeight) for kernel in kernels):
+        raise ValueError(
+            f"The kernels of {bank.name} have few bits, and keras-hub "
+            "cannot compute with them: a quantized model stays sparse."
+        )
+    if any(isinstance(kernel, LowRankWeight) for kernel in kernels):
+        raise ValueError(
+            f"The kernels of {bank.name} have low-rank pairs, and keras-hub "
+            "would compute without them: call `merge_lora(model)` before."
+        )
 
 
 def find_blocks(model):
