@@ -10,6 +10,7 @@ show what a precision does to the numbers.
 """
 
 import argparse
+import functools
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,16 +34,17 @@ class Training:
         config: `LmConfig`.
         precision: str. One of `PRECISIONS`.
         batch: dict as of `running_batches`.
+        sampled: `SampledSoftmax`, or None for the full softmax.
     """
 
-    def __init__(self, config, precision, batch):
+    def __init__(self, config, precision, batch, sampled=None):
         keras.utils.set_random_seed(1)
         model = build_language_model(config.model, precision)
         optimizer = OPTIMIZERS[config.loop.optimizer](1e-3)
         optimizer.build(model.trainable_variables)
         self._step = TrainStep(
             model,
-            training_loss,
+            functools.partial(training_loss, sampled=sampled),
             optimizer,
             config.loop.clip_norm,
             static_shapes=True,
