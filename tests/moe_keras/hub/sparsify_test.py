@@ -84,11 +84,13 @@ def _assert_same_losses_and_gradients(family, dense, sparse):
     # Two layers, and the 0; GPT-OSS and Gemma 4 have no balancing loss.
     assert len(losses) == (1 if family in ("gpt_oss", "gemma4") else 3)
     np.testing.assert_allclose(losses, expected_losses, rtol=ROUNDING)
+    # One scale before a norm has a gradient of next to nothing, the sum of
+    # numbers as large as those of others: some roundings of float32 are theirs.
+    scale = max(np.abs(reference).max() for reference in expected)
     for gradient, reference in zip(gradients, expected, strict=True):
         largest = np.abs(reference).max()
-        # One scale before a norm has a gradient of next to nothing: rounding.
         np.testing.assert_allclose(
-            gradient, reference, atol=2 * ROUNDING * largest + 1e-8
+            gradient, reference, atol=2 * ROUNDING * largest + 1e-6 * scale
         )
 
 
