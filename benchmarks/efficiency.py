@@ -9,7 +9,7 @@ sampled softmax of the presets. Efficiency is the ops a second of a mixture over
 those of the dense model, those of the softmax included: the median over rounds,
 of wall time and of processor time. Beside it stands the paper's, TFLOPS a GPU
 over those of MoE-1-Wide (table 7). Its batches had 300,000 tokens, and an
-expert `4 * tokens / E` of them.
+expert `k * tokens / E` of them.
 """
 
 import argparse
@@ -103,10 +103,11 @@ def main(arguments=None):
     print("| mixture | wall | processor | paper | tokens of an expert |")
     print("| --- | --- | --- | --- | --- |")
     for name, (wall, processor) in measure(options).items():
-        experts = PRESETS[f"{options.budget}_{name}"].model.num_experts
+        model = PRESETS[f"{options.budget}_{name}"].model
+        tokens = options.tokens * model.experts_per_token / model.num_experts
         print(
             f"| {name} | {wall:.2f} | {processor:.2f} | {PAPER[name]:.2f} | "
-            f"{4 * options.tokens / experts:,.0f} |"
+            f"{tokens:,.0f} |"
         )
 
 
