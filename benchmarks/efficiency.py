@@ -4,12 +4,12 @@
         [--mixtures moe_256 moe_1024_h moe_4096_h] [--dense=moe_1_wide] \\
         [--budget=small] [--tokens=300000] [--rounds=3] [--threads=0]
 
-The steps of all models take turns, on the same batch of random ids, with the
-sampled softmax of the presets. Efficiency is the ops a second of a mixture over
-those of the dense model, those of the softmax included: the median over rounds,
-of wall time and of processor time. Beside it stands the paper's, TFLOPS a GPU
-over those of MoE-1-Wide (table 7). Its batches had 300,000 tokens, and an
-expert `k * tokens / E` of them.
+The steps of all models take turns, on the same batch of random ids, with a
+sampled softmax of the presets' `sampled_candidates`. Efficiency is the ops a
+second of a mixture over those of the dense model, those of the softmax
+included: the median over rounds, of wall time and of processor time. Beside it
+stands the paper's, TFLOPS a GPU over those of MoE-1-Wide (table 7). Its batches
+had 300,000 tokens, and an expert `k * tokens / E` of them.
 """
 
 import argparse

@@ -263,6 +263,8 @@ def draw(rows, path):
     right.set(
         xlabel="million words read", ylabel="dev perplexity", yscale="log"
     )
+    right.yaxis.set_major_formatter("{x:.0f}")
+    right.yaxis.set_minor_formatter("{x:.0f}")
     right.legend(fontsize="small")
     figure.tight_layout()
     figure.savefig(path)

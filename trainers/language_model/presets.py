@@ -220,17 +220,17 @@ def _paper_run(name, model, tokens):
     )
 
 
-# For 2 cores: half a million ops for a timestep, two or eight millions. A
-# narrow model is held back by what reaches its softmax: so the smallest is as
-# wide as the next, and its LSTMs are projected to that. Batches are small, so
-# that a few million words make enough steps; in so few tokens the load varies
-# by chance and by topic, which the losses may not punish as in the paper's
-# 300,000. Gates that tell tokens apart from the first step on, with little
-# noise, make up for the steps that the paper's has to find its way in. The
-# rate falls early: experts see few tokens of a batch, and gain little while it
-# is high (docs/language_model.md).
+# For 2 cores: half a million ops for a timestep, two or eight millions. With
+# few subwords, whose softmax is a third of the smallest model and not four
+# fifths, what lies below the softmax has to tell them apart, and that is where
+# experts are. Batches are small, so that a few million words make enough steps;
+# in so few tokens the load varies by chance and by topic, which the losses may
+# not punish as in the paper's 300,000. Gates that tell tokens apart from the
+# first step on, with little noise, make up for the steps that the paper's has
+# to find its way in. The rate falls early: experts see few tokens of a batch,
+# and gain little while it is high (docs/language_model.md).
 _SMALL = {
-    "vocab_size": 16_000,
+    "vocab_size": 2000,
     "importance_loss_weight": 0.01,
     "load_loss_weight": 0.01,
     "gate_options": "kernel_initializer=glorot_uniform,initial_noise=0.1",
@@ -289,7 +289,6 @@ def _small_run(model, learning_rate):
         train="train.txt.gz",
         dev="valid.txt.gz",
         test="test.txt.gz",
-        softmax="sampled",
         sampled_candidates=1024,
         model=dataclasses.replace(model, moe_activation="linear", dropout=0.0),
         loop=LoopConfig(
@@ -304,7 +303,7 @@ def _small_run(model, learning_rate):
             save_every=1000,
             log_every=200,
         ),
-        batches=BatchOptions(rows=32, time_steps=32),
+        batches=BatchOptions(rows=64, time_steps=32),
     )
 
 
@@ -322,7 +321,9 @@ def _many_run(model):
         keep_checkpoints=1,
     )
     batches = dataclasses.replace(run.batches, rows=32)
-    return dataclasses.replace(run, loop=loop, batches=batches)
+    return dataclasses.replace(
+        run, softmax="sampled", loop=loop, batches=batches
+    )
 
 
 # The main job: the embedded corpus, in minutes.
