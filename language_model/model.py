@@ -4,6 +4,7 @@ B: batch    T: time    D: depth    V: vocabulary
 """
 
 import dataclasses
+import itertools
 
 import keras
 from keras import ops
@@ -240,7 +241,11 @@ def _block(config, kind, name):
 
 
 def _deep_expert(config):
-    """A function that makes an expert of several hidden layers."""
+    """A function that makes an expert of several hidden layers.
+
+    All have names of their own: a checkpoint knows weights by their paths.
+    """
+    numbers = itertools.count(1)
 
     def make():
         hidden = [
@@ -248,10 +253,14 @@ def _deep_expert(config):
                 config.expert_hidden_dim,
                 activation="relu",
                 use_bias=config.expert_bias,
+                name=f"hidden_{depth}",
             )
-            for _ in range(config.expert_hidden_layers)
+            for depth in range(1, config.expert_hidden_layers + 1)
         ]
-        last = keras.layers.Dense(config.depth, use_bias=config.expert_bias)
-        return keras.Sequential([*hidden, last])
+        last = keras.layers.Dense(
+            config.depth, use_bias=config.expert_bias, name="output"
+        )
+        name = f"expert_{next(numbers)}"
+        return keras.Sequential([*hidden, last], name=name)
 
     return make

@@ -259,7 +259,7 @@ one set of weights...
             "set of weights. Create it within the function. "
             f"Received: {[expert.name for expert in experts]}"
         )
-    return ExpertList(experts, dtype=dtype)
+    return ExpertList(experts, dtype=dtype, name="experts")
 
 
 def build_as_called(expert, tokens):

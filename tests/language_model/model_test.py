@@ -114,3 +114,14 @@ def test_deep_experts_have_hidden_layers_between():
     model = _model(num_experts=1, experts_per_token=1, expert_hidden_layers=3)
     shapes = [tuple(w.shape) for w in model.weights if "moe" in w.path]
     assert shapes.count((3, 3)) == 2
+
+
+def test_deep_experts_have_the_same_paths_in_every_model():
+    deep = {"num_experts": 2, "experts_per_token": 1, "expert_hidden_layers": 2}
+    first, second = (
+        [weight.path.partition("/")[2] for weight in _model(**deep).weights]
+        for _ in range(2)
+    )
+    assert first == second
+    assert len({*first}) == len(first)
+    assert any("experts/expert_2/hidden_1/kernel" in path for path in first)

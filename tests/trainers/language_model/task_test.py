@@ -50,6 +50,13 @@ def _weights(folder, config):
     return {weight.path: weight.numpy() for weight in model.weights}
 
 
+def test_best_model_of_deep_experts_is_read_again(config, tmp_path):
+    model = dataclasses.replace(config.model, expert_hidden_layers=2)
+    config = dataclasses.replace(config, model=model)
+    results = task.train_and_evaluate(config, tmp_path / "run", lambda _: None)
+    assert results["steps"] == 4 and np.isfinite(results["perplexity"])
+
+
 def test_run_leaves_figures_and_a_model(config, tmp_path):
     lines = []
     results = task.train_and_evaluate(config, tmp_path / "run", lines.append)
