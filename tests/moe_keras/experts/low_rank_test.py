@@ -24,6 +24,7 @@ def tokens(number=9, seed=0):
 
 
 def layer_of(kind="plain", experts=E, **kwargs):
+    keras.utils.set_random_seed(0)  # the same weights in every run
     return SparseMoE(
         experts,
         gate=TopKGate(experts, k=2, balance_loss_weight=0.0, name="gate"),
@@ -144,8 +145,15 @@ def test_frozen_kernels_get_no_gradient_and_the_rest_the_same(
     np.testing.assert_allclose(d_x, expected_d_x, **close)
     assert len(gradients) == 7
     for name, gradient in gradients.items():
+        # Sums of terms as large as the largest gradient, rounded in float32:
+        # those that nearly cancel are off by some 6e-8 of it for each term.
+        largest = np.abs(expected[name]).max()
         np.testing.assert_allclose(
-            gradient, expected[name], err_msg=name, **close
+            gradient,
+            expected[name],
+            rtol=1e-4,
+            atol=max(1e-4, 2e-6 * largest),
+            err_msg=name,
         )
 
 
