@@ -168,9 +168,9 @@ def test_slices_of_pairs_are_those_of_busy_experts():
     for sparse in (False, True):
         layer.experts.sparse_gradients = sparse
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(layer(tokens(2), training=True) ** 2)
+            loss = tf.reduce_sum(layer(tokens(1), training=True) ** 2)
         gradients.append(tape.gradient(loss, a.value))
-    assert gradients[1].values.shape[0] < E
+    assert gradients[1].values.shape[0] == 2  # k of one token, of E = 4
     np.testing.assert_allclose(
         tf.convert_to_tensor(gradients[1]), gradients[0], rtol=1e-5, atol=1e-5
     )
